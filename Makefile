@@ -1,0 +1,41 @@
+# Wraps the commands it prints; everything also runs without make.
+#
+#   make figures   the environment, then every figure on embedded data (config/demo.yaml)
+#   make test      the test suite
+
+PYTHON ?= python3
+CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := figures
+.PHONY: figures test lint format env lock clean
+
+figures: env
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
+
+test: env
+	$(BIN)/python -m pytest
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+# Built anew when the lock or the way of building changes, and only then.
+env:
+	@$(PYTHON) envs/make_env.py
+
+# After a change of pyproject.toml's dependencies; needs a package index.
+lock: env
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv results/demo figures/demo

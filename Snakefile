@@ -1,0 +1,34 @@
+"""Redraws every figure of the HEBAE paper from raw data.
+
+snakemake --cores 8                                       the demo (config/demo.yaml)
+snakemake --cores 8 --configfile config/mnist.yaml        the paper's MNIST experiment
+snakemake --cores 2 figures/demo/fig2a.pdf                one figure; or by name: fig2a
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# Only where no experiment is given: Snakemake would merge a second config into the first.
+if "experiment" not in config:
+
+    configfile: "config/demo.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/latent.smk"
+include: "workflow/rules/information.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        figures=all_figures(),
+        tables=expand("<results>/tables/{table}.csv", table=TABLES),
+    message:
+        "Every figure and table is drawn"

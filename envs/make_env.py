@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Build `.venv` from requirements.lock: the environment of `make figures` and `make test`.
+
+Standard library only, so that any Python 3.11 or newer can run it:
+
+1. a fresh virtual environment (never a half-built old one);
+2. uv, at the version and hash the lock names;
+3. everything in the lock but minepy, installed by uv (by pip where uv fails,
+   for instance because an index is configured for pip alone);
+4. minepy 1.2.6, whose source distribution cannot be installed as it is: its
+   generated C predates Python 3.11 and its setup.py needs pkg_resources. The
+   archive is checked against the lock's hash, Cython translates its `mine.pyx`
+   anew, and setuptools < 80 builds it without isolation;
+5. this package, editable.
+
+A stamp is written last, so an interrupted build is started over, and a finished one is left
+alone for as long as the lock and this file stay what they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements.lock"
+
+
+def fail(message: str) -> None:
+    sys.exit(f"make env: {message}")
+
+
+def requirement_blocks(lock: str) -> dict[str, str]:
+    """Split a pip lock file into {package name: its lines with hashes}."""
+    blocks: dict[str, str] = {}
+    for block in re.split(r"\n(?=[A-Za-z0-9])", lock):
+        if match := re.match(r"([A-Za-z0-9._-]+)==", block):
+            # one package may stand several times, under different markers
+            blocks[match[1]] = blocks.get(match[1], "") + block.rstrip() + "\n"
+    return blocks
+
+
+def check_machine() -> None:
+    """Everything that would fail after gigabytes of download fails here instead."""
+    if sys.version_info < (3, 11):  # noqa: UP036  (whatever Python runs this)
+        fail(
+            f"Python 3.11 or newer is needed, this is {sys.version.split()[0]} "
+            f"({sys.executable}); name another one with: make env PYTHON=python3.12"
+        )
+    try:
+        import ensurepip  # noqa: F401
+    except ImportError:
+        fail("this Python has no ensurepip; on Debian and Ubuntu: apt install python3-venv")
+    configured = os.environ.get("CC") or sysconfig.get_config_var("CC") or ""
+    candidates = [*shlex.split(configured)[:1], "cc", "gcc", "clang"]
+    if not any(shutil.which(name) for name in candidates):
+        fail(
+            f"no C compiler found (looked for {', '.join(dict.fromkeys(candidates))}), and minepy "
+            "has to be compiled; on Debian and Ubuntu: apt install build-essential python3-dev, "
+            "on macOS: xcode-select --install"
+        )
+    header = Path(sysconfig.get_paths()["include"], "Python.h")
+    if not header.is_file():
+        fail(
+            f"the Python headers are missing ({header}), and minepy has to be compiled; "
+            "on Debian and Ubuntu: apt install python3-dev"
+        )
+
+
+def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    """Run a command; its output is shown only where it fails."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.stderr.write(done.stdout[-6000:])
+        raise subprocess.CalledProcessError(done.returncode, command)
+
+
+def step(number: int, what: str) -> None:
+    print(f"[{number}/5] {what}", flush=True)
+
+
+def install_minepy(python: Path, block: str, work: Path) -> None:
+    requirement = work / "minepy.lock"
+    requirement.write_text(block)
+    run(python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "minepy",
+        "--no-build-isolation", "--require-hashes", "-r", requirement, "-d", work)  # fmt: skip
+    (archive,) = work.glob("minepy-*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(work, filter="data")
+    source = archive.with_name(archive.name.removesuffix(".tar.gz"))
+    run(python, "-m", "cython", "-3", source / "minepy" / "mine.pyx")
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+        "--no-cache-dir", source)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
+    venv = parser.parse_args().venv.resolve()
+    stamp = venv / ".complete"
+    wanted = hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        print(f"environment is up to date ({venv.name})")
+        return
+    check_machine()
+    blocks = requirement_blocks(LOCK.read_text())
+
+    step(1, f"new virtual environment in {venv} (Python {sys.version.split()[0]})")
+    run(sys.executable, "-m", "venv", "--clear", venv)
+    python = venv / "bin" / "python"
+    with tempfile.TemporaryDirectory(prefix="make-env-") as temporary:
+        work = Path(temporary)
+        step(2, "uv")
+        (work / "uv.lock").write_text(blocks["uv"])
+        run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", work / "uv.lock")
+
+        step(3, f"{len(blocks) - 2} locked packages (several GB the first time, PyTorch included)")
+        others = work / "requirements.lock"
+        others.write_text("".join(blocks[name] for name in blocks if name != "minepy"))
+        locked = ["--require-hashes", "-r", others]
+        try:
+            # compiled now: importing PyTorch from source costs each job another second
+            run(venv / "bin" / "uv", "pip", "install", "--python", python, "--compile-bytecode",
+                *locked, env={"UV_HTTP_TIMEOUT": "180"})  # fmt: skip
+        except subprocess.CalledProcessError:
+            print("      uv could not install them; trying pip, which is slower", flush=True)
+            run(python, "-m", "pip", "install", "--quiet", *locked)
+
+        step(4, "minepy, built from its checked source")
+        install_minepy(python, blocks["minepy"], work)
+    step(5, "this package")
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+        "--editable", ROOT)  # fmt: skip
+    run(python, "-c", "import hebae, matplotlib, minepy, pandas, snakemake, torch, torchvision")
+    stamp.write_text(wanted)
+    print("environment ready", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        command = shlex.join(str(word) for word in error.cmd)
+        fail(f"this command failed, its output is above: {command}")
+    except KeyboardInterrupt:
+        fail("interrupted; run it again to start over")

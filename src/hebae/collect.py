@@ -1,0 +1,74 @@
+"""Collect the rows of all runs into one table: ``python -m hebae.collect --help``.
+
+The runs are derived from the experiment rather than listed on the command line, which a sweep
+of thousands would overflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hebae import files
+from hebae.config import Experiment
+from hebae.errors import UserError, command
+from hebae.run import Run
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where the rows of a table come from."""
+
+    runs: Callable[[Experiment], Iterable[Run]]
+    source: str
+    """File below each run's folder."""
+    rows: Callable[[list[Row]], list[Row]] = lambda rows: rows
+
+
+def final_test_row(history: list[Row]) -> list[Row]:
+    """The last epoch on the test split, without the columns that name it."""
+    row = [row for row in history if row["split"] == "test"][-1]
+    return [{key: row[key] for key in row if key not in ("epoch", "split", "seconds")}]
+
+
+TABLES = {
+    "elbo_by_epoch": Table(Experiment.default_runs, "history.csv"),
+    "elbo_by_weight": Table(Experiment.runs, "history.csv", final_test_row),
+    "covariance": Table(Experiment.default_runs, "covariance.csv"),
+    "mutual_information": Table(Experiment.default_runs, "mutual_information.csv"),
+    "index_code_information": Table(Experiment.default_runs, "index_code_information.csv"),
+}
+
+
+def collect(table: Table, experiment: Experiment, runs: Path) -> Iterator[Row]:
+    """The rows of a table, run by run, in the order of the experiment."""
+    for run in table.runs(experiment):
+        path = runs / run.path / table.source
+        try:
+            rows = list(csv.DictReader(io.StringIO(path.read_text())))
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from None
+        if not rows:
+            raise UserError(f"{path} has no rows; delete it, and it is made again")
+        yield from table.rows(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Collect the rows of all runs into one table.")
+    parser.add_argument("--experiment", required=True, help="as JSON (hebae.config.Experiment)")
+    parser.add_argument("--table", required=True, choices=TABLES)
+    parser.add_argument("--runs", type=Path, required=True, help="folder of all runs")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    experiment = Experiment.from_json(arguments.experiment)
+    files.write_csv(arguments.output, collect(TABLES[arguments.table], experiment, arguments.runs))
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,310 @@
+"""An experiment, read from a config and checked once, at the door.
+
+The shape of a config (names, types, bounds, defaults) is stated in
+``workflow/schemas/config.schema.yaml``; here it is checked against that schema, then for what
+a schema cannot say, and turned into frozen dataclasses. Nothing behind this module reads a
+dictionary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jsonschema
+
+from hebae.errors import UserError
+from hebae.registry import DATASETS, FIGURES, NETWORKS, OBJECTIVES, RECONSTRUCTIONS, lookup
+from hebae.run import Run, Training
+
+
+def weight_text(weight: float) -> str:
+    """λ as it stands in paths and tables: 0.1, 1, 1e-05."""
+    return f"{weight:.12g}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A label in the config: an objective with its parameters, and how figures call it."""
+
+    name: str
+    title: str
+    objective: str
+    parameters: dict[str, Any]
+
+    @property
+    def bound(self) -> bool:
+        """Whether the model has a bound to plot."""
+        return OBJECTIVES[self.objective].bound
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights one model is trained with on one dataset."""
+
+    default: str
+    grid: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MutualInformation:
+    """Protocol of MIC and TIC (docs/paper.md)."""
+
+    protocol: str
+    indices: int
+    draws: int
+    sets: int
+
+
+@dataclass(frozen=True)
+class Panels:
+    """What the qualitative figure shows."""
+
+    interpolations: tuple[tuple[int, int], ...]
+    steps: int
+    samples: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset of an experiment, with everything that is trained and measured on it."""
+
+    name: str
+    title: str
+    network: str
+    network_parameters: dict[str, Any]
+    reconstruction: str
+    latent_dims: tuple[int, ...]
+    main_latent_dim: int
+    seeds: tuple[int, ...]
+    weight_seeds: tuple[int, ...]
+    weight_latent_dims: tuple[int, ...]
+    training: Training
+    models: dict[str, Weights]
+    mutual_information: MutualInformation
+    panels: Panels
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked config."""
+
+    name: str
+    data_dir: str
+    device: str
+    models: dict[str, Model]
+    datasets: dict[str, Dataset]
+    figures: dict[str, str]
+    """Figure name to the dataset it is drawn for."""
+
+    def run(self, dataset: str, model: str, latent_dim: int, weight: str, seed: int) -> Run:
+        """Everything that determines one run."""
+        data, label = self.datasets[dataset], self.models[model]
+        return Run(
+            dataset=dataset,
+            model=model,
+            latent_dim=latent_dim,
+            weight=weight,
+            seed=seed,
+            objective=label.objective,
+            parameters=label.parameters,
+            network=data.network,
+            network_parameters=data.network_parameters,
+            reconstruction=data.reconstruction,
+            training=data.training,
+        )
+
+    def default_runs(self) -> Iterator[Run]:
+        """Every model at its default weight, at every latent dimension and seed."""
+        for data in self.datasets.values():
+            for model, weights in data.models.items():
+                for latent_dim in data.latent_dims:
+                    for seed in data.seeds:
+                        yield self.run(data.name, model, latent_dim, weights.default, seed)
+
+    def weight_runs(self) -> Iterator[Run]:
+        """The grids of weights, with the runs at the default weight that belong to them."""
+        for data in self.datasets.values():
+            for model, weights in data.models.items():
+                for latent_dim in data.weight_latent_dims if weights.grid else ():
+                    for weight in weights.grid:
+                        for seed in data.weight_seeds:
+                            yield self.run(data.name, model, latent_dim, weight, seed)
+
+    def runs(self) -> list[Run]:
+        """Every run of the experiment, once."""
+        return list({run.path: run for run in (*self.default_runs(), *self.weight_runs())}.values())
+
+    def main_runs(self, dataset: str) -> list[Run]:
+        """One run a model: main latent dimension, default weight, first seed."""
+        data = self.datasets[dataset]
+        return [
+            self.run(dataset, model, data.main_latent_dim, weights.default, data.seeds[0])
+            for model, weights in data.models.items()
+        ]
+
+    def to_json(self) -> str:
+        """One line of JSON, from which :meth:`from_json` makes the same experiment."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Experiment:
+        """Read what :meth:`to_json` wrote."""
+        fields = json.loads(text)
+        datasets = {}
+        for name, data in fields["datasets"].items():
+            data["training"] = Training(**data["training"])
+            data["models"] = {
+                model: Weights(weights["default"], tuple(weights["grid"]))
+                for model, weights in data["models"].items()
+            }
+            data["mutual_information"] = MutualInformation(**data["mutual_information"])
+            data["panels"] = _panels(data["panels"])
+            for key in ("latent_dims", "seeds", "weight_seeds", "weight_latent_dims"):
+                data[key] = tuple(data[key])
+            datasets[name] = Dataset(**data)
+        models = {name: Model(**model) for name, model in fields["models"].items()}
+        return cls(**{**fields, "models": models, "datasets": datasets})
+
+
+def _panels(fields: Mapping[str, Any]) -> Panels:
+    rows, columns = fields["samples"]
+    return Panels(
+        interpolations=tuple((start, end) for start, end in fields["interpolations"]),
+        steps=fields["steps"],
+        samples=(rows, columns),
+    )
+
+
+def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
+    """Check a config document against the schema and against itself.
+
+    Raises:
+        UserError: naming the first key that is wrong, in one line.
+    """
+    _check_schema(document, schema)
+    fields = _with_defaults(document, schema, schema)
+    models = {name: _model(name, model) for name, model in fields["models"].items()}
+    datasets = {
+        name: _dataset(name, data, models, fields["seeds"])
+        for name, data in fields["datasets"].items()
+    }
+    for figure, dataset in fields["figures"].items():
+        lookup(FIGURES, "figure", figure)
+        if dataset not in datasets:
+            raise UserError(f"config: figures.{figure}: dataset {dataset!r} is not in datasets")
+    return Experiment(
+        name=fields["experiment"],
+        data_dir=fields["data_dir"],
+        device=fields["device"],
+        models=models,
+        datasets=datasets,
+        figures=dict(fields["figures"]),
+    )
+
+
+def _check_schema(document: Any, schema: Mapping[str, Any]) -> None:
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(document)
+    error = jsonschema.exceptions.best_match(errors)
+    if error is None:
+        return
+    where = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    hint = ""
+    if error.validator == "type" and isinstance(error.instance, str):
+        with suppress(ValueError):
+            # YAML 1.1 reads 1e-3 as text: a number needs its point
+            hint = f"; write {float(error.instance)!r}, or 1.0e-3 for powers of ten"
+    if error.validator == "additionalProperties":
+        hint = f"; known here: {', '.join(error.schema['properties'])}"
+    message = " ".join(str(error.message).split())
+    raise UserError(f"config: {where}: {message[:300]}{hint}")
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """The document with the schema's defaults filled in; a new object."""
+    if reference := schema.get("$ref"):
+        schema = root["$defs"][reference.rsplit("/", 1)[-1]]
+    if not isinstance(value, Mapping):
+        return value
+    known = schema.get("properties", {})
+    other = schema.get("additionalProperties", {})
+    filled = {
+        key: _with_defaults(inner, known.get(key, other if isinstance(other, dict) else {}), root)
+        for key, inner in value.items()
+    }
+    for key, inner in known.items():
+        if key not in filled and "default" in inner:
+            filled[key] = _with_defaults(inner["default"], inner, root)
+    return filled
+
+
+def _model(name: str, fields: Mapping[str, Any]) -> Model:
+    entry = lookup(OBJECTIVES, "objective", fields["objective"])
+    parameters = {key: fields[key] for key in fields if key not in ("objective", "title")}
+    for key in parameters:
+        if key not in entry.parameters:
+            known = ", ".join(entry.parameters) or "none"
+            raise UserError(
+                f"config: models.{name}: objective {fields['objective']!r} has no parameter "
+                f"{key!r}; it has: {known}"
+            )
+    return Model(name, fields.get("title", name), fields["objective"], parameters)
+
+
+def _dataset(
+    name: str, fields: Mapping[str, Any], models: Mapping[str, Model], seeds: list[int]
+) -> Dataset:
+    where = f"config: datasets.{name}"
+    lookup(DATASETS, "dataset", name)
+    network = dict(fields["network"])
+    network_name = network.pop("name")
+    lookup(NETWORKS, "network", network_name)
+    lookup(RECONSTRUCTIONS, "reconstruction", fields["reconstruction"])
+
+    latent_dims = tuple(fields["latent_dims"])
+    main_latent_dim = fields.get("main_latent_dim", latent_dims[-1])
+    weight_latent_dims = tuple(fields.get("weight_latent_dims", latent_dims))
+    for key, values in (
+        ("main_latent_dim", (main_latent_dim,)),
+        ("weight_latent_dims", weight_latent_dims),
+    ):
+        if missing := [value for value in values if value not in latent_dims]:
+            raise UserError(f"{where}.{key}: {missing[0]} is not one of latent_dims {latent_dims}")
+
+    training = Training(**fields["training"])
+    used: dict[str, Weights] = {}
+    for model, weights in fields["models"].items():
+        if model not in models:
+            known = ", ".join(models)
+            raise UserError(f"{where}.models: unknown model {model!r}; models has: {known}")
+        if OBJECTIVES[models[model].objective].needs_covariance:
+            _check_batch(where, model, max(latent_dims), training.batch_size)
+        grid = tuple(weight_text(weight) for weight in weights["weights"])
+        used[model] = Weights(weight_text(weights["weight"]), grid)
+    return Dataset(
+        name=name,
+        title=fields.get("title", name),
+        network=network_name,
+        network_parameters=network,
+        reconstruction=fields["reconstruction"],
+        latent_dims=latent_dims,
+        main_latent_dim=main_latent_dim,
+        seeds=tuple(fields.get("seeds", seeds)),
+        weight_seeds=tuple(fields.get("weight_seeds", fields.get("seeds", seeds))),
+        weight_latent_dims=weight_latent_dims,
+        training=training,
+        models=used,
+        mutual_information=MutualInformation(**fields["mutual_information"]),
+        panels=_panels(fields["panels"]),
+    )
+
+
+def _check_batch(where: str, model: str, latent_dim: int, batch_size: int) -> None:
+    if latent_dim >= batch_size:
+        raise UserError(
+            f"{where}: latent_dim {latent_dim} needs a batch_size above {latent_dim}, it is "
+            f"{batch_size}: the batch covariance of {model} would be singular (Eq. 11)"
+        )

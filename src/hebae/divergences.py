@@ -1,0 +1,119 @@
+"""Divergences between codes and the standard normal prior, shared by the objectives.
+
+Shapes: n codes of d dimensions. All divergences are in nats, except the MMD, which has no
+unit. Moments of a batch divide by n (maximum likelihood), as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class SingularCovariance(ValueError):
+    """The covariance of a batch of codes has no Cholesky factor worth using."""
+
+
+def batch_moments(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and covariance (d, d) of codes (n, d), dividing by n.
+
+    Raises:
+        ValueError: for codes below float32; bfloat16's 8 bits do not carry a covariance.
+    """
+    if codes.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"moments need float32 or float64 codes, not {codes.dtype}")
+    mean = codes.mean(dim=0)
+    centred = codes - mean
+    return mean, centred.T @ centred / codes.shape[0]
+
+
+def covariance_factor(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean m̂ (d,) and Cholesky factor L (d, d), L Lᵀ = Σ̂, of a batch of codes (n, d).
+
+    No jitter is added: it would move the regulariser. A batch without a usable factor is an
+    error instead, and so is one whose factor rounding has made meaningless: a pivot below
+    machine precision relative to the largest variance, or below the rounding of the codes.
+
+    Raises:
+        SingularCovariance: n ≤ d, a constant or dependent dimension, or non-finite codes.
+    """
+    n, d = codes.shape
+    if n <= d:
+        raise SingularCovariance(
+            f"a batch of {n} codes of {d} dimensions has a singular covariance: "
+            f"the batch must hold more than {d} images"
+        )
+    mean, covariance = batch_moments(codes)
+    factor, info = torch.linalg.cholesky_ex(covariance)
+    with torch.no_grad():
+        eps = torch.finfo(codes.dtype).eps
+        floor = eps * covariance.diagonal().max() + (8 * eps * codes.abs().max()) ** 2
+        # written so that a NaN anywhere counts as unusable
+        usable = (info == 0) & (factor.diagonal().min() ** 2 > floor)
+    if not usable:
+        raise SingularCovariance(
+            f"the covariance of {n} codes of {d} dimensions is singular to working precision: "
+            "some dimensions are constant, dependent or not finite"
+        )
+    return mean, factor
+
+
+def gaussian_kl(mean: Tensor, factor: Tensor) -> Tensor:
+    """KL(N(m, L Lᵀ) ‖ N(0, I)) = ½(tr L Lᵀ + mᵀm − d − log det L Lᵀ) (Eqs. 7, 11).
+
+    Args:
+        mean: m, shape (d,).
+        factor: lower triangular L with a positive diagonal, shape (d, d).
+    """
+    log_det = 2 * factor.diagonal().log().sum()
+    return 0.5 * (factor.square().sum() + mean.square().sum() - mean.shape[0] - log_det)
+
+
+def posterior_kl(mean: Tensor, log_sigma: Tensor, mixing: Tensor | None = None) -> Tensor:
+    """KL(N(μ_i, D_i L Lᵀ D_i) ‖ N(0, I)) of every posterior, D_i = diag σ_i; shape (n,).
+
+    With ``mixing`` None, L = I and this is the VAE's closed form (last term of Eq. 4).
+
+    Args:
+        mean: μ, shape (n, d).
+        log_sigma: log σ, shape (n, d).
+        mixing: lower triangular L, shape (d, d).
+    """
+    variance = (2 * log_sigma).exp()
+    log_det = 2 * log_sigma.sum(dim=1)
+    if mixing is not None:
+        variance = variance * mixing.square().sum(dim=1)
+        log_det = log_det + 2 * mixing.diagonal().log().sum()
+    return 0.5 * ((mean.square() + variance).sum(dim=1) - mean.shape[1] - log_det)
+
+
+def _inverse_multiquadratic(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
+    """Σ_s C_s/(C_s + ‖a_i − b_j‖²); shape (n_a, n_b)."""
+    squared = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.T)
+    squared = squared.clamp_min(0)
+    kernel = torch.zeros_like(squared)
+    for constant in constants:
+        kernel = kernel + constant / (constant + squared)
+    return kernel
+
+
+def imq_mmd(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
+    """Unbiased estimate of MMD² under a sum of inverse multiquadratic kernels.
+
+    The within-sample terms leave out the diagonal, the cross term takes all pairs (Gretton et
+    al. 2012, Lemma 6), so the estimate may be negative.
+
+    Args:
+        a: shape (n, d), n ≥ 2.
+        b: shape (m, d), m ≥ 2.
+        constants: C_s of the kernel Σ_s C_s/(C_s + ‖x − y‖²).
+    """
+
+    def within(x: Tensor) -> Tensor:
+        n = x.shape[0]
+        kernel = _inverse_multiquadratic(x, x, constants)
+        return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
+
+    return within(a) + within(b) - 2 * _inverse_multiquadratic(a, b, constants).mean()

@@ -1,0 +1,27 @@
+"""Errors a person can cause, and how a command reports them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something a person can put right. One line: what is wrong, where, what to do."""
+
+
+def command(main: Callable[[], None]) -> None:
+    """Run a command's ``main``: one line on stderr and a non-zero status, no traceback.
+
+    Anything that is not a :class:`UserError`, a failed file operation or an interrupt is a
+    defect of ours and keeps its traceback.
+    """
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        # "[Errno 28] No space left on device: 'path'" says what and where already
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,110 @@
+"""What a model scores on a whole split."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from hebae.divergences import posterior_kl
+from hebae.latent import Latent, Normal
+from hebae.reconstruction import Reconstruction
+from hebae.registry import OBJECTIVES, lookup, resolve
+from hebae.run import Run
+
+CHUNK = 1000
+"""Images that pass the networks at once; bounds memory, changes no result beyond rounding."""
+
+
+def objective_of(run: Run):
+    """The run's objective, ready to be called with (mean, log_sigma, normal)."""
+    entry = lookup(OBJECTIVES, "objective", run.objective)
+    return partial(resolve(entry.function), **run.parameters)
+
+
+def autocast(run: Run, device: torch.device) -> AbstractContextManager:
+    """Where the networks run; moments, divergences and losses stay outside, in float32."""
+    enabled = run.training.precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def normal_stream(seed: int, device: torch.device) -> tuple[torch.Generator, Normal]:
+    """Standard normal noise from a stream of its own."""
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def normal(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=device)
+
+    return generator, normal
+
+
+def in_float32(posterior: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    """Mean and log σ as the objectives want them, whatever the networks computed in."""
+    mean, log_sigma = posterior
+    return mean.float(), None if log_sigma is None else log_sigma.float()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of the objective on a split or in an epoch, in nats an image.
+
+    ``posterior_kl`` is the mean of KL(q(z|x_i) ‖ p), None for a deterministic encoder.
+    """
+
+    reconstruction: float
+    regulariser: float
+    posterior_kl: float | None
+
+    def bounds(self, paper_bound: bool) -> dict[str, float | None]:
+        """The terms and both bounds, as columns of a table.
+
+        ``elbo_paper`` is −(reconstruction + R), what Fig. 1a plots; for HEBAE its R is the
+        aggregate KL, which leaves out the index-code information (Eq. 10). ``elbo`` is the
+        per-sample bound, comparable across models. Each is None where it does not exist.
+        """
+        bound = -(self.reconstruction + self.regulariser) if paper_bound else None
+        kl = self.posterior_kl
+        return {
+            "reconstruction": self.reconstruction,
+            "regulariser": self.regulariser,
+            "elbo_paper": bound,
+            "elbo": None if kl is None else -(self.reconstruction + kl),
+        }
+
+
+@torch.inference_mode()
+def encode(
+    run: Run, model: nn.ModuleDict, images: Tensor, reconstruction: Reconstruction
+) -> tuple[Tensor, Tensor | None]:
+    """Mean and log σ of every image; images are uint8 (N, height, width, channels)."""
+    chunks = []
+    for chunk in images.split(CHUNK):
+        with autocast(run, images.device):
+            chunks.append(in_float32(model["encoder"](reconstruction.scale(chunk))))
+    mean = torch.cat([mean for mean, _ in chunks])
+    log_sigma = None if chunks[0][1] is None else torch.cat([log_sigma for _, log_sigma in chunks])
+    return mean, log_sigma
+
+
+@torch.inference_mode()
+def evaluate(
+    run: Run, model: nn.ModuleDict, images: Tensor, reconstruction: Reconstruction, normal: Normal
+) -> tuple[Terms, Latent]:
+    """Score a whole split, with one code an image and moments over the whole split.
+
+    A batch's aggregate KL is biased upwards (docs/paper.md), the split's hardly.
+    """
+    mean, log_sigma = encode(run, model, images, reconstruction)
+    latent = objective_of(run)(mean, log_sigma, normal)
+    total = torch.zeros((), dtype=torch.float64, device=images.device)
+    for chunk, codes in zip(images.split(CHUNK), latent.z.split(CHUNK), strict=True):
+        with autocast(run, images.device):
+            output = model["decoder"](codes)
+        total += reconstruction.nats(output.float(), reconstruction.scale(chunk)).sum()
+    kl = None
+    if log_sigma is not None:
+        kl = float(posterior_kl(mean, log_sigma, latent.mixing).mean())
+    return Terms(float(total) / len(images), float(latent.regulariser), kl), latent

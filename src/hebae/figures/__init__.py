@@ -1,0 +1,1 @@
+"""Figures, one module each: tables in, one matplotlib figure out, no torch."""

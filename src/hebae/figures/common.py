@@ -1,0 +1,222 @@
+"""What figures share: their look, reading what they draw, and writing the files."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import zipfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hebae import files
+from hebae.config import Experiment
+from hebae.errors import UserError, command
+from hebae.registry import FIGURES
+from hebae.run import Run
+
+WIDTH = 6.9
+"""Text width of a two-column paper, in inches."""
+
+IMAGES = {"originals": 4, "reconstructions": 4, "interpolations": 5, "samples": 5}
+"""Arrays of images.npz and how many axes they have; the last three are height, width, channels."""
+
+in_style = matplotlib.style.context(Path(__file__).with_name("paper.mplstyle"), after_reset=True)
+"""Decorates what draws or saves: our style on matplotlib's defaults, whatever a user has set."""
+
+
+class Look(NamedTuple):
+    """How a model is drawn, in every figure."""
+
+    color: str
+    marker: str
+    linestyle: Any
+    linewidth: float
+
+
+# Colours of Okabe and Ito, told apart under the common forms of colour blindness. The third is
+# thin and dashed, so that a variant which coincides with the second model leaves it visible.
+LOOKS = (
+    Look("#D55E00", "s", "-", 1.3),
+    Look("#0072B2", "o", "-", 1.9),
+    Look("#000000", "D", (0, (3, 2)), 0.8),
+    Look("#009E73", "^", "-.", 1.3),
+    Look("#CC79A7", "v", ":", 1.5),
+    Look("#E69F00", "P", (0, (6, 1.5)), 1.3),
+    Look("#56B4E9", "X", "-", 1.3),
+)
+
+
+def look(experiment: Experiment, model: str) -> Look:
+    """The look of a model: by its place among the experiment's, so put new models last."""
+    return LOOKS[list(experiment.models).index(model) % len(LOOKS)]
+
+
+def titles(experiment: Experiment, dataset: str) -> dict[str, str]:
+    """The dataset's models and what figures call them."""
+    return {model: experiment.models[model].title for model in experiment.datasets[dataset].models}
+
+
+def note(figure: Figure, *sentences: str) -> None:
+    """What a reader must know, in small print under the panels."""
+    text = textwrap.fill(" ".join(filter(None, sentences)), int(18 * figure.get_figwidth()))
+    figure.supxlabel(text, x=0.01, ha="left", color="0.25", linespacing=1.3)
+
+
+def legend(figure: Figure, handles: Sequence[Any], **options: Any) -> None:
+    """One legend above all panels."""
+    columns = min(len(handles), 4)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, **options)
+
+
+def count(number: int, noun: str) -> str:
+    """1 seed, 3 seeds."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A tidy table; ``attrs["file"]`` says where it lies, for messages."""
+    identity = {"dataset": str, "model": str, "latent_dim": int, "seed": int}
+    try:
+        table = pd.read_csv(path, dtype=identity, converters={"weight": float})
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such table") from None
+    except pd.errors.EmptyDataError:
+        raise UserError(f"{path}: the table is empty") from None
+    except ValueError as error:  # pandas' ParserError and UnicodeDecodeError are ValueErrors
+        raise UserError(f"{path}: not a table: {' '.join(str(error).split())}") from None
+    if table.empty:
+        raise UserError(f"{path}: the table is empty")
+    table.attrs["file"] = str(path)
+    return table
+
+
+def rows(
+    tables: Mapping[str, pd.DataFrame],
+    name: str,
+    runs: Collection[Run],
+    values: Sequence[str],
+    by: Sequence[str] = (),
+    each: Callable[[Run], int] | None = None,
+    finite: bool = True,
+    **equal: str,
+) -> pd.DataFrame:
+    """The rows of some runs in which the columns `equal` have these values.
+
+    Args:
+        values: columns of numbers. Single ones may be missing (a run that diverged).
+        by: columns of numbers that tell the rows of a run apart.
+        each: how many rows a run has; where absent, all runs must have the same number.
+        finite: whether every model must have finite values.
+
+    Raises:
+        UserError: naming the file and what it lacks.
+    """
+    table = tables[name]
+    file = table.attrs.get("file", name)
+    keys = pd.DataFrame([run.identity for run in runs]).astype({"weight": float})
+    for column in (*keys, *by, *values, *equal):
+        if column not in table:
+            raise UserError(f"{file}: no column {column!r}")
+    for column, value in equal.items():
+        table = table[table[column] == value]
+    table = keys.merge(table, how="left", indicator="found")
+    table = table[table.pop("found") == "both"]
+    counts = table.groupby(list(keys)).size().reindex(pd.MultiIndex.from_frame(keys), fill_value=0)
+    for run, found in zip(runs, counts, strict=True):
+        expected = each(run) if each else max(1, counts.max())
+        if found != expected:
+            of = "".join(f", {column} {value}" for column, value in equal.items())
+            raise UserError(f"{file}: {run.path}{of}: {count(found, 'row')}, expected {expected}")
+    twice = table[table.duplicated([*keys, *by])]
+    if not twice.empty:
+        where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in (*keys, *by))
+        raise UserError(f"{file}: two rows with {where}")
+    for column in (*by, *values):
+        try:
+            table[column] = table[column].astype(float)
+        except ValueError as error:
+            raise UserError(f"{file}: column {column!r}: {error}") from None
+        some = np.isfinite(table[column]).groupby(table["model"]).any()
+        for model in some.index[~some] if finite else ():
+            raise UserError(f"{file}: no finite {column} of {model}")
+    return table
+
+
+def read_tables(
+    results: Path, figure: str, experiment: Experiment, dataset: str
+) -> dict[str, pd.DataFrame]:
+    """The tables of a figure, by name."""
+    return {name: read_table(results / "tables" / f"{name}.csv") for name in FIGURES[figure]}
+
+
+def read_images(
+    results: Path, figure: str, experiment: Experiment, dataset: str
+) -> dict[str, dict[str, np.ndarray]]:
+    """The saved images of the dataset's main runs, by model: uint8, see :data:`IMAGES`."""
+    images = {}
+    for run in experiment.main_runs(dataset):
+        path = results / "runs" / run.path / "images.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in IMAGES}
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except KeyError as error:
+            raise UserError(f"{path}: {error.args[0]}") from None
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path}: not saved images: {error}") from None
+        shapes = {name: array.shape for name, array in found.items()}
+        if (
+            any(len(shapes[name]) != axes for name, axes in IMAGES.items())
+            or shapes["originals"] != shapes["reconstructions"]
+            or len({shape[-3:] for shape in shapes.values()}) != 1
+            or any(array.dtype != np.uint8 for array in found.values())
+        ):
+            raise UserError(f"{path}: not uint8 images of one size, or not as many: {shapes}")
+        images[run.model] = found
+    return images
+
+
+@in_style
+def save(figure: Figure, outputs: Collection[Path]) -> None:
+    """Write a figure as PDF or PNG, the same bytes each time.
+
+    The layout is made once, so that files do not depend on which others are written.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for path in outputs:
+        metadata = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}[path.suffix]
+        with files.replacing(path) as stream:
+            figure.savefig(stream, format=path.suffix[1:], metadata=metadata)
+
+
+def main(name: str, draw: Callable[..., Figure], read: Callable[..., Any] = read_tables) -> None:
+    """The command of a figure's module: read, draw, save."""
+
+    def run() -> None:
+        parser = argparse.ArgumentParser(prog=f"python -m hebae.figures.{name}")
+        parser.add_argument("--experiment", required=True, help="Experiment.to_json()")
+        parser.add_argument("--results", type=Path, required=True, help="holds tables/ and runs/")
+        parser.add_argument("--output", type=Path, nargs="+", required=True, help=".pdf, .png")
+        arguments = parser.parse_args()
+        for path in arguments.output:
+            if path.suffix not in (".pdf", ".png"):
+                raise UserError(f"--output {path}: a figure is written as .pdf or .png")
+        try:
+            experiment = Experiment.from_json(arguments.experiment)
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"--experiment: not an experiment: {error!r}") from None
+        if name not in experiment.figures:
+            raise UserError(f"config: figures: {experiment.name} has no {name}")
+        dataset = experiment.figures[name]
+        content = read(arguments.results, name, experiment, dataset)
+        save(draw(content, experiment, dataset), arguments.output)
+
+    command(run)

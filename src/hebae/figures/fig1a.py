@@ -1,0 +1,137 @@
+"""Fig. 1a: the paper’s bound against the epoch (top) and against the weight λ (bottom)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from hebae.config import Experiment
+from hebae.errors import UserError
+from hebae.figures.common import WIDTH, count, in_style, legend, look, main, note, rows, titles
+
+CUT = 5
+"""The top row's axes begin at this percentile over epochs of the lowest curve."""
+
+
+@in_style
+def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: str) -> Figure:
+    """Lines are means over seeds; bands and bars reach from the lowest to the highest seed.
+
+    Only `elbo_paper` is drawn. HEBAE's per-sample bound, fair beside a VAE's, is another
+    quantity on another scale.
+    """
+    data = experiment.datasets[dataset]
+    bounds = [model for model in data.models if experiment.models[model].bound]
+    if not bounds:
+        raise UserError(f"config: figures.fig1a: no model of {dataset} has a bound")
+    default_runs, weight_runs = (
+        [run for run in runs if run.dataset == dataset and run.model in bounds]
+        for runs in (experiment.default_runs(), experiment.weight_runs())
+    )
+    by_epoch = rows(tables, "elbo_by_epoch", default_runs, ["elbo_paper"], ["epoch"], split="test")
+
+    figure = Figure(figsize=(WIDTH, 4.9 if weight_runs else 2.9), layout="constrained")
+    top, *bottom = _panels(figure, data.latent_dims, *[data.weight_latent_dims] * bool(weight_runs))
+    cut = _epochs(top, by_epoch, experiment, bounds)
+    top[0].set_ylabel("paper’s bound on the\ntest split (nats)")
+    if weight_runs:
+        by_weight = rows(tables, "elbo_by_weight", weight_runs, ["elbo_paper"], each=lambda run: 1)
+        _weights(bottom[0], by_weight, experiment)
+        bottom[0][0].set_ylabel("paper’s bound on the test\nsplit, last epoch (nats)")
+
+    names = titles(experiment, dataset)
+    handles = [Line2D([], [], label=names[m], **look(experiment, m)._asdict()) for m in bounds]
+    legend(figure, handles)
+    seeds = count(len(data.seeds), "seed")
+    if weight_runs and data.weight_seeds != data.seeds:
+        seeds += f" (top), {count(len(data.weight_seeds), 'seed')} (bottom)"
+    several = len(data.seeds) > 1 or (weight_runs and len(data.weight_seeds) > 1)
+    aggregate = any(experiment.models[model].objective == "hebae" for model in bounds)
+    note(
+        figure,
+        f"{data.title}. Paper’s bound: −(reconstruction + regulariser), λ = 1 in the sum"
+        + ("; HEBAE’s regulariser is the KL divergence of the aggregated posterior." * aggregate)
+        + "." * (not aggregate),
+        f"Lines: mean over {seeds}"
+        + f"; bands{' and bars' * bool(weight_runs)}: minimum to maximum over seeds." * several
+        + "." * (not several),
+        f"First epochs, below the {CUT}th percentile of the lowest curve, are cut off." * cut,
+    )
+    return figure
+
+
+def _panels(figure: Figure, *rows_of_dims: Sequence[int]) -> list[list[Axes]]:
+    """Rows as wide as the figure, a panel a latent dimension; a row shares its axes."""
+    grid = figure.add_gridspec(len(rows_of_dims), math.lcm(*map(len, rows_of_dims)))
+    made = []
+    for row, latent_dims in enumerate(rows_of_dims):
+        made.append(axes := [])
+        span = grid.ncols // len(latent_dims)
+        for place, latent_dim in enumerate(latent_dims):
+            shared = dict.fromkeys(("sharex", "sharey"), axes[0] if axes else None)
+            ax = figure.add_subplot(grid[row, place * span : (place + 1) * span], **shared)
+            ax.tick_params(labelleft=place == 0)
+            ax.set_title(f"latent dimension {latent_dim}")
+            axes.append(ax)
+    return made
+
+
+def _epochs(
+    axes: list[Axes], table: pd.DataFrame, experiment: Experiment, models: list[str]
+) -> bool:
+    """Draw the top row; whether its axes leave anything out."""
+    lows, highs = [], []
+    for ax, (_, panel) in zip(axes, table.groupby("latent_dim", sort=False), strict=True):
+        for place, model in enumerate(models):
+            of_model = panel[panel["model"] == model]
+            seeds = of_model.pivot(index="epoch", columns="seed", values="elbo_paper")
+            low, mean, high = _spread(seeds)
+            style = look(experiment, model)
+            step = max(1, len(seeds) // 6)
+            # staggered, so that curves which coincide still show their markers
+            start = min(len(seeds) - 1, step * (place + 1) // len(models))
+            ax.plot(seeds.index, mean, **style._asdict(), markevery=(start, step), label=model)
+            ax.fill_between(seeds.index, low, high, color=style.color, alpha=0.2, linewidth=0)
+            if low.notna().any():
+                lows.append(low)
+                highs.append(high)
+        ax.set_xlabel("epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    if not lows:
+        return False
+    bottom = min(np.nanpercentile(low, CUT) for low in lows)
+    top = max(np.nanmax(high) for high in highs)
+    margin = 0.06 * (top - bottom) or 1
+    axes[0].set_ylim(bottom - margin, top + margin)
+    return any(np.nanmin(low) < bottom - margin for low in lows)
+
+
+def _weights(axes: list[Axes], table: pd.DataFrame, experiment: Experiment) -> None:
+    """Draw the bottom row."""
+    for ax, (_, panel) in zip(axes, table.groupby("latent_dim", sort=False), strict=True):
+        for model, of_model in panel.groupby("model", sort=False):
+            seeds = of_model.pivot(index="weight", columns="seed", values="elbo_paper")
+            low, mean, high = _spread(seeds)
+            style = look(experiment, model)._asdict()
+            reach = (mean - low, high - mean)
+            ax.errorbar(seeds.index, mean, reach, **style, elinewidth=0.8, capsize=2, label=model)
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda weight, _: f"{weight:g}"))
+        ax.set_xlabel("weight λ in training")
+
+
+def _spread(seeds: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """Minimum, mean and maximum over the columns; a gap where a seed has no value."""
+    seeds = seeds.where(np.isfinite(seeds))
+    return tuple(getattr(seeds, how)(axis=1, skipna=False) for how in ("min", "mean", "max"))
+
+
+if __name__ == "__main__":
+    main("fig1a", draw)

@@ -1,0 +1,1 @@
+"""What is measured on the posterior of a trained run; numpy only, so that it starts fast."""

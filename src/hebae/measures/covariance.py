@@ -1,0 +1,63 @@
+"""Covariance of the codes over a split: of the posterior means and of sampled codes (Fig. 2a, b).
+
+The two differ. A dimension whose posterior is the prior has Var(μ) = 0 and Var(z) = 1, so the
+paper's "variance falls to 0" for the VAE can only be read off Cov(μ); both are reported. By the
+law of total covariance Cov(z) = Cov(μ) + mean_i D_i L Lᵀ D_i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hebae.errors import command
+from hebae.files import write_csv
+from hebae.measures.posterior import Posterior, command_line, read_run
+from hebae.streams import derive_seed
+
+
+def moments(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and covariance (d, d) of codes (N, d), with 1/N as in the paper (Eq. 8)."""
+    # from the first code on, so that a constant dimension has a variance of exactly 0
+    shifted = codes - codes[0]
+    offset = shifted.mean(0)
+    centred = shifted - offset
+    return codes[0] + offset, centred.T @ centred / len(codes)
+
+
+def correlation(covariance: np.ndarray) -> list[list[float | None]]:
+    """Correlation matrix (d, d); None in the row and column of a constant dimension."""
+    variance = np.diag(covariance)
+    scale = np.sqrt(np.outer(variance, variance))
+    ratio = np.divide(covariance, scale, out=np.full_like(scale, np.nan), where=scale > 0)
+    return [[None if np.isnan(value) else value for value in row] for row in ratio.tolist()]
+
+
+def covariance(posterior: Posterior, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Rows which (mean, sample), i, j (dimensions from 0), covariance, correlation.
+
+    "sample" is one code z ~ q(z|x) per image.
+    """
+    rows = []
+    for which, codes in (("mean", posterior.mean), ("sample", posterior.sample(rng))):
+        matrix = moments(codes)[1]
+        for i, (values, ratios) in enumerate(
+            zip(matrix.tolist(), correlation(matrix), strict=True)
+        ):
+            for j, (value, ratio) in enumerate(zip(values, ratios, strict=True)):
+                rows.append(dict(which=which, i=i, j=j, covariance=value, correlation=ratio))
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = command_line(__doc__).parse_args(arguments)
+    run = read_run(options.run)
+    rng = np.random.default_rng(derive_seed(run["seed"], "covariance"))
+    rows = covariance(Posterior.load(options.posterior), rng)
+    write_csv(options.output, (run | row for row in rows))
+
+
+if __name__ == "__main__":
+    command(main)

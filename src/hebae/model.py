@@ -1,0 +1,54 @@
+"""The networks of a run: built from its description, or loaded with their weights."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hebae.errors import UserError
+from hebae.registry import NETWORKS, OBJECTIVES, lookup, resolve
+from hebae.run import Run
+from hebae.streams import derive_seed
+
+
+def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
+    """Freshly initialised ``encoder`` and ``decoder``, on the CPU.
+
+    The weights depend on the run's seed alone, not on the device they will live on.
+    """
+    objective = lookup(OBJECTIVES, "objective", run.objective)
+    build = resolve(lookup(NETWORKS, "network", run.network))
+    generator = torch.Generator().manual_seed(derive_seed(run.seed, "initialise"))
+    encoder, decoder = build(
+        image_shape, run.latent_dim, objective.stochastic, generator, **run.network_parameters
+    )
+    return nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+
+
+def load_model(run: Run, image_shape: Sequence[int], weights: Path) -> nn.ModuleDict:
+    """The trained networks of a run, in evaluation mode."""
+    model = build_model(run, image_shape)
+    try:
+        # weights_only: a weights file is data, never code
+        state = torch.load(io.BytesIO(weights.read_bytes()), map_location="cpu", weights_only=True)
+        model.load_state_dict(state)
+    except (OSError, RuntimeError, KeyError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"cannot load {weights}: {reason}; delete it, and it is trained again"
+        ) from None
+    return model.eval()
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: cuda was asked for, but PyTorch sees no CUDA device here")
+    return torch.device(name)

@@ -1,0 +1,1 @@
+"""Objectives, one file a family: pure functions on tensors, with the equation numbers."""

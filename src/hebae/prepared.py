@@ -1,0 +1,68 @@
+"""Prepared datasets, as :mod:`hebae.prepare` writes them: a manifest and memory-mappable arrays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hebae.errors import UserError
+
+MANIFEST = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a prepared dataset is."""
+
+    name: str
+    image_shape: tuple[int, int, int]  # height, width, channels
+    n_train: int
+    n_test: int
+    n_classes: int
+    files: dict[str, str]  # file name: SHA-256
+    checksum: str  # SHA-256 over those of the files, joined in their order
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a prepared dataset. Raises UserError if it is missing or damaged."""
+    path = directory / MANIFEST
+    try:
+        fields = json.loads(path.read_bytes())
+        return Manifest(**fields | {"image_shape": tuple(fields["image_shape"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _unreadable(path, error) from error
+
+
+def load_prepared(directory: Path, split: str, mmap: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 (N, height, width, channels), and labels, int64 (N,), of one split.
+
+    `split` is "train" or "test". With `mmap` the arrays are read-only views of the files.
+    Type and size are checked; for a check of every byte compare the manifest's SHA-256s.
+
+    Raises UserError if a file is missing or damaged.
+    """
+    manifest = read_manifest(directory)
+    count = {"train": manifest.n_train, "test": manifest.n_test}[split]
+    images = _load(directory / f"{split}_images.npy", np.uint8, (count, *manifest.image_shape))
+    labels = _load(directory / f"{split}_labels.npy", np.int64, (count,))
+    return (images, labels) if mmap else (np.array(images), np.array(labels))
+
+
+def _load(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype != dtype or array.shape != shape:
+            raise ValueError(f"{array.dtype} {array.shape} where {MANIFEST} says {shape}")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return array
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(
+        f"{path} is missing or damaged ({reason}); delete {path.parent} and prepare it again"
+    )

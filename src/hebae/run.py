@@ -1,0 +1,86 @@
+"""One run: everything that determines a trained model, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hebae.errors import UserError
+from hebae.registry import NETWORKS, OBJECTIVES, RECONSTRUCTIONS, lookup
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a dataset's runs are trained (paper, App. B)."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    learning_rate_decay: float
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model on one dataset with one latent dimension, weight and seed.
+
+    ``weight`` is λ as text, the way it stands in paths; ``parameters`` are the objective's
+    keyword arguments, ``network_parameters`` those of the network pair.
+    """
+
+    dataset: str
+    model: str
+    latent_dim: int
+    weight: str
+    seed: int
+    objective: str
+    parameters: dict[str, Any]
+    network: str
+    network_parameters: dict[str, Any]
+    reconstruction: str
+    training: Training
+
+    @property
+    def path(self) -> str:
+        """Folder of the run below ``runs/``."""
+        return f"{self.dataset}/{self.model}/z{self.latent_dim}/w{self.weight}/s{self.seed}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The columns that every table begins with."""
+        names = ("dataset", "model", "latent_dim", "weight", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules this run takes from the registries; they determine it too."""
+        entries = (
+            lookup(OBJECTIVES, "objective", self.objective).function,
+            lookup(NETWORKS, "network", self.network),
+            lookup(RECONSTRUCTIONS, "reconstruction", self.reconstruction),
+        )
+        return [entry.split(":")[0] for entry in entries]
+
+    def to_json(self) -> str:
+        """One line of JSON, from which :meth:`from_json` makes the same run."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """Read what :meth:`to_json` wrote."""
+        try:
+            fields = json.loads(text)
+            return cls(**{**fields, "training": Training(**fields["training"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"not the description of a run: {error!r}") from None
+
+
+def read_run(run_json: Path) -> tuple[Run, dict[str, Any]]:
+    """The run that a ``run.json`` describes, and the whole record."""
+    try:
+        record = json.loads(run_json.read_text())
+        return Run.from_json(json.dumps(record["run"])), record
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"cannot read the run's record {run_json}: {error}") from None

@@ -1,0 +1,329 @@
+"""Train one run: ``python -m hebae.train --help``.
+
+One loop for every objective, network and dataset. It is resumed by calling it again: a
+checkpoint at an epoch's end carries weights, optimiser and history, and every random stream
+is derived from (seed, purpose, epoch), so that the resumed run is the uninterrupted one, bit
+for bit, on the same machine and thread count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import math
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hebae import files, sources
+from hebae.checkpoint import Checkpoints
+from hebae.divergences import SingularCovariance, posterior_kl
+from hebae.errors import UserError, command
+from hebae.evaluation import Terms, autocast, evaluate, in_float32, normal_stream, objective_of
+from hebae.model import build_model, choose_device
+from hebae.prepared import load_prepared, read_manifest
+from hebae.reconstruction import Reconstruction
+from hebae.registry import OBJECTIVES, RECONSTRUCTIONS, lookup, resolve
+from hebae.run import Run
+from hebae.streams import derive_seed
+
+ADAM_EPSILON = 1e-7  # Keras's default, which the released code runs with
+
+
+def learning_rate(epoch: int, initial: float, decay: float) -> float:
+    """Adam's rate in an epoch counted from 0: initial · decay^epoch (App. B.1)."""
+    return initial * decay**epoch
+
+
+def batches(images: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Shuffled batches of equal size; what is left over waits for the next epoch.
+
+    A short batch would have moments of its own bias, or none at all.
+    """
+    order = torch.randperm(len(images), generator=generator).to(images.device)
+    for start in range(0, len(images) - size + 1, size):
+        yield images[order[start : start + size]]
+
+
+def train_epoch(
+    run: Run,
+    model: nn.ModuleDict,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    reconstruction: Reconstruction,
+    epoch: int,
+    bar: tqdm,
+) -> Terms:
+    """One pass over the training images; the mean over its batches of each term."""
+    device = images.device
+    objective = objective_of(run)
+    weight = float(run.weight)
+    _, normal = normal_stream(derive_seed(run.seed, "noise", epoch), device)
+    shuffle = torch.Generator().manual_seed(derive_seed(run.seed, "shuffle", epoch))
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(
+            epoch, run.training.learning_rate, run.training.learning_rate_decay
+        )
+
+    model.train()
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    steps = 0
+    stochastic = False
+    for batch in batches(images, run.training.batch_size, shuffle):
+        x = reconstruction.scale(batch)
+        with autocast(run, device):
+            posterior = model["encoder"](x)
+        mean, log_sigma = in_float32(posterior)
+        latent = objective(mean, log_sigma, normal)
+        with autocast(run, device):
+            output = model["decoder"](latent.z)
+        nats = reconstruction.nats(output.float(), x).mean()
+        loss = nats + weight * latent.regulariser
+
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+        with torch.no_grad():
+            sums[0] += nats
+            sums[1] += latent.regulariser
+            if log_sigma is not None:
+                stochastic = True
+                sums[2] += posterior_kl(mean, log_sigma, latent.mixing).mean()
+        steps += 1
+        bar.update()
+    terms = (sums / steps).tolist()
+    return Terms(terms[0], terms[1], terms[2] if stochastic else None)
+
+
+def check_finite(run: Run, epoch: int, split: str, terms: Terms) -> None:
+    """Stop a diverged run, naming it; a NaN never trains on into the next epoch."""
+    values = {"reconstruction": terms.reconstruction, "regulariser": terms.regulariser}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"run {run.path} diverged in epoch {epoch + 1}: the {name} of the {split} split "
+                f"is {value}; lower learning_rate, or change the weight"
+            )
+
+
+def fit(
+    run: Run,
+    images: dict[str, Tensor],
+    history: Path,
+    checkpoints: Checkpoints,
+) -> tuple[nn.ModuleDict, list[dict[str, Any]]]:
+    """Train a run from its last checkpoint, or from the start, to its last epoch.
+
+    Args:
+        run: what to train.
+        images: ``train`` and ``test``, uint8 (N, height, width, channels), on the device.
+        history: CSV with a row an epoch and split, complete after every epoch.
+        checkpoints: where to continue from and to.
+
+    Returns:
+        The trained networks and the rows of the history.
+    """
+    device = images["train"].device
+    if len(images["train"]) < run.training.batch_size:
+        raise UserError(
+            f"dataset {run.dataset}: batch_size {run.training.batch_size} is larger than its "
+            f"{len(images['train'])} training images"
+        )
+    paper_bound = lookup(OBJECTIVES, "objective", run.objective).bound
+    reconstruction = resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction))
+    model = build_model(run, images["train"].shape[1:]).to(device)
+    optimiser = torch.optim.Adam(model.parameters(), eps=ADAM_EPSILON, fused=True)
+    rows: list[dict[str, Any]] = []
+    seconds = 0.0
+    first = 0
+    if state := checkpoints.load():
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        rows, seconds, first = state["rows"], state["seconds"], state["epoch"] + 1
+        print(f"continuing {run.path} after epoch {first}", file=sys.stderr, flush=True)
+
+    steps = len(images["train"]) // run.training.batch_size
+    on_terminal = sys.stderr.isatty()
+    with (
+        history.open("w") as log,
+        tqdm(
+            desc=run.path,
+            total=run.training.epochs * steps,
+            initial=first * steps,
+            unit="step",
+            disable=not on_terminal,
+            dynamic_ncols=True,
+        ) as bar,
+    ):
+        log.write(files.csv_text(rows))
+        for epoch in range(first, run.training.epochs):
+            started = time.perf_counter()
+            try:
+                train = train_epoch(
+                    run, model, optimiser, images["train"], reconstruction, epoch, bar
+                )
+                check_finite(run, epoch, "train", train)
+                model.eval()
+                _, normal = normal_stream(derive_seed(run.seed, "evaluate", epoch), device)
+                test, _ = evaluate(run, model, images["test"], reconstruction, normal)
+                check_finite(run, epoch, "test", test)
+            except SingularCovariance as error:
+                raise UserError(f"run {run.path} stopped in epoch {epoch + 1}: {error}") from None
+            seconds += time.perf_counter() - started
+
+            new = [
+                {
+                    **run.identity,
+                    "epoch": epoch + 1,
+                    "split": split,
+                    **terms.bounds(paper_bound),
+                    "seconds": round(seconds, 3),
+                }
+                for split, terms in (("train", train), ("test", test))
+            ]
+            log.write(files.csv_text(new, header=not rows))
+            log.flush()
+            rows += new
+            _report(run, epoch, new[1], seconds / (epoch + 1), bar, on_terminal)
+            checkpoints.offer(
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "rows": rows,
+                    "seconds": seconds,
+                    "epoch": epoch,
+                }
+            )
+    return model.eval(), rows
+
+
+def _report(run: Run, epoch: int, test: dict, pace: float, bar: tqdm, on_terminal: bool) -> None:
+    """The current bound: on the bar at a terminal, as a plain line in a log."""
+    name = "bound" if test["elbo_paper"] is not None else "reconstruction"
+    value = test["elbo_paper"] if name == "bound" else test["reconstruction"]
+    if on_terminal:
+        bar.set_postfix({f"test {name}": f"{value:.2f}"})
+        return
+    left = pace * (run.training.epochs - epoch - 1)
+    print(
+        f"epoch {epoch + 1}/{run.training.epochs}  test {name} {value:.3f}  "
+        f"{pace:.2f} s an epoch  {left:.0f} s left",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What the numbers of a run may depend on besides its description."""
+    names = ("torch", "numpy")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in names},
+        },
+        "commit": _commit(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _commit() -> str | None:
+    """The checked-out commit of this project, "-dirty" where files differ from it."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            describe, cwd=sources.ROOT, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # not a checkout, or no git: an installed package
+    return done.stdout.strip()
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train one run, or continue it.")
+    parser.add_argument("--run", required=True, help="the run as JSON (hebae.run.Run)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
+    parser.add_argument("--output", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder of all checkpoints")
+    parser.add_argument("--checkpoint-seconds", type=float, default=10.0)
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+
+    started = time.perf_counter()
+    torch.set_num_threads(arguments.threads)
+    run = Run.from_json(arguments.run)
+    device = choose_device(arguments.device)
+    if device.type == "cuda":
+        # cuBLAS wants the variable before its first call. On a CPU every operation we use is
+        # deterministic, and the switch alone would cost a second of imports.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    manifest = read_manifest(arguments.data)
+    images = {
+        split: torch.from_numpy(np.array(load_prepared(arguments.data, split)[0])).to(device)
+        for split in ("train", "test")
+    }
+
+    key = hashlib.sha256(
+        "/".join(
+            (
+                run.to_json(),
+                manifest.checksum,
+                sources.fingerprint(["hebae.train", *run.modules]),
+                device.type,
+            )
+        ).encode()
+    ).hexdigest()[:24]
+    checkpoints = Checkpoints(arguments.checkpoints / key, arguments.checkpoint_seconds)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    model, rows = fit(run, images, arguments.output / "history.csv", checkpoints)
+
+    weights = arguments.output / "weights.pt"
+    buffer = io.BytesIO()
+    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
+    files.write_bytes(weights, buffer.getbuffer())
+    record = {
+        "run": asdict(run),
+        "dataset_checksum": manifest.checksum,
+        "image_shape": list(manifest.image_shape),
+        "final": {
+            key: rows[-1][key] for key in ("reconstruction", "regulariser", "elbo_paper", "elbo")
+        },
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "weights_sha256": files.sha256(weights),
+        **provenance(device),
+        "training_seconds": rows[-1]["seconds"],
+        "wall_seconds": round(time.perf_counter() - started, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    if device.type == "cuda":
+        record["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+    files.write_json(arguments.output / "run.json", record)
+    checkpoints.remove()
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,145 @@
+"""Configs: what is wrong is said in one line; what is right becomes runs."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hebae import registry
+from hebae.config import Experiment, parse, weight_text
+from hebae.errors import UserError
+from hebae.run import Run
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+DEMO = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+
+
+def edited(path: str, value):
+    """The demo with one key set, or deleted where the value is ``...``."""
+    document = copy.deepcopy(DEMO)
+    *parents, last = path.split(".")
+    inner = document
+    for key in parents:
+        inner = inner[key]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    return document
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_configs_we_ship_are_right(path):
+    experiment = parse(yaml.safe_load(path.read_text()), SCHEMA)
+    assert Experiment.from_json(experiment.to_json()) == experiment
+    paths = [run.path for run in experiment.runs()]
+    assert len(paths) == len(set(paths)) > 0
+    for run in experiment.runs():
+        assert Run.from_json(run.to_json()) == run
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("models.VAE.objective", "vaee", "unknown objective 'vaee'; there are: vae, hebae"),
+        ("models.VAE.reparameterisation", "diagonal", "'vae' has no parameter"),
+        ("models.HEBAE.reparameterisation", "square", "models.HEBAE.reparameterisation: 'square'"),
+        ("models.VAE.beta", 4, "'beta' was unexpected"),
+        ("models.V E", {"objective": "vae"}, "'V E' does not match"),
+        ("datasets.cifar", DEMO["datasets"]["digits"], "unknown dataset 'cifar'; there are: dig"),
+        ("datasets.digits.network.name", "conv", "unknown network 'conv'"),
+        ("datasets.digits.reconstruction", "l3", "unknown reconstruction 'l3'"),
+        ("datasets.digits.models.GAN", {"weight": 1}, "unknown model 'GAN'; models has: VAE"),
+        ("datasets.digits.models.VAE.weight", -1, "VAE.weight: -1 is less than the minimum"),
+        ("datasets.digits.models.VAE.weights", [1, -0.5], "weights.1: -0.5 is less than"),
+        ("datasets.digits.models.VAE.weights", [1, 0], "weights.1: 0 is less than"),
+        ("datasets.digits.models.VAE.weight", "1e-3", "write 0.001"),
+        ("datasets.digits.latent_dims", [8, 128], "latent_dim 128 needs a batch_size above 128"),
+        ("datasets.digits.latent_dims", [], "latent_dims"),
+        ("datasets.digits.latent_dims", [0], "latent_dims.0: 0 is less than the minimum of 1"),
+        ("datasets.digits.latent_dims", [2.5], "2.5 is not of type 'integer'"),
+        ("datasets.digits.main_latent_dim", 3, "main_latent_dim: 3 is not one of latent_dims"),
+        ("datasets.digits.weight_latent_dims", [5], "weight_latent_dims: 5 is not one of"),
+        ("datasets.digits.training.epochs", 0, "epochs: 0 is less than the minimum of 1"),
+        ("datasets.digits.training.epochs", True, "True is not of type 'integer'"),
+        ("datasets.digits.training.epoch", 3, "'epoch' was unexpected); known here: epochs"),
+        ("datasets.digits.training", ..., "'training' is a required property"),
+        ("figures.fig9", "digits", "unknown figure 'fig9'; there are: fig1a"),
+        ("figures.fig1a", "mnist", "figures.fig1a: dataset 'mnist' is not in datasets"),
+        ("seeds", [0, 0], "non-unique"),
+        ("seeds", [-1], "seeds.0: -1 is less than"),
+        ("seed", 3, "'seed' was unexpected"),
+        ("experiment", "../elsewhere", "experiment: '../elsewhere' does not match"),
+        ("device", "tpu", "device: 'tpu' is not one of"),
+        ("experiment", ..., "'experiment' is a required property"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(path, value, message):
+    with pytest.raises(UserError) as error:
+        parse(edited(path, value), SCHEMA)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("document", [None, [], "text", 3, {}])
+def test_documents_that_are_no_config(document):
+    with pytest.raises(UserError, match="top level"):
+        parse(document, SCHEMA)
+
+
+def test_large_codes_are_only_an_error_where_a_batch_covariance_is_needed():
+    document = edited("datasets.digits.latent_dims", [8, 128])
+    document["datasets"]["digits"]["models"] = {"VAE": {"weight": 1}, "WAE": {"weight": 10}}
+    assert parse(document, SCHEMA).datasets["digits"].latent_dims == (8, 128)
+
+
+def test_the_mnist_protocol_is_the_papers():
+    """App. B.1, and the choices docs/paper.md states where the text lost a number."""
+    data = parse(yaml.safe_load((ROOT / "config/mnist.yaml").read_text()), SCHEMA).datasets["mnist"]
+    training = data.training
+    assert (training.epochs, training.batch_size) == (100, 128)
+    assert (training.learning_rate, training.learning_rate_decay) == (0.001, 0.995)
+    assert data.latent_dims == (8, 10, 16) and data.main_latent_dim == 10
+    assert data.network_parameters == {"encoder_widths": [784, 800], "decoder_widths": [800, 800]}
+    for model in ("VAE", "HEBAE"):
+        assert data.models[model].default == "1"
+        assert data.models[model].grid == ("0.1", "0.5", "1", "2", "5", "10", "20")
+    assert data.models["WAE"].default == "10"
+
+
+def test_runs_are_the_grids():
+    experiment = parse(DEMO, SCHEMA)
+    data = experiment.datasets["digits"]
+    default = list(experiment.default_runs())
+    assert len(default) == len(data.models) * len(data.latent_dims) * len(data.seeds)
+    grid = list(experiment.weight_runs())
+    with_grid = [model for model in data.models.values() if model.grid]
+    assert len(grid) == sum(len(model.grid) for model in with_grid) * len(
+        data.weight_latent_dims
+    ) * len(data.weight_seeds)
+    assert {run.path for run in experiment.runs()} == {run.path for run in default + grid}
+    assert [run.seed for run in experiment.main_runs("digits")] == [0] * len(data.models)
+
+
+def test_dataset_seeds_override_the_experiments():
+    document = edited("datasets.digits.seeds", [7])
+    data = parse(document, SCHEMA).datasets["digits"]
+    assert data.seeds == data.weight_seeds == (7,)
+
+
+@pytest.mark.parametrize(
+    ("weight", "text"), [(1, "1"), (1.0, "1"), (0.1, "0.1"), (1e-5, "1e-05"), (20, "20")]
+)
+def test_weights_as_they_stand_in_paths(weight, text):
+    assert weight_text(weight) == text
+    assert float(text) == weight
+
+
+def test_every_entry_of_the_registries_can_be_resolved():
+    entries = [objective.function for objective in registry.OBJECTIVES.values()]
+    entries += [*registry.NETWORKS.values(), *registry.RECONSTRUCTIONS.values()]
+    entries += registry.DATASETS.values()
+    for entry in entries:
+        assert registry.resolve(entry) is not None

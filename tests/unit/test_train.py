@@ -1,0 +1,370 @@
+"""Training: the same run is the same bytes, however often it is killed."""
+
+import csv
+import dataclasses
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hebae import evaluation, train
+from hebae.checkpoint import Checkpoints
+from hebae.datasets import digits
+from hebae.divergences import posterior_kl
+from hebae.errors import UserError
+from hebae.evaluation import encode, evaluate, normal_stream
+from hebae.model import build_model, load_model
+from hebae.objectives import hebae as hebae_module
+from hebae.prepare import write_prepared
+from hebae.reconstruction import bernoulli
+from hebae.run import Run, Training, read_run
+from hebae.streams import derive_seed
+
+RUN = Run(
+    dataset="digits",
+    model="HEBAE",
+    latent_dim=4,
+    weight="1",
+    seed=3,
+    objective="hebae",
+    parameters={},
+    network="dense",
+    network_parameters={"encoder_widths": [64, 32], "decoder_widths": [32, 32]},
+    reconstruction="bernoulli",
+    training=Training(epochs=12, batch_size=128, learning_rate=1e-3, learning_rate_decay=0.995),
+)
+OBJECTIVES = {
+    "vae": {"objective": "vae", "model": "VAE"},
+    "hebae": {},
+    "wae_mmd": {"objective": "wae_mmd", "model": "WAE", "weight": "10"},
+}
+
+
+def changed(**fields) -> Run:
+    training = {key: fields.pop(key) for key in list(fields) if hasattr(RUN.training, key)}
+    return dataclasses.replace(
+        RUN, **fields, training=dataclasses.replace(RUN.training, **training)
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_prepared("digits", digits.load(Path()), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[str, torch.Tensor]:
+    arrays = digits.load(Path())
+    return {
+        "train": torch.from_numpy(arrays.train_images),
+        "test": torch.from_numpy(arrays.test_images),
+    }
+
+
+def command(run: Run, data: Path, folder: Path, every: float = 0) -> list[str]:
+    return [
+        sys.executable, "-m", "hebae.train", "--run", run.to_json(), "--data", str(data),
+        "--output", str(folder / "run"), "--checkpoints", str(folder / "checkpoints"),
+        "--checkpoint-seconds", str(every), "--device", "cpu",
+    ]  # fmt: skip
+
+
+def rows(history: Path) -> list[dict]:
+    return list(csv.DictReader(history.open()))
+
+
+def without_time(table: list[dict]) -> list[dict]:
+    return [{key: row[key] for key in row if key != "seconds"} for row in table]
+
+
+def fit(run: Run, images, folder: Path):
+    folder.mkdir(parents=True, exist_ok=True)
+    return train.fit(run, images, folder / "history.csv", Checkpoints(folder / "c", every=1e9))
+
+
+@pytest.mark.parametrize("objective", ["hebae", "wae_mmd"])
+def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
+    """SIGKILL twice in mid-training; weights and history come out bit for bit the same."""
+    run = changed(**OBJECTIVES[objective], epochs=40)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(run, data, whole), check=True, capture_output=True)
+
+    history = killed / "run/history.csv"
+    reached = 0
+    for after in (5, 9):
+        process = subprocess.Popen(command(run, data, killed), stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while (len(rows(history)) if history.exists() else 0) < reached + 2 * after:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (killed / "run/run.json").exists()
+        # the last epoch in the history may be one that no checkpoint has
+        reached = len(rows(history))
+        assert 0 < reached < 2 * 40
+
+    done = subprocess.run(command(run, data, killed), check=True, capture_output=True, text=True)
+    assert "continuing digits/" in done.stderr
+    weights = [(folder / "run/weights.pt").read_bytes() for folder in (killed, whole)]
+    assert weights[0] == weights[1]
+    assert without_time(rows(history)) == without_time(rows(whole / "run/history.csv"))
+    assert list((killed / "checkpoints").iterdir()) == []  # nothing is left behind
+
+
+def test_a_checkpoint_that_cannot_be_read_is_noticed(data, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(RUN, data, whole), check=True, capture_output=True)
+    process = subprocess.Popen(command(RUN, data, broken), stderr=subprocess.DEVNULL)
+    while not (found := list(broken.glob("checkpoints/*/checkpoint.pt"))):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    content = found[0].read_bytes()
+    found[0].write_bytes(content[: len(content) // 2])
+    done = subprocess.run(command(RUN, data, broken), check=True, capture_output=True, text=True)
+    assert "unreadable checkpoint" in done.stderr
+    weights = [(folder / "run/weights.pt").read_bytes() for folder in (whole, broken)]
+    assert weights[0] == weights[1]
+
+
+def test_another_run_takes_no_foreign_checkpoint(data, tmp_path):
+    process = subprocess.Popen(command(RUN, data, tmp_path), stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("checkpoints/*/checkpoint.pt")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    other = changed(weight="2", epochs=1)
+    done = subprocess.run(
+        command(other, data, tmp_path), check=True, capture_output=True, text=True
+    )
+    assert "continuing" not in done.stderr
+
+
+def test_record_and_weights_of_a_finished_run(data, tmp_path):
+    run = changed(epochs=2)
+    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    # plain lines in a log: no carriage returns, an epoch a line
+    assert "\r" not in done.stderr
+    assert sum("test bound" in line for line in done.stderr.splitlines()) == 2
+
+    back, record = read_run(tmp_path / "run/run.json")
+    assert back == run
+    history = rows(tmp_path / "run/history.csv")
+    assert [(row["epoch"], row["split"]) for row in history] == [
+        ("1", "train"), ("1", "test"), ("2", "train"), ("2", "test"),
+    ]  # fmt: skip
+    assert record["final"]["elbo_paper"] == float(history[-1]["elbo_paper"])
+    assert record["dataset_checksum"] == json.loads((data / "dataset.json").read_text())["checksum"]
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["parameters"] == (64 * 64 + 64) + (64 * 32 + 32) + (32 * 8 + 8) + (
+        4 * 32 + 32
+    ) + (32 * 32 + 32) + (32 * 64 + 64)
+    assert 50e6 < record["peak_memory_bytes"] < 4e9
+    model = load_model(run, (8, 8, 1), tmp_path / "run/weights.pt")
+    assert sum(p.numel() for p in model.parameters()) == record["parameters"]
+
+
+def test_a_bar_with_the_bound_on_a_terminal(data, tmp_path):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 120))
+    process = subprocess.Popen(command(RUN, data, tmp_path), stderr=theirs, stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # the other side has closed
+            break
+        if not piece:
+            break
+        shown += piece
+    assert process.wait() == 0
+    os.close(ours)
+    assert b"\r" in shown and b"step" in shown and b"test bound=-" in shown
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"objective": "vae", "model": "VAE", "learning_rate": 1e30},
+        {"objective": "wae_mmd", "model": "WAE", "learning_rate": 1e30},
+        {"learning_rate": 1e30},
+    ],
+)
+def test_a_diverged_run_names_itself_and_its_epoch(fields, data, tmp_path):
+    run = changed(**fields)
+    done = subprocess.run(command(run, data, tmp_path), capture_output=True, text=True)
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("error: run ") and run.path in message and "epoch 1" in message
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run/weights.pt").exists()
+
+
+def test_a_batch_without_covariance_names_the_run(images, tmp_path):
+    blank = {split: torch.zeros_like(array) for split, array in images.items()}
+    with pytest.raises(UserError, match=r"digits/HEBAE/z4/w1/s3 stopped in epoch 1: .*singular"):
+        fit(RUN, blank, tmp_path)
+
+
+def test_a_dataset_smaller_than_a_batch(images, tmp_path):
+    with pytest.raises(UserError, match="batch_size 128 is larger than its 100 training images"):
+        fit(RUN, {**images, "train": images["train"][:100]}, tmp_path)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_training_improves_what_it_trains(objective, images, tmp_path):
+    run = changed(**OBJECTIVES[objective], epochs=15)
+    _, table = fit(run, images, tmp_path)
+    test = [row for row in table if row["split"] == "test"]
+    weight = float(run.weight)
+    losses = [row["reconstruction"] + weight * row["regulariser"] for row in test]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_streams_differ_by_seed_purpose_and_epoch():
+    seeds = {
+        derive_seed(seed, purpose, epoch)
+        for seed in range(20)
+        for purpose in ("noise", "shuffle")
+        for epoch in range(20)
+    }
+    assert len(seeds) == 800
+    assert max(seeds) < 2**63
+
+
+def test_seeds_give_other_weights_and_the_same_seed_the_same():
+    weights = [
+        build_model(dataclasses.replace(RUN, seed=seed), (8, 8, 1))["encoder"].layers[1].weight
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_batches_are_every_image_once_in_another_order():
+    order = torch.arange(10)[:, None]
+    first, second = (
+        torch.cat(list(train.batches(order, 3, torch.Generator().manual_seed(seed)))).flatten()
+        for seed in (0, 1)
+    )
+    assert len(first) == 9 and len(set(first.tolist())) == 9  # the tenth waits
+    assert first.tolist() != second.tolist()
+
+
+def test_learning_rate_is_the_papers():
+    """App. B.1: 0.001, decaying at a rate of 0.995 with every epoch."""
+    assert train.learning_rate(0, 1e-3, 0.995) == 1e-3
+    assert train.learning_rate(99, 1e-3, 0.995) == pytest.approx(1e-3 * 0.995**99)
+
+
+def test_the_schedule_reaches_the_optimiser(images, tmp_path, monkeypatch):
+    asked = []
+    schedule = train.learning_rate
+    monkeypatch.setattr(train, "learning_rate", lambda *a: asked.append(a) or schedule(*a))
+    state = {}
+    monkeypatch.setattr(Checkpoints, "offer", lambda self, new: state.update(new))
+    fit(changed(epochs=3), images, tmp_path)
+    assert asked == [(epoch, 1e-3, 0.995) for epoch in range(3)]
+    assert state["optimiser"]["param_groups"][0]["lr"] == 1e-3 * 0.995**2
+    assert state["optimiser"]["param_groups"][0]["eps"] == 1e-7
+
+
+def test_bfloat16_leaves_moments_and_losses_in_float32(images, tmp_path, monkeypatch):
+    seen = set()
+    factor = hebae_module.covariance_factor
+    nats = bernoulli.nats
+
+    def spy_factor(codes):
+        seen.add(("moments", codes.dtype))
+        return factor(codes)
+
+    def spy_nats(output, target):
+        seen.add(("loss", output.dtype))
+        return nats(output, target)
+
+    monkeypatch.setattr(hebae_module, "covariance_factor", spy_factor)
+    monkeypatch.setitem(vars(bernoulli), "nats", spy_nats)
+    layers = set()
+    hook = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, _, output: (
+            layers.add(output.dtype) if isinstance(module, torch.nn.Linear) else None
+        )
+    )
+    try:
+        _, low = fit(changed(precision="bfloat16", epochs=10), images, tmp_path / "low")
+    finally:
+        hook.remove()
+    assert layers == {torch.bfloat16}
+    assert seen == {("moments", torch.float32), ("loss", torch.float32)}
+    _, full = fit(changed(epochs=10), images, tmp_path / "full")
+    assert low[-1]["elbo_paper"] == pytest.approx(full[-1]["elbo_paper"], abs=0.5)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_splits_score_does_not_depend_on_how_it_is_chunked(objective, images, monkeypatch):
+    run = changed(**OBJECTIVES[objective])
+    model = build_model(run, (8, 8, 1)).eval()
+    scores = []
+    for chunk in (500, 64):
+        monkeypatch.setattr(evaluation, "CHUNK", chunk)
+        normal = normal_stream(7, torch.device("cpu"))[1]
+        terms, _ = evaluate(run, model, images["test"], bernoulli, normal)
+        scores.append((terms.reconstruction, terms.regulariser, terms.posterior_kl or 0.0))
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+
+
+def test_both_bounds_are_what_they_say(images):
+    """elbo_paper = −(rec + aggregate KL), elbo = −(rec + mean per-sample KL), moments of all."""
+    model = build_model(RUN, (8, 8, 1)).eval()
+    normal = normal_stream(7, torch.device("cpu"))[1]
+    terms, latent = evaluate(RUN, model, images["test"], bernoulli, normal)
+    mean, log_sigma = encode(RUN, model, images["test"], bernoulli)
+    assert torch.allclose(latent.mixing @ latent.mixing.T, torch.cov(mean.T, correction=0))
+    with torch.inference_mode():
+        output = model["decoder"](latent.z)
+    target = images["test"].float() / 255
+    probability = output.sigmoid()
+    rec = -(target * probability.log() + (1 - target) * (1 - probability).log())
+    rec = rec.flatten(1).sum(1).mean().item()
+    columns = terms.bounds(paper_bound=True)
+    assert columns["reconstruction"] == pytest.approx(rec, rel=1e-4)
+    assert columns["elbo_paper"] == pytest.approx(-rec - terms.regulariser, rel=1e-4)
+    kl = posterior_kl(mean, log_sigma, latent.mixing).mean().item()
+    assert columns["elbo"] == pytest.approx(-rec - kl, rel=1e-4)
+    assert terms.regulariser < kl
+
+
+def test_bounds_that_do_not_exist_are_empty():
+    columns = evaluation.Terms(10.0, 0.1, None).bounds(paper_bound=False)
+    assert columns["elbo_paper"] is None and columns["elbo"] is None
+
+
+def test_damaged_and_malicious_weights_are_refused(tmp_path):
+    weights = tmp_path / "weights.pt"
+
+    class Malicious:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path}/owned",))
+
+    torch.save(Malicious(), weights)
+    with pytest.raises(UserError, match="cannot load"):
+        load_model(RUN, (8, 8, 1), weights)
+    assert not (tmp_path / "owned").exists()
+    for content in (b"", b"no weights"):
+        weights.write_bytes(content)
+        with pytest.raises(UserError, match="cannot load"):
+            load_model(RUN, (8, 8, 1), weights)

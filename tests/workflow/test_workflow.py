@@ -1,0 +1,376 @@
+"""The whole workflow on a tiny config, run the way a person runs it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+
+TINY = {
+    "experiment": "tiny",
+    "seeds": [0, 1],
+    "models": {
+        "VAE": {"objective": "vae"},
+        "HEBAE": {"objective": "hebae"},
+        "WAE": {"objective": "wae_mmd", "title": "WAE-MMD"},
+    },
+    "datasets": {
+        "digits": {
+            "network": {"name": "dense", "encoder_widths": [32], "decoder_widths": [32]},
+            "latent_dims": [3],
+            "weight_seeds": [0],
+            "training": {"epochs": 2},
+            "models": {
+                "VAE": {"weight": 1, "weights": [0.1, 1]},
+                "HEBAE": {"weight": 1, "weights": [0.1, 1]},
+                "WAE": {"weight": 10},
+            },
+            "mutual_information": {"indices": 4, "draws": 10, "sets": 2},
+            "panels": {"samples": [3, 4], "steps": 5},
+        }
+    },
+    "figures": {name: "digits" for name in ("fig1a", "fig2a", "fig2c", "appendix_c")},
+}
+TABLES = {
+    "elbo_by_epoch": "epoch split reconstruction regulariser elbo_paper elbo seconds",
+    "elbo_by_weight": "elbo_paper elbo reconstruction regulariser",
+    "covariance": "which i j covariance correlation",
+    "mutual_information": "protocol dimension mic tic",
+    "index_code_information": "nats log_n kl_aggregate",
+}
+
+
+def snakemake(folder: Path, *arguments: str, config: str = "tiny.yaml", check: bool = True):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        # the environment of someone who has not activated anything
+        env={**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin"},
+        timeout=600,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def plan(folder: Path, *targets: str) -> dict[str, int]:
+    """What a dry run would do: number of jobs by rule."""
+    done = snakemake(folder, "--dry-run", *targets)
+    if "Nothing to be done" in done.stdout + done.stderr:
+        return {}
+    table = (done.stdout + done.stderr).split("Job stats:")[1].split("total")[0]
+    jobs = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    jobs.pop("all", None)
+    return jobs
+
+
+def copy_project(folder: Path, *more: str) -> None:
+    for name in (*PROJECT, *more):
+        source = ROOT / name
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for name in ("results", "figures")
+        for path in sorted((folder / name).rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A checkout in which the tiny experiment has been run."""
+    folder = tmp_path_factory.mktemp("project with spaces")
+    copy_project(folder)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture
+def editable(project):
+    """The project, put back after the test: content and times."""
+    source = project / "src"
+    before = {path: (path.read_bytes(), path.stat()) for path in source.rglob("*.py")}
+    yield project
+    for path, (content, stat) in before.items():
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_every_figure_and_table_is_there(project):
+    for figure in TINY["figures"]:
+        assert (project / f"figures/tiny/{figure}.pdf").read_bytes().startswith(b"%PDF")
+        assert (project / f"figures/tiny/{figure}.png").read_bytes().startswith(b"\x89PNG")
+    for name, columns in TABLES.items():
+        table = pd.read_csv(project / f"results/tiny/tables/{name}.csv")
+        identity = ["dataset", "model", "latent_dim", "weight", "seed"]
+        assert list(table.columns[:5]) == identity
+        assert set(columns.split()) <= set(table.columns)
+        assert set(table.model) == {"VAE", "HEBAE", "WAE"}
+        # the bounds of a model without one are the only fields that may be empty
+        assert (
+            table.drop(columns=["elbo", "elbo_paper"], errors="ignore")
+            .query("model != 'WAE'")
+            .notna()
+            .all(axis=None)
+        )
+
+
+def test_tables_hold_every_run_once(project):
+    tables = {name: pd.read_csv(project / f"results/tiny/tables/{name}.csv") for name in TABLES}
+    runs = ["model", "weight", "seed"]
+    by_weight = tables["elbo_by_weight"]
+    # 3 models x 2 seeds at the default weight, and one more weight for two models, one seed
+    assert len(by_weight) == len(by_weight[runs].drop_duplicates()) == 8
+    by_epoch = tables["elbo_by_epoch"]
+    assert len(by_epoch) == 6 * 2 * 2
+    last = by_epoch.query("epoch == 2 and split == 'test'").astype({"weight": float})
+    last = last.merge(by_weight, on=runs)
+    assert len(last) == 6
+    assert last.reconstruction_x.equals(last.reconstruction_y)
+    assert len(tables["covariance"]) == 6 * 2 * 9
+    information = tables["index_code_information"]
+    assert len(information) == 6
+    assert information.query("model == 'WAE'").nats.to_list() == pytest.approx(
+        information.query("model == 'WAE'").log_n.to_list()
+    )
+
+
+def test_bounds_in_the_tables(project):
+    table = pd.read_csv(project / "results/tiny/tables/elbo_by_weight.csv")
+    vae, hebae, wae = (table.query(f"model == '{model}'") for model in ("VAE", "HEBAE", "WAE"))
+    assert vae.elbo.to_list() == pytest.approx(vae.elbo_paper.to_list())
+    assert (hebae.elbo != hebae.elbo_paper).all()
+    for model in (vae, hebae):
+        bound = -(model.reconstruction + model.regulariser)
+        assert bound.to_list() == pytest.approx(model.elbo_paper.to_list())
+    assert wae.elbo.isna().all() and wae.elbo_paper.isna().all()
+
+
+def test_the_record_of_a_run_carries_its_provenance(project):
+    path = project / "results/tiny/runs/digits/HEBAE/z3/w0.1/s0/run.json"
+    record = json.loads(path.read_text())
+    assert record["run"]["weight"] == "0.1"
+    assert record["run"]["training"]["epochs"] == 2
+    manifest = json.loads((project / "results/tiny/data/digits/dataset.json").read_text())
+    assert record["dataset_checksum"] == manifest["checksum"]
+    for key in ("versions", "commit", "device", "threads", "wall_seconds", "peak_memory_bytes"):
+        assert key in record
+
+
+def test_a_second_call_does_nothing(project):
+    before = files_below(project)
+    assert "Nothing to be done" in snakemake(project).stderr
+    assert files_below(project) == before
+
+
+@pytest.mark.parametrize("target", ["fig2a", "figures/tiny/fig2a.pdf"])
+def test_one_figure_by_rule_or_by_file(project, target):
+    for suffix in ("pdf", "png"):
+        (project / f"figures/tiny/fig2a.{suffix}").unlink()
+    assert plan(project, target) == {"fig2a": 1}
+    snakemake(project, target)
+    assert plan(project) == {}
+
+
+def test_after_a_figure_is_edited_only_it_is_redrawn(editable):
+    path = editable / "src/hebae/figures/fig1a.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert plan(editable) == {"fig1a": 1}
+
+
+def test_after_a_loss_is_edited_its_runs_are_retrained(editable):
+    path = editable / "src/hebae/objectives/vae.py"
+    path.write_text(path.read_text().replace("log_sigma.exp()", "1.0 * log_sigma.exp()"))
+    jobs = plan(editable)
+    assert jobs["train"] == 3  # VAE: two seeds, and one more weight
+    assert jobs["encode"] == 2 and jobs["fig1a"] == 1 and "prepare" not in jobs
+    shared = editable / "src/hebae/divergences.py"
+    shared.write_text(shared.read_text() + "\n# edited\n")
+    assert plan(editable)["train"] == 8
+
+
+def test_a_changed_config_retrains_what_it_changes(project):
+    changed = {**TINY, "models": {**TINY["models"]}}
+    changed["models"]["HEBAE"] = {"objective": "hebae", "reparameterisation": "diagonal"}
+    (project / "changed.yaml").write_text(yaml.safe_dump(changed))
+    done = snakemake(project, "--dry-run", config="changed.yaml")
+    assert re.search(r"^train +3$", done.stdout + done.stderr, re.MULTILINE)
+
+
+def test_touched_files_retrain_nothing(editable):
+    for path in [*(editable / "src").rglob("*.py"), *(editable / "results").rglob("*.npy")]:
+        path.touch()
+    for path in (editable / "results").rglob("weights.pt"):
+        path.touch()
+    assert plan(editable) == {}
+
+
+def test_a_fresh_checkout_beside_the_results_retrains_nothing(project, tmp_path):
+    copy_project(tmp_path)  # new files, all newer than the results
+    for name in ("results", "figures", ".snakemake"):
+        shutil.copytree(project / name, tmp_path / name, symlinks=True)
+    shutil.copy(project / "tiny.yaml", tmp_path)
+    for path in (tmp_path / "src").rglob("*.py"):
+        path.touch()
+    assert plan(tmp_path) == {}
+
+
+def complain(folder: Path, *arguments: str, config: str = "tiny.yaml") -> str:
+    """The output of a call that must fail without a traceback, and leave everything as it was."""
+    before = files_below(folder)
+    done = snakemake(folder, *arguments, config=config, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in output
+    changed = {
+        name
+        for name, content in files_below(folder).items()
+        if before.get(name) != content and "/logs/" not in name
+    }
+    assert changed == set() and set(before) <= set(files_below(folder))
+    return output
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["models"]["VAE"].update(objective="gan"), "unknown objective 'gan'"),
+        (lambda c: c["datasets"]["digits"]["models"].update(GAN={"weight": 1}), "model 'GAN'"),
+        (lambda c: c["datasets"].update(cifar=c["datasets"]["digits"]), "dataset 'cifar'"),
+        (lambda c: c.update(epochs=3), "'epochs' was unexpected"),
+        (lambda c: c["figures"].update(fig9="digits"), "unknown figure 'fig9'"),
+        (lambda c: c["datasets"]["digits"]["models"]["VAE"].update(weight=-2), "-2 is less than"),
+        (lambda c: c["datasets"]["digits"].update(latent_dims=[3, 200]), "latent_dim 200 needs"),
+    ],
+    ids=["model", "dataset model", "dataset", "key", "figure", "weight", "latent_dim"],
+)
+def test_a_bad_config_is_one_line(project, edit, message):
+    config = json.loads(json.dumps(TINY))
+    edit(config)
+    (project / "bad.yaml").write_text(yaml.safe_dump(config))
+    output = complain(project, config="bad.yaml")
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and message in errors[0]
+
+
+@pytest.mark.parametrize("content", ["a: [1,\n b", "only text", "- 1\n- 2\n", "{}", ""])
+def test_a_config_that_is_none(project, content):
+    (project / "bad.yaml").write_text(content)
+    if content in ("{}", ""):
+        # an empty config changes nothing: the demo is planned
+        done = snakemake(project, "--dry-run", config="bad.yaml")
+        assert "Training HEBAE on digits (z = 8" in done.stdout + done.stderr
+        return
+    output = complain(project, config="bad.yaml")
+    assert "JSON or YAML" in output.splitlines()[-1]
+
+
+def test_an_unknown_figure_as_target(project):
+    assert "No rule to produce fig9" in complain(project, "fig9")
+
+
+def test_a_figure_the_experiment_does_not_have(project):
+    config = {**TINY, "figures": {"fig1a": "digits"}}
+    (project / "other.yaml").write_text(yaml.safe_dump(config))
+    assert "tiny has no figure fig2c; its figures: fig1a" in complain(
+        project, "figures/tiny/fig2c.pdf", config="other.yaml"
+    )
+
+
+def test_missing_and_corrupt_data_files_are_named(project):
+    config = json.loads(json.dumps(TINY).replace("digits", "mnist"))
+    config.update(experiment="broken", data_dir="raw")
+    (project / "mnist.yaml").write_text(yaml.safe_dump(config))
+    raw = project / "raw/MNIST/raw"
+    raw.mkdir(parents=True)
+    for content in (b"\x1f\x8b truncated", b"\0\0\x08\x03 not MNIST"):
+        (raw / "train-images-idx3-ubyte.gz").write_bytes(content)
+        output = complain(project, config="mnist.yaml")
+        (line,) = (line for line in output.splitlines() if line.startswith("error: "))
+        assert "train-images-idx3-ubyte.gz" in line
+        assert (raw / "train-images-idx3-ubyte.gz").read_bytes() == content
+    assert not list(project.glob("results/broken/data/mnist/*"))
+
+
+def test_results_that_cannot_be_written(tmp_path):
+    copy_project(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    (tmp_path / "results").write_text("a file where a folder should be\n")
+    done = snakemake(tmp_path, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in output
+    assert "cannot write below results/tiny" in output.splitlines()[-1]
+    assert (tmp_path / "results").read_text() == "a file where a folder should be\n"
+
+
+def test_a_diverged_run_stops_itself_and_no_other(project):
+    config = json.loads(json.dumps(TINY))
+    config["experiment"] = "diverged"
+    config["datasets"]["digits"]["training"]["learning_rate"] = 1e30
+    config["datasets"]["digits"]["models"] = {"VAE": {"weight": 1}}
+    (project / "diverged.yaml").write_text(yaml.safe_dump(config))
+    output = complain(project, config="diverged.yaml")
+    lines = [line for line in output.splitlines() if line.startswith("error: run ")]
+    assert {"digits/VAE/z3/w1/s0", "digits/VAE/z3/w1/s1"} == {line.split()[2] for line in lines}
+    assert all("diverged in epoch 1" in line for line in lines)
+
+
+def test_a_workflow_killed_in_mid_training_ends_as_if_it_had_not(project, tmp_path):
+    """SIGKILL to the whole process group; then the plain command again."""
+    config = json.loads(json.dumps(TINY))
+    config["datasets"]["digits"]["training"]["epochs"] = 400
+    config["datasets"]["digits"]["models"] = {"HEBAE": {"weight": 1}}
+    config.update(seeds=[0], figures={"fig2a": "digits"})
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+        copy_project(folder)
+        (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+        smk = folder / "workflow/rules/train.smk"
+        text = smk.read_text()
+        assert "python -m hebae.train" in text
+        smk.write_text(text.replace("hebae.train", "hebae.train --checkpoint-seconds 0"))
+    target = "results/tiny/runs/digits/HEBAE/z3/w1/s0/run.json"
+    snakemake(whole, target)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1", target, "--configfile", "tiny.yaml"],
+        cwd=killed, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    history = (killed / target).with_name("history.csv")
+    deadline = time.monotonic() + 120
+    while not history.exists() or history.read_text().count("\n") < 40:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / target).exists()
+
+    done = snakemake(killed, "--unlock", check=False)  # the lock of a process that is dead
+    assert done.returncode == 0
+    snakemake(killed, target)
+    log = (killed / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
+    assert "continuing digits/HEBAE" in log
+    weights = [(folder / target).with_name("weights.pt").read_bytes() for folder in (whole, killed)]
+    assert weights[0] == weights[1]

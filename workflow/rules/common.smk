@@ -1,0 +1,180 @@
+# What the rules share: the checked experiment, its paths, and what a step's code consists of.
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.settings.types import DeploymentMethod
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "src"))
+
+from hebae import config as hebae_config
+from hebae import registry, sources
+from hebae.collect import TABLES
+from hebae.errors import UserError
+
+
+def shell_prefix():
+    """What every job's shell begins with.
+
+    Jobs run this checkout's package, also in a conda environment, which does not have it.
+    Without conda they run the Python that runs Snakemake, whether or not it is activated.
+    """
+    variables = {
+        "PYTHONPATH": shlex.quote(str(ROOT / "src")),
+        "PYTHONNOUSERSITE": "1",
+        "MPLCONFIGDIR": "${{MPLCONFIGDIR:-${{TMPDIR:-/tmp}}/hebae-matplotlib}}",
+    }
+    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        variables["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ':"$PATH"'
+    exports = " ".join(f"{name}={value}" for name, value in variables.items())
+    return f"set -euo pipefail; export {exports}; "
+
+
+shell.prefix(shell_prefix())
+
+
+def check_writable(folder):
+    """Find out before hours of training whether results can be written at all."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"cannot write below {folder}: {there} is not a folder")
+    if not os.access(there, os.W_OK):
+        raise UserError(
+            f"cannot write below {folder}: {there} is read-only for this user"
+        )
+
+
+def load_experiment():
+    """The config, checked, with a place to write to; an error ends the workflow in one line."""
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    try:
+        experiment = hebae_config.parse(config, schema)
+        check_writable(Path("results", experiment.name))
+        check_writable(Path("figures", experiment.name))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    return experiment
+
+
+EXPERIMENT = load_experiment()
+RUN_FOLDER = "{dataset}/{model}/z{latent_dim}/w{weight}/s{seed}"
+
+
+# <results> and the like in the paths of rules
+pathvars:
+    results=f"results/{EXPERIMENT.name}",
+    figures=f"figures/{EXPERIMENT.name}",
+    data="<results>/data/{dataset}",
+    run=f"<results>/runs/{RUN_FOLDER}",
+    run_logs=f"<results>/logs/{RUN_FOLDER}",
+    run_benchmarks=f"<results>/benchmarks/{RUN_FOLDER}",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
+
+
+# dataset.json has the checksums of the arrays and stands for their content
+ARRAYS = expand(
+    "<data>/{name}.npy",
+    name=["train_images", "train_labels", "test_images", "test_labels"],
+)
+
+# read by the figures, so no import leads to it
+STYLE = os.path.relpath(ROOT / "src/hebae/figures/paper.mplstyle")
+
+
+wildcard_constraints:
+    dataset="|".join(EXPERIMENT.datasets),
+    model="|".join(EXPERIMENT.models),
+    latent_dim="[0-9]+",
+    weight="[0-9][0-9.e+-]*",
+    seed="[0-9]+",
+    table="|".join(TABLES),
+
+
+def code(*modules):
+    """Source files of a step. Snakemake compares them by content and follows no imports."""
+    return [os.path.relpath(path) for path in sources.closure(modules)]
+
+
+def run_of(wildcards):
+    """The run that a path names."""
+    return EXPERIMENT.run(
+        wildcards.dataset,
+        wildcards.model,
+        int(wildcards.latent_dim),
+        wildcards.weight,
+        int(wildcards.seed),
+    )
+
+
+def on_gpu():
+    """1 where a job will use the GPU: so many may run at once as the profile has GPUs."""
+    if EXPERIMENT.device == "auto":
+        return int(shutil.which("nvidia-smi") is not None)
+    return int(EXPERIMENT.device == "cuda")
+
+
+def protocol_options(wildcards):
+    """How MIC and TIC are estimated, as options of the command."""
+    options = vars(EXPERIMENT.datasets[wildcards.dataset].mutual_information)
+    return " ".join(f"--{name} {value}" for name, value in options.items())
+
+
+def panel_options(wildcards):
+    """What the qualitative figure shows, as options of the command."""
+    panels = EXPERIMENT.datasets[wildcards.dataset].panels
+    pairs = ",".join(f"{start}-{end}" for start, end in panels.interpolations)
+    rows, columns = panels.samples
+    return f"--interpolations {pairs} --steps {panels.steps} --samples {rows} {columns}"
+
+
+def table_rows(wildcards):
+    """What every run contributes to a table."""
+    table = TABLES[wildcards.table]
+    return [
+        f"<results>/runs/{run.path}/{table.source}" for run in table.runs(EXPERIMENT)
+    ]
+
+
+def figure_dataset(figure):
+    """The dataset a figure shows in this experiment."""
+    if figure not in EXPERIMENT.figures:
+        drawn = ", ".join(EXPERIMENT.figures)
+        raise WorkflowError(
+            f"{EXPERIMENT.name} has no figure {figure}; its figures: {drawn}"
+        )
+    return EXPERIMENT.figures[figure]
+
+
+def figure_tables(figure):
+    """The tables a figure is drawn from, as an input function."""
+
+    def tables(wildcards):
+        figure_dataset(figure)
+        return [f"<results>/tables/{table}.csv" for table in registry.FIGURES[figure]]
+
+    return tables
+
+
+def figure_images(figure):
+    """The images a qualitative figure shows, one file a model, as an input function."""
+
+    def images(wildcards):
+        runs = EXPERIMENT.main_runs(figure_dataset(figure))
+        return [f"<results>/runs/{run.path}/images.npz" for run in runs]
+
+    return images
+
+
+def all_figures():
+    """Every file of every figure of the experiment."""
+    return [
+        f"<figures>/{figure}.{suffix}"
+        for figure in EXPERIMENT.figures
+        for suffix in ("pdf", "png")
+    ]

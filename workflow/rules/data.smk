@@ -1,0 +1,27 @@
+# Raw data to uint8 arrays, once a dataset.
+
+
+rule prepare:
+    input:
+        code=lambda wildcards: code(
+            "hebae.prepare", registry.DATASETS[wildcards.dataset].split(":")[0]
+        ),
+    output:
+        manifest="<data>/dataset.json",
+        arrays=ARRAYS,
+    log:
+        "<logs>/{dataset}/prepare.log",
+    benchmark:
+        "<benchmarks>/{dataset}/prepare.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        # where raw data lies decides nothing about a result: not among the params, which do
+        data_dir=EXPERIMENT.data_dir,
+    params:
+        folder=lambda wildcards, output: os.path.dirname(output.manifest),
+    message:
+        "Preparing {wildcards.dataset}"
+    shell:
+        "python -m hebae.prepare --dataset {wildcards.dataset} --data-dir {resources.data_dir:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,74 @@
+# One rule a figure, named as in the paper.
+
+
+rule fig1a:
+    input:
+        tables=figure_tables("fig1a"),
+        style=STYLE,
+        code=code("hebae.figures.fig1a"),
+    output:
+        pdf="<figures>/fig1a.pdf",
+        png="<figures>/fig1a.png",
+    log:
+        "<logs>/figures/fig1a.log",
+    benchmark:
+        "<benchmarks>/figures/fig1a.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        experiment=EXPERIMENT.to_json(),
+        figure=lambda wildcards, output: Path(output.pdf).stem,
+        results=f"results/{EXPERIMENT.name}",
+    message:
+        "Figure 1a: the bound against epochs and weights"
+    shell:
+        "python -m hebae.figures.{params.figure} --experiment {params.experiment:q}"
+        " --results {params.results:q} --output {output.pdf:q} {output.png:q} > {log:q} 2>&1"
+
+
+use rule fig1a as fig2a with:
+    input:
+        tables=figure_tables("fig2a"),
+        style=STYLE,
+        code=code("hebae.figures.fig2a"),
+    output:
+        pdf="<figures>/fig2a.pdf",
+        png="<figures>/fig2a.png",
+    log:
+        "<logs>/figures/fig2a.log",
+    benchmark:
+        "<benchmarks>/figures/fig2a.tsv"
+    message:
+        "Figure 2a: covariance and correlation of the codes"
+
+
+use rule fig1a as fig2c with:
+    input:
+        tables=figure_tables("fig2c"),
+        style=STYLE,
+        code=code("hebae.figures.fig2c"),
+    output:
+        pdf="<figures>/fig2c.pdf",
+        png="<figures>/fig2c.png",
+    log:
+        "<logs>/figures/fig2c.log",
+    benchmark:
+        "<benchmarks>/figures/fig2c.tsv"
+    message:
+        "Figure 2c: MIC and TIC between images and codes"
+
+
+use rule fig1a as appendix_c with:
+    input:
+        images=figure_images("appendix_c"),
+        style=STYLE,
+        code=code("hebae.figures.appendix_c"),
+    output:
+        pdf="<figures>/appendix_c.pdf",
+        png="<figures>/appendix_c.png",
+    log:
+        "<logs>/figures/appendix_c.log",
+    benchmark:
+        "<benchmarks>/figures/appendix_c.tsv"
+    message:
+        "Appendix C: interpolations, reconstructions and samples"

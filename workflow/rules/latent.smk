@@ -1,0 +1,83 @@
+# What the trained networks make of the test split: posteriors, their moments, images.
+
+
+rule encode:
+    input:
+        run="<run>/run.json",
+        weights=ancient("<run>/weights.pt"),
+        manifest="<data>/dataset.json",
+        arrays=ancient(ARRAYS),
+        code=lambda wildcards: code("hebae.encode", *run_of(wildcards).modules),
+    output:
+        posterior="<run>/posterior.npz",
+    log:
+        "<run_logs>/encode.log",
+    benchmark:
+        "<run_benchmarks>/encode.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=on_gpu(),
+        device=EXPERIMENT.device,
+    params:
+        data=lambda wildcards, input: os.path.dirname(input.manifest),
+    message:
+        "Encoding the test split of {wildcards.dataset} with {wildcards.model}"
+        " (z = {wildcards.latent_dim}, λ = {wildcards.weight}, seed {wildcards.seed})"
+    shell:
+        "python -m hebae.encode --run {input.run:q} --weights {input.weights:q}"
+        " --data {params.data:q} --output {output.posterior:q}"
+        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule images:
+    input:
+        run="<run>/run.json",
+        weights=ancient("<run>/weights.pt"),
+        manifest="<data>/dataset.json",
+        arrays=ancient(ARRAYS),
+        code=lambda wildcards: code("hebae.images", *run_of(wildcards).modules),
+    output:
+        images="<run>/images.npz",
+    log:
+        "<run_logs>/images.log",
+    benchmark:
+        "<run_benchmarks>/images.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=on_gpu(),
+        device=EXPERIMENT.device,
+    params:
+        data=lambda wildcards, input: os.path.dirname(input.manifest),
+        panels=panel_options,
+    message:
+        "Drawing samples, reconstructions and interpolations from {wildcards.model} on"
+        " {wildcards.dataset}"
+    shell:
+        "python -m hebae.images --run {input.run:q} --weights {input.weights:q}"
+        " --data {params.data:q} --output {output.images:q} {params.panels}"
+        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule covariance:
+    input:
+        run="<run>/run.json",
+        posterior="<run>/posterior.npz",
+        code=code("hebae.measures.covariance"),
+    output:
+        table="<run>/covariance.csv",
+    log:
+        "<run_logs>/covariance.log",
+    benchmark:
+        "<run_benchmarks>/covariance.tsv"
+    conda:
+        "../../envs/measures.yaml"
+    message:
+        "Covariance of the codes of {wildcards.model} on {wildcards.dataset}"
+        " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
+    shell:
+        "python -m hebae.measures.covariance --posterior {input.posterior:q} --run {input.run:q}"
+        " --output {output.table:q} > {log:q} 2>&1"

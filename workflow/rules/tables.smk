@@ -1,0 +1,23 @@
+# The rows of all runs in one tidy table.
+
+
+rule collect:
+    input:
+        rows=table_rows,
+        code=code("hebae.collect"),
+    output:
+        table="<results>/tables/{table}.csv",
+    log:
+        "<logs>/tables/{table}.log",
+    benchmark:
+        "<benchmarks>/tables/{table}.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        experiment=EXPERIMENT.to_json(),
+        runs=f"results/{EXPERIMENT.name}/runs",
+    message:
+        "Collecting table {wildcards.table}"
+    shell:
+        "python -m hebae.collect --experiment {params.experiment:q} --table {wildcards.table}"
+        " --runs {params.runs:q} --output {output.table:q} > {log:q} 2>&1"

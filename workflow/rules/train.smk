@@ -1,0 +1,35 @@
+# One run: weights, history and provenance.
+
+
+rule train:
+    input:
+        manifest="<data>/dataset.json",
+        arrays=ancient(ARRAYS),
+        code=lambda wildcards: code("hebae.train", *run_of(wildcards).modules),
+    output:
+        weights="<run>/weights.pt",
+        history="<run>/history.csv",
+        run="<run>/run.json",
+    log:
+        "<run_logs>/train.log",
+    benchmark:
+        "<run_benchmarks>/train.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=on_gpu(),
+        device=EXPERIMENT.device,
+    params:
+        run=lambda wildcards: run_of(wildcards).to_json(),
+        data=lambda wildcards, input: os.path.dirname(input.manifest),
+        folder=lambda wildcards, output: os.path.dirname(output.run),
+        # not an output: Snakemake deletes those of a job that fails
+        checkpoints=f"results/{EXPERIMENT.name}/checkpoints",
+    message:
+        "Training {wildcards.model} on {wildcards.dataset} (z = {wildcards.latent_dim},"
+        " λ = {wildcards.weight}, seed {wildcards.seed})"
+    shell:
+        "python -m hebae.train --run {params.run:q} --data {params.data:q}"
+        " --output {params.folder:q} --checkpoints {params.checkpoints:q}"
+        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
