@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,15 +59,15 @@ def collect(table: Table, experiment: Experiment, runs: Path) -> Iterator[Row]:
         yield from table.rows(rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Collect the rows of all runs into one table.")
     parser.add_argument("--experiment", required=True, help="as JSON (hebae.config.Experiment)")
     parser.add_argument("--table", required=True, choices=TABLES)
     parser.add_argument("--runs", type=Path, required=True, help="folder of all runs")
     parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
-    experiment = Experiment.from_json(arguments.experiment)
-    files.write_csv(arguments.output, collect(TABLES[arguments.table], experiment, arguments.runs))
+    options = parser.parse_args(arguments)
+    experiment = Experiment.from_json(options.experiment)
+    files.write_csv(options.output, collect(TABLES[options.table], experiment, options.runs))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ belongs to the covariance of the whole split's means.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from hebae.run import read_run
 from hebae.streams import derive_seed
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Encode the test split of a trained run.")
     parser.add_argument("--run", type=Path, required=True, help="run.json of the run")
     parser.add_argument("--weights", type=Path, required=True)
@@ -31,13 +32,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="posterior.npz to write")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
 
-    torch.set_num_threads(arguments.threads)
-    device = choose_device(arguments.device)
-    run, record = read_run(arguments.run)
-    model = load_model(run, record["image_shape"], arguments.weights).to(device)
-    images = torch.from_numpy(load_prepared(arguments.data, "test", mmap=False)[0]).to(device)
+    torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    run, record = read_run(options.run)
+    model = load_model(run, record["image_shape"], options.weights).to(device)
+    images = torch.from_numpy(load_prepared(options.data, "test", mmap=False)[0]).to(device)
     reconstruction = resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction))
 
     mean, log_sigma = encode(run, model, images, reconstruction)
@@ -48,7 +49,7 @@ def main() -> None:
         "sigma": torch.zeros_like(mean) if log_sigma is None else log_sigma.exp(),
         "mixing": torch.eye(run.latent_dim) if mixing is None else mixing,
     }
-    with files.replacing(arguments.output) as stream:
+    with files.replacing(options.output) as stream:
         np.savez(stream, **{name: array.cpu().numpy() for name, array in arrays.items()})
 
 

@@ -42,7 +42,7 @@ def end_points(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> list[int
     return taken
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Reconstruct, interpolate and sample.")
     parser.add_argument("--run", type=Path, required=True, help="run.json of the run")
     parser.add_argument("--weights", type=Path, required=True)
@@ -55,19 +55,19 @@ def main() -> None:
     parser.add_argument("--samples", type=int, nargs=2, required=True, metavar=("ROWS", "COLUMNS"))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
 
-    torch.set_num_threads(arguments.threads)
-    device = choose_device(arguments.device)
-    run, record = read_run(arguments.run)
-    model = load_model(run, record["image_shape"], arguments.weights).to(device)
+    torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    run, record = read_run(options.run)
+    model = load_model(run, record["image_shape"], options.weights).to(device)
     reconstruction = resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction))
-    images, labels = load_prepared(arguments.data, "test")
-    pairs = [tuple(map(int, pair.split("-"))) for pair in arguments.interpolations.split(",")]
+    images, labels = load_prepared(options.data, "test")
+    pairs = [tuple(map(int, pair.split("-"))) for pair in options.interpolations.split(",")]
 
     originals = torch.from_numpy(images[end_points(labels, pairs)]).to(device)
     codes, _ = encode(run, model, originals, reconstruction)
-    rows, columns = arguments.samples
+    rows, columns = options.samples
     _, normal = normal_stream(derive_seed(run.seed, "sample"), device)
     prior = normal(torch.empty(rows * columns, run.latent_dim, device=device))
 
@@ -75,16 +75,14 @@ def main() -> None:
     def decode(z: Tensor) -> np.ndarray:
         return reconstruction.pixels(model["decoder"](z)).cpu().numpy()
 
-    lines = [
-        interpolate(codes[2 * k], codes[2 * k + 1], arguments.steps) for k in range(len(pairs))
-    ]
+    lines = [interpolate(codes[2 * k], codes[2 * k + 1], options.steps) for k in range(len(pairs))]
     arrays = {
         "originals": originals.cpu().numpy(),
         "reconstructions": decode(codes),
         "interpolations": np.stack([decode(line) for line in lines]),
         "samples": decode(prior).reshape(rows, columns, *record["image_shape"]),
     }
-    with files.replacing(arguments.output) as stream:
+    with files.replacing(options.output) as stream:
         np.savez(stream, **arrays)
 
 

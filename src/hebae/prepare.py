@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -44,14 +45,14 @@ def write_prepared(name: str, arrays: Arrays, directory: Path) -> Manifest:
     return manifest
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m hebae.prepare", description="Prepare a dataset."
     )
     parser.add_argument("--dataset", required=True, help="its name, as in hebae.registry")
     parser.add_argument("--data-dir", type=Path, required=True, help="where its raw files are")
     parser.add_argument("--output", type=Path, required=True, help="directory to write")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     load = registry.resolve(registry.lookup(registry.DATASETS, "dataset", options.dataset))
     print(f"reading {options.dataset} (raw data in {options.data_dir})", file=sys.stderr)

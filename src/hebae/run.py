@@ -77,10 +77,16 @@ class Run:
             raise UserError(f"not the description of a run: {error!r}") from None
 
 
-def read_run(run_json: Path) -> tuple[Run, dict[str, Any]]:
-    """The run that a ``run.json`` describes, and the whole record."""
+def read_run(path: Path) -> tuple[Run, dict[str, Any]]:
+    """The run that a ``run.json`` describes, and the whole record.
+
+    Raises:
+        UserError: for a file that is missing or is no record of a run.
+    """
     try:
-        record = json.loads(run_json.read_text())
+        record = json.loads(path.read_bytes())
         return Run.from_json(json.dumps(record["run"])), record
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"cannot read the run's record {run_json}: {error}") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such run; train it first") from None
+    except (OSError, ValueError, TypeError, KeyError, UserError) as error:
+        raise UserError(f"{path}: not the record of a run ({error}); train it again") from None

@@ -18,7 +18,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -261,7 +261,7 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train one run, or continue it.")
     parser.add_argument("--run", required=True, help="the run as JSON (hebae.run.Run)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
@@ -270,20 +270,20 @@ def main() -> None:
     parser.add_argument("--checkpoint-seconds", type=float, default=10.0)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     started = time.perf_counter()
-    torch.set_num_threads(arguments.threads)
-    run = Run.from_json(arguments.run)
-    device = choose_device(arguments.device)
+    torch.set_num_threads(options.threads)
+    run = Run.from_json(options.run)
+    device = choose_device(options.device)
     if device.type == "cuda":
         # cuBLAS wants the variable before its first call. On a CPU every operation we use is
         # deterministic, and the switch alone would cost a second of imports.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-    manifest = read_manifest(arguments.data)
+    manifest = read_manifest(options.data)
     images = {
-        split: torch.from_numpy(np.array(load_prepared(arguments.data, split)[0])).to(device)
+        split: torch.from_numpy(np.array(load_prepared(options.data, split)[0])).to(device)
         for split in ("train", "test")
     }
 
@@ -297,11 +297,11 @@ def main() -> None:
             )
         ).encode()
     ).hexdigest()[:24]
-    checkpoints = Checkpoints(arguments.checkpoints / key, arguments.checkpoint_seconds)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    model, rows = fit(run, images, arguments.output / "history.csv", checkpoints)
+    checkpoints = Checkpoints(options.checkpoints / key, options.checkpoint_seconds)
+    options.output.mkdir(parents=True, exist_ok=True)
+    model, rows = fit(run, images, options.output / "history.csv", checkpoints)
 
-    weights = arguments.output / "weights.pt"
+    weights = options.output / "weights.pt"
     buffer = io.BytesIO()
     torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
     files.write_bytes(weights, buffer.getbuffer())
@@ -321,7 +321,7 @@ def main() -> None:
     }
     if device.type == "cuda":
         record["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
-    files.write_json(arguments.output / "run.json", record)
+    files.write_json(options.output / "run.json", record)
     checkpoints.remove()
 
 

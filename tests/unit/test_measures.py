@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,24 @@ from scipy.stats import multivariate_normal, ortho_group
 from hebae.errors import UserError
 from hebae.measures import covariance, index_code_information, mutual_information
 from hebae.measures.index_code_information import gaussian_kl, log_densities
-from hebae.measures.posterior import Posterior, map_threads, read_run
+from hebae.measures.posterior import Posterior, map_threads
+from hebae.run import Run, Training
 
 SOURCE = Path(__file__).parents[2] / "src"
-RUN = {"dataset": "digits", "model": "hebae", "latent_dim": 3, "weight": "0.1", "seed": 7}
+TRAINED = Run(
+    dataset="digits",
+    model="hebae",
+    latent_dim=3,
+    weight="0.1",
+    seed=7,
+    objective="hebae",
+    parameters={},
+    network="dense",
+    network_parameters={},
+    reconstruction="bernoulli",
+    training=Training(epochs=1, batch_size=128, learning_rate=0.1, learning_rate_decay=1.0),
+)
+RUN = TRAINED.identity
 MEASURES = ("covariance", "mutual_information", "index_code_information")
 
 
@@ -147,20 +162,6 @@ def test_samples_of_a_deterministic_encoder_are_its_means():
     posterior = Posterior(rng().normal(size=(5, 3)), np.zeros((5, 3)), np.eye(3))
     assert posterior.deterministic and not random_posterior(5, 3).deterministic
     assert_array_equal(posterior.sample(rng()), posterior.mean)
-
-
-def test_read_run_gives_the_five_columns_in_order(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps({"run": {"more": 1} | RUN, "other": 2}))
-    assert list(read_run(tmp_path / "run.json").items()) == list(RUN.items())
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"run": 3}', '{"run": {"dataset": "digits"}}', "\xff"]
-)
-def test_read_run_rejects_what_is_no_run(tmp_path, text):
-    (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=r"run\.json: "):
-        read_run(tmp_path / "run.json")
 
 
 def test_map_threads_keeps_the_order():
@@ -511,7 +512,7 @@ def run_measure(name: str, *arguments: object) -> subprocess.CompletedProcess[st
 
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps({"run": RUN}))
+    (tmp_path / "run.json").write_text(json.dumps({"run": asdict(TRAINED)}))
     save(tmp_path / "posterior.npz", random_posterior(30, 3))
     paths = dict(posterior="posterior.npz", run="run.json", output="table.csv")
     return {name: tmp_path / path for name, path in paths.items()}

@@ -14,7 +14,8 @@ import numpy as np
 
 from hebae.errors import command
 from hebae.files import write_csv
-from hebae.measures.posterior import Posterior, command_line, read_run
+from hebae.measures.posterior import Posterior, command_line
+from hebae.run import read_run
 from hebae.streams import derive_seed
 
 
@@ -53,10 +54,10 @@ def covariance(posterior: Posterior, rng: np.random.Generator) -> list[dict[str,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = command_line(__doc__).parse_args(arguments)
-    run = read_run(options.run)
-    rng = np.random.default_rng(derive_seed(run["seed"], "covariance"))
+    run, _ = read_run(options.run)
+    rng = np.random.default_rng(derive_seed(run.seed, "covariance"))
     rows = covariance(Posterior.load(options.posterior), rng)
-    write_csv(options.output, (run | row for row in rows))
+    write_csv(options.output, (run.identity | row for row in rows))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from hebae.measures.posterior import (
     Posterior,
     command_line,
     map_threads,
-    read_run,
     require_at_least,
 )
+from hebae.run import read_run
 from hebae.streams import derive_seed
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -124,16 +124,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line(__doc__)
     parser.add_argument("--draws", type=int, default=1, help="codes an image (default: 1)")
     options = parser.parse_args(arguments)
-    run = read_run(options.run)
+    run, _ = read_run(options.run)
     posterior = Posterior.load(options.posterior)
-    rng = np.random.default_rng(derive_seed(run["seed"], "index_code_information"))
+    rng = np.random.default_rng(derive_seed(run.seed, "index_code_information"))
     # our threads share the codes; more of BLAS's under each would only get in their way
     try:
         with threadpool_limits(1):
             row = index_code_information(posterior, rng, options.draws, options.threads)
     except UserError as error:
         raise UserError(f"{options.posterior}: {error}") from None
-    write_csv(options.output, [run | row])
+    write_csv(options.output, [run.identity | row])
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from hebae.measures.posterior import (
     Posterior,
     command_line,
     map_threads,
-    read_run,
     require_at_least,
 )
+from hebae.run import read_run
 from hebae.streams import derive_seed
 
 PROTOCOLS = ("indices_draws", "mean_vs_sample")
@@ -105,12 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=50, help="draws an image (default: 50)")
     parser.add_argument("--sets", type=int, default=20, help="random sets (default: 20)")
     options = parser.parse_args(arguments)
-    run = read_run(options.run)
+    run, _ = read_run(options.run)
     posterior = Posterior.load(options.posterior)
     rows = []
     for protocol in dict.fromkeys(options.protocol):
         # a stream each, so that a protocol scores the same alone and beside the other
-        rng = np.random.default_rng(derive_seed(run["seed"], f"mutual_information/{protocol}"))
+        rng = np.random.default_rng(derive_seed(run.seed, f"mutual_information/{protocol}"))
         if protocol == "mean_vs_sample":
             scores = mean_vs_sample(posterior, rng, options.threads)
         else:
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 posterior, rng, options.indices, options.draws, options.sets, options.threads
             )
         rows += rows_of(protocol, scores)
-    write_csv(options.output, (run | row for row in rows))
+    write_csv(options.output, (run.identity | row for row in rows))
 
 
 if __name__ == "__main__":

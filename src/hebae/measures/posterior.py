@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from hebae.errors import UserError
 
-RUN_COLUMNS = ("dataset", "model", "latent_dim", "weight", "seed")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -131,21 +129,3 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="CSV table to write")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return parser
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """The columns that say which run a row is of, from ``run.json`` (key "run"), in order.
-
-    A file that is missing, no JSON or lacks one of them is a :class:`UserError`.
-    """
-    try:
-        run = json.loads(path.read_bytes())["run"]
-        columns = {name: run[name] for name in RUN_COLUMNS}
-        columns["seed"] = int(columns["seed"])
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such run; train it first") from None
-    except KeyError as error:
-        raise UserError(f"{path}: no {error} in it; train the run again") from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: not the record of a run ({error}); train it again") from None
-    return columns

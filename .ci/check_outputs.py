@@ -1,0 +1,35 @@
+"""Every figure and table of a config is there, can be read and is not empty.
+
+python .ci/check_outputs.py config/demo.yaml
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pandas as pd
+import yaml
+
+from hebae.collect import TABLES
+from hebae.config import parse
+
+schema = yaml.safe_load(Path("workflow/schemas/config.schema.yaml").read_text())
+experiment = parse(yaml.safe_load(Path(sys.argv[1]).read_text()), schema)
+wrong = []
+for figure in experiment.figures:
+    path = Path("figures", experiment.name, figure)
+    pdf, png = path.with_suffix(".pdf"), path.with_suffix(".png")
+    if not (
+        pdf.is_file() and pdf.read_bytes().startswith(b"%PDF") and b"%%EOF" in pdf.read_bytes()
+    ):
+        wrong.append(f"{pdf}: missing, or no PDF")
+    if not png.is_file() or matplotlib.image.imread(png).std() < 0.01:
+        wrong.append(f"{png}: missing, or blank")
+for table in TABLES:
+    path = Path("results", experiment.name, "tables", f"{table}.csv")
+    models = set(pd.read_csv(path).model) if path.is_file() else set()
+    if models != set(experiment.models):
+        wrong.append(f"{path}: has {sorted(models)}, expected {sorted(experiment.models)}")
+if wrong:
+    sys.exit("\n".join(wrong))
+print(f"{len(experiment.figures)} figures and {len(TABLES)} tables of {experiment.name} are there")

@@ -1,0 +1,48 @@
+"""A run and its record."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from hebae.errors import UserError
+from hebae.run import Run, Training, read_run
+
+RUN = Run(
+    dataset="digits",
+    model="HEBAE",
+    latent_dim=3,
+    weight="0.1",
+    seed=7,
+    objective="hebae",
+    parameters={"reparameterisation": "diagonal"},
+    network="dense",
+    network_parameters={"encoder_widths": [64], "decoder_widths": [64]},
+    reconstruction="bernoulli",
+    training=Training(epochs=1, batch_size=128, learning_rate=0.1, learning_rate_decay=1.0),
+)
+
+
+def test_a_run_comes_back_from_its_record(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"run": asdict(RUN), "device": "cpu"}))
+    run, record = read_run(path)
+    assert run == RUN == Run.from_json(RUN.to_json())
+    assert record["device"] == "cpu"
+    assert list(run.identity.items()) == [
+        ("dataset", "digits"), ("model", "HEBAE"), ("latent_dim", 3), ("weight", "0.1"), ("seed", 7)
+    ]  # fmt: skip
+    assert run.path == "digits/HEBAE/z3/w0.1/s7"
+    assert run.modules == ["hebae.objectives.hebae", "hebae.networks.dense", "hebae.reconstruction"]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "[]", "{}", '{"run": 3}', '{"run": {"dataset": "digits"}}', "\xff"]
+)
+def test_what_is_no_record_is_named(tmp_path, text):
+    path = tmp_path / "run.json"
+    if text is not None:
+        path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"run\.json: ") as error:
+        read_run(path)
+    assert "\n" not in str(error.value)

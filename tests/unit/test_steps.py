@@ -1,0 +1,213 @@
+"""The steps between training and figures: encoding, images, tables."""
+
+import csv
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from hebae import collect, images, train
+from hebae.collect import TABLES, final_test_row
+from hebae.config import parse
+from hebae.datasets import digits
+from hebae.errors import UserError
+from hebae.evaluation import encode
+from hebae.model import load_model
+from hebae.prepare import write_prepared
+from hebae.reconstruction import bernoulli
+from hebae.run import Run, Training
+
+ROOT = Path(__file__).parents[2]
+RUN = Run(
+    dataset="digits",
+    model="HEBAE",
+    latent_dim=3,
+    weight="1",
+    seed=0,
+    objective="hebae",
+    parameters={},
+    network="dense",
+    network_parameters={"encoder_widths": [32], "decoder_widths": [32]},
+    reconstruction="bernoulli",
+    training=Training(epochs=3, batch_size=128, learning_rate=1e-3, learning_rate_decay=0.995),
+)
+WAE = dataclasses.replace(RUN, objective="wae_mmd", model="WAE", weight="10")
+VAE = dataclasses.replace(RUN, objective="vae", model="VAE")
+
+
+def step(module: str, *arguments) -> None:
+    """Call a step as its command line does, in this process."""
+    importlib.import_module(f"hebae.{module}").main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_prepared("digits", digits.load(Path()), folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[RUN, WAE, VAE], ids=lambda run: run.model)
+def trained(request, data, tmp_path_factory) -> tuple[Run, Path]:
+    folder = tmp_path_factory.mktemp(request.param.model)
+    step(
+        "train", "--run", request.param.to_json(), "--data", data, "--output", folder,
+        "--checkpoints", folder / "checkpoints", "--device", "cpu",
+    )  # fmt: skip
+    return request.param, folder
+
+
+def inputs(folder: Path, data: Path) -> list:
+    return ["--run", folder / "run.json", "--weights", folder / "weights.pt", "--data", data]
+
+
+def test_posteriors_are_the_encoders(trained, data, tmp_path):
+    run, folder = trained
+    step("encode", *inputs(folder, data), "--output", tmp_path / "posterior.npz")
+    posterior = np.load(tmp_path / "posterior.npz")
+    model = load_model(run, (8, 8, 1), folder / "weights.pt")
+    test = torch.from_numpy(digits.load(Path()).test_images)
+    mean, log_sigma = encode(run, model, test, bernoulli)
+    assert all(posterior[name].dtype == np.float32 for name in ("mean", "sigma", "mixing"))
+    np.testing.assert_allclose(posterior["mean"], mean, rtol=1e-4, atol=1e-5)
+    if run.objective == "wae_mmd":
+        assert not posterior["sigma"].any()
+    else:
+        np.testing.assert_allclose(posterior["sigma"], log_sigma.exp(), rtol=1e-4)
+    mixing = posterior["mixing"].astype(np.float64)
+    expected = np.cov(mean.double().numpy().T, ddof=0) if run.objective == "hebae" else np.eye(3)
+    np.testing.assert_allclose(mixing @ mixing.T, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_images_are_what_the_networks_draw(trained, data, tmp_path):
+    _, folder = trained
+    output = tmp_path / "images.npz"
+    step(
+        "images", *inputs(folder, data), "--output", output,
+        "--interpolations", "7-3,6-9", "--steps", 5, "--samples", 2, 3,
+    )  # fmt: skip
+    drawn = np.load(output)
+    shapes = {name: drawn[name].shape for name in drawn.files}
+    assert shapes == {
+        "originals": (4, 8, 8, 1),
+        "reconstructions": (4, 8, 8, 1),
+        "interpolations": (2, 5, 8, 8, 1),
+        "samples": (2, 3, 8, 8, 1),
+    }
+    assert all(drawn[name].dtype == np.uint8 for name in drawn.files)
+    arrays = digits.load(Path())
+    for k, label in enumerate((7, 3, 6, 9)):
+        first = np.flatnonzero(arrays.test_labels == label)[0]
+        assert (drawn["originals"][k] == arrays.test_images[first]).all()
+    # the ends of a line are the reconstructions it runs between
+    for k in range(2):
+        ends = drawn["interpolations"][k][[0, -1]].astype(int)
+        assert abs(ends - drawn["reconstructions"][2 * k : 2 * k + 2]).max() <= 1
+    assert len(np.unique(drawn["samples"].reshape(6, -1), axis=0)) == 6
+    again = tmp_path / "again.npz"
+    step(
+        "images", *inputs(folder, data), "--output", again,
+        "--interpolations", "7-3,6-9", "--steps", 5, "--samples", 2, 3,
+    )  # fmt: skip
+    assert again.read_bytes() == output.read_bytes()
+
+
+def test_interpolation_is_the_straight_line():
+    line = images.interpolate(torch.zeros(2), torch.tensor([1.0, -2.0]), 5)
+    assert torch.allclose(line[:, 0], torch.tensor([0, 0.25, 0.5, 0.75, 1]))
+    assert torch.allclose(line[:, 1], -2 * line[:, 0])
+
+
+def test_end_points_are_the_first_of_their_class_and_differ():
+    labels = np.array([3, 7, 7, 3, 1])
+    assert images.end_points(labels, [(7, 3), (7, 1)]) == [1, 0, 2, 4]
+    with pytest.raises(UserError, match="no test image of class 1"):
+        images.end_points(labels, [(1, 1)])
+
+
+def test_grey_values_go_in_and_come_out():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
+    unit = bernoulli.scale(pixels)
+    assert unit.min() == 0 and unit.max() == 1
+    logits = torch.logit(unit.double(), eps=1e-9).float()
+    assert torch.equal(bernoulli.pixels(logits), pixels)
+
+
+def test_the_reconstruction_term_is_the_bernoulli_log_likelihood():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 4, 1)
+    target = (torch.rand(3, 4, 4, 1) > 0.5).float()
+    expected = -torch.distributions.Bernoulli(logits=logits).log_prob(target).sum((1, 2, 3))
+    torch.testing.assert_close(bernoulli.nats(logits, target), expected)
+
+
+@pytest.mark.parametrize("module", ["encode", "images"])
+@pytest.mark.parametrize("name", ["--run", "--weights", "--data"])
+def test_missing_inputs_are_one_line(module, name, trained, data, tmp_path):
+    _, folder = trained
+    arguments = inputs(folder, data)
+    arguments[arguments.index(name) + 1] = tmp_path / "missing"
+    if module == "images":
+        arguments += ["--interpolations", "7-3", "--steps", 3, "--samples", 1, 1]
+    output = tmp_path / "out.npz"
+    with pytest.raises(UserError, match="missing") as error:
+        step(module, *arguments, "--output", output)
+    assert "\n" not in str(error.value) and not output.exists()
+
+
+def experiment():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    return parse(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), schema)
+
+
+def test_a_table_is_every_runs_rows_in_order(tmp_path):
+    demo = experiment()
+    for run in demo.default_runs():
+        path = tmp_path / run.path / "covariance.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text("dataset,model,latent_dim,weight,seed,x\n" + f"{run.path},,,,,1\n" * 2)
+    rows = list(collect.collect(TABLES["covariance"], demo, tmp_path))
+    assert [row["dataset"] for row in rows[::2]] == [run.path for run in demo.default_runs()]
+    assert len(rows) == 2 * len(list(demo.default_runs()))
+    path.write_text("dataset,model,latent_dim,weight,seed,x\n")
+    with pytest.raises(UserError, match="has no rows"):
+        list(collect.collect(TABLES["covariance"], demo, tmp_path))
+    path.unlink()
+    with pytest.raises(UserError, match="cannot read"):
+        list(collect.collect(TABLES["covariance"], demo, tmp_path))
+
+
+def test_the_final_row_is_the_last_of_the_test_split(tmp_path):
+    arrays = digits.load(Path())
+    tensors = {
+        "train": torch.from_numpy(arrays.train_images),
+        "test": torch.from_numpy(arrays.test_images),
+    }
+    history = tmp_path / "history.csv"
+    checkpoints = train.Checkpoints(tmp_path / "c", every=1e9)
+    _, rows = train.fit(RUN, tensors, history, checkpoints)
+    (row,) = final_test_row(list(csv.DictReader(history.open())))
+    assert float(row["elbo_paper"]) == rows[-1]["elbo_paper"]
+    assert list(row) == [
+        "dataset", "model", "latent_dim", "weight", "seed",
+        "reconstruction", "regulariser", "elbo_paper", "elbo",
+    ]  # fmt: skip
+
+
+def test_the_experiment_goes_through_a_command_line(tmp_path):
+    demo = experiment()
+    for run in demo.default_runs():
+        path = tmp_path / "runs" / run.path / "mutual_information.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text("dataset,model,latent_dim,weight,seed,mic\na,b,1,1,0,0.5\n")
+    step(
+        "collect", "--experiment", demo.to_json(), "--table", "mutual_information",
+        "--runs", tmp_path / "runs", "--output", tmp_path / "table.csv",
+    )  # fmt: skip
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 36
+    assert json.loads(demo.to_json())["name"] == "demo"
