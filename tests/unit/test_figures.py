@@ -454,6 +454,7 @@ def variants() -> dict[str, Experiment]:
         "one": experiment(seeds=(0,), weight_seeds=(0,), latent_dims=(8,), weight_latent_dims=(8,)),
         "d64": experiment("mnist", latent_dims=(64,), weight_latent_dims=(64,), main_latent_dim=64),
         "no_grid": experiment("mnist", weight_latent_dims=()),
+        "one_no_grid": experiment("mnist", seeds=(0,), weight_latent_dims=()),
     }
     alone = made["demo"].datasets["digits"]
     alone = dataclasses.replace(alone, models={"HEBAE": alone.models["HEBAE"]})
