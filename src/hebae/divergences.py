@@ -89,14 +89,11 @@ def posterior_kl(mean: Tensor, log_sigma: Tensor, mixing: Tensor | None = None) 
     return 0.5 * ((mean.square() + variance).sum(dim=1) - mean.shape[1] - log_det)
 
 
-def _inverse_multiquadratic(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
+def _inverse_multiquadratic(a: Tensor, b: Tensor, constants: Tensor) -> Tensor:
     """Σ_s C_s/(C_s + ‖a_i − b_j‖²); shape (n_a, n_b)."""
     squared = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.T)
-    squared = squared.clamp_min(0)
-    kernel = torch.zeros_like(squared)
-    for constant in constants:
-        kernel = kernel + constant / (constant + squared)
-    return kernel
+    constants = constants[:, None, None]
+    return (constants / (constants + squared.clamp_min(0))).sum(0)
 
 
 def imq_mmd(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
@@ -111,9 +108,11 @@ def imq_mmd(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
         constants: C_s of the kernel Σ_s C_s/(C_s + ‖x − y‖²).
     """
 
+    scale = torch.tensor(constants, dtype=a.dtype, device=a.device)
+
     def within(x: Tensor) -> Tensor:
         n = x.shape[0]
-        kernel = _inverse_multiquadratic(x, x, constants)
+        kernel = _inverse_multiquadratic(x, x, scale)
         return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
 
-    return within(a) + within(b) - 2 * _inverse_multiquadratic(a, b, constants).mean()
+    return within(a) + within(b) - 2 * _inverse_multiquadratic(a, b, scale).mean()

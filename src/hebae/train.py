@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from hebae import files, sources
+from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
 from hebae.divergences import SingularCovariance, posterior_kl
 from hebae.errors import UserError, command
@@ -62,7 +63,7 @@ def batches(images: Tensor, size: int, generator: torch.Generator) -> Iterator[T
 def train_epoch(
     run: Run,
     model: nn.ModuleDict,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Adam,
     images: Tensor,
     reconstruction: Reconstruction,
     epoch: int,
@@ -74,10 +75,7 @@ def train_epoch(
     weight = float(run.weight)
     _, normal = normal_stream(derive_seed(run.seed, "noise", epoch), device)
     shuffle = torch.Generator().manual_seed(derive_seed(run.seed, "shuffle", epoch))
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(
-            epoch, run.training.learning_rate, run.training.learning_rate_decay
-        )
+    rate = learning_rate(epoch, run.training.learning_rate, run.training.learning_rate_decay)
 
     model.train()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
@@ -94,9 +92,8 @@ def train_epoch(
         nats = reconstruction.nats(output.float(), x).mean()
         loss = nats + weight * latent.regulariser
 
-        optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimiser.step(rate)
 
         with torch.no_grad():
             sums[0] += nats
@@ -147,7 +144,7 @@ def fit(
     paper_bound = lookup(OBJECTIVES, "objective", run.objective).bound
     reconstruction = resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction))
     model = build_model(run, images["train"].shape[1:]).to(device)
-    optimiser = torch.optim.Adam(model.parameters(), eps=ADAM_EPSILON, fused=True)
+    optimiser = Adam(model.parameters(), ADAM_EPSILON)
     rows: list[dict[str, Any]] = []
     seconds = 0.0
     first = 0

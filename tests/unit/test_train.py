@@ -1,5 +1,6 @@
 """Training: the same run is the same bytes, however often it is killed."""
 
+import copy
 import csv
 import dataclasses
 import json
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from hebae import evaluation, train
+from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
 from hebae.datasets import digits
 from hebae.divergences import posterior_kl
@@ -275,12 +277,46 @@ def test_the_schedule_reaches_the_optimiser(images, tmp_path, monkeypatch):
     asked = []
     schedule = train.learning_rate
     monkeypatch.setattr(train, "learning_rate", lambda *a: asked.append(a) or schedule(*a))
-    state = {}
-    monkeypatch.setattr(Checkpoints, "offer", lambda self, new: state.update(new))
+    used = set()
+    step = Adam.step
+    monkeypatch.setattr(Adam, "step", lambda self, rate: used.add(rate) or step(self, rate))
     fit(changed(epochs=3), images, tmp_path)
     assert asked == [(epoch, 1e-3, 0.995) for epoch in range(3)]
-    assert state["optimiser"]["param_groups"][0]["lr"] == 1e-3 * 0.995**2
-    assert state["optimiser"]["param_groups"][0]["eps"] == 1e-7
+    assert used == {1e-3 * 0.995**epoch for epoch in range(3)}
+
+
+def test_adam_is_torchs_adam_also_after_a_restart():
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(5, 3, generator=generator), torch.randn(3, generator=generator)]
+    ours = [tensor.clone().requires_grad_() for tensor in start]
+    theirs = [tensor.clone().requires_grad_() for tensor in start]
+    optimiser = Adam(ours, 1e-7)
+    reference = torch.optim.Adam(theirs, eps=1e-7)
+    for k in range(20):
+        rate = 1e-2 * 0.9**k
+        for parameters in (ours, theirs):
+            x = torch.randn(7, 5, generator=torch.Generator().manual_seed(k))
+            (x @ parameters[0] + parameters[1]).square().sum().backward()
+        for group in reference.param_groups:
+            group["lr"] = rate
+        reference.step()
+        reference.zero_grad()
+        optimiser.step(rate)
+        if k == 10:
+            state = copy.deepcopy(optimiser.state_dict())
+            optimiser = Adam(ours, 1e-7)
+            optimiser.load_state_dict(state)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_training_does_not_import_the_compiler(tmp_path):
+    """It would cost every process of a sweep most of a second."""
+    code = "import sys; from hebae import train; train.main(sys.argv[1:])"
+    code += "; sys.exit('torch._dynamo' in sys.modules)"
+    write_prepared("digits", digits.load(Path()), tmp_path / "data")
+    arguments = command(changed(epochs=1), tmp_path / "data", tmp_path)[3:]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
 
 
 def test_bfloat16_leaves_moments_and_losses_in_float32(images, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator, heads: int = 
 
     ``heads`` layers side by side make one matrix product; each keeps its own Glorot range.
     """
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs * heads)
+    layer = nn.Linear(inputs, outputs * heads)
     with torch.no_grad():
         for head in layer.weight.chunk(heads):
             nn.init.xavier_uniform_(head, generator=generator)
