@@ -7,9 +7,7 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,11 +16,8 @@ from torch import Tensor
 from hebae import files
 from hebae.errors import UserError, command
 from hebae.evaluation import encode, normal_stream
-from hebae.model import choose_device, load_model
-from hebae.prepared import load_prepared
-from hebae.registry import RECONSTRUCTIONS, lookup, resolve
-from hebae.run import read_run
 from hebae.streams import derive_seed
+from hebae.trained import Trained, command_line
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
@@ -43,33 +38,22 @@ def end_points(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> list[int
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Reconstruct, interpolate and sample.")
-    parser.add_argument("--run", type=Path, required=True, help="run.json of the run")
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
-    parser.add_argument("--output", type=Path, required=True, help="images.npz to write")
+    parser = command_line("Reconstruct, interpolate and sample.")
     parser.add_argument(
         "--interpolations", required=True, help="pairs of classes, such as 7-3,6-9,2-7"
     )
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--samples", type=int, nargs=2, required=True, metavar=("ROWS", "COLUMNS"))
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
-
-    torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
-    run, record = read_run(options.run)
-    model = load_model(run, record["image_shape"], options.weights).to(device)
-    reconstruction = resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction))
-    images, labels = load_prepared(options.data, "test")
+    trained = Trained.open(options)
+    run, model, reconstruction = trained.run, trained.model, trained.reconstruction
     pairs = [tuple(map(int, pair.split("-"))) for pair in options.interpolations.split(",")]
 
-    originals = torch.from_numpy(images[end_points(labels, pairs)]).to(device)
+    originals = trained.on_device(trained.images[end_points(trained.labels, pairs)])
     codes, _ = encode(run, model, originals, reconstruction)
     rows, columns = options.samples
-    _, normal = normal_stream(derive_seed(run.seed, "sample"), device)
-    prior = normal(torch.empty(rows * columns, run.latent_dim, device=device))
+    _, normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
+    prior = normal(torch.empty(rows * columns, run.latent_dim, device=trained.device))
 
     @torch.inference_mode()
     def decode(z: Tensor) -> np.ndarray:
@@ -80,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "originals": originals.cpu().numpy(),
         "reconstructions": decode(codes),
         "interpolations": np.stack([decode(line) for line in lines]),
-        "samples": decode(prior).reshape(rows, columns, *record["image_shape"]),
+        "samples": decode(prior).reshape(rows, columns, *originals.shape[1:]),
     }
     with files.replacing(options.output) as stream:
         np.savez(stream, **arrays)

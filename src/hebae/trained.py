@@ -1,0 +1,64 @@
+"""A finished run, opened: what the steps that use its networks begin with."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hebae.model import choose_device, load_model
+from hebae.prepared import load_prepared
+from hebae.reconstruction import Reconstruction
+from hebae.registry import RECONSTRUCTIONS, lookup, resolve
+from hebae.run import Run, read_run
+
+
+def command_line(description: str) -> argparse.ArgumentParser:
+    """The parser that every such step starts from."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--run", type=Path, required=True, help="run.json of the run")
+    parser.add_argument("--weights", type=Path, required=True, help="weights.pt of the same run")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
+    parser.add_argument("--output", type=Path, required=True, help=".npz file to write")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run with its networks on a device, and the test split on disk.
+
+    ``images`` is uint8 (N, height, width, channels), memory mapped; ``labels`` int64 (N,).
+    """
+
+    run: Run
+    model: nn.ModuleDict
+    reconstruction: Reconstruction
+    device: torch.device
+    images: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def open(cls, options: argparse.Namespace) -> Trained:
+        """Load what :func:`command_line` names; anything missing is a ``UserError``."""
+        torch.set_num_threads(options.threads)
+        device = choose_device(options.device)
+        run, record = read_run(options.run)
+        images, labels = load_prepared(options.data, "test")
+        return cls(
+            run=run,
+            model=load_model(run, record["image_shape"], options.weights).to(device),
+            reconstruction=resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction)),
+            device=device,
+            images=images,
+            labels=labels,
+        )
+
+    def on_device(self, images: np.ndarray) -> Tensor:
+        """Some of the images, copied to the device."""
+        return torch.from_numpy(np.array(images)).to(self.device)
