@@ -89,11 +89,11 @@ def posterior_kl(mean: Tensor, log_sigma: Tensor, mixing: Tensor | None = None) 
     return 0.5 * ((mean.square() + variance).sum(dim=1) - mean.shape[1] - log_det)
 
 
-def _inverse_multiquadratic(a: Tensor, b: Tensor, constants: Tensor) -> Tensor:
+def _inverse_multiquadratic(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
     """Σ_s C_s/(C_s + ‖a_i − b_j‖²); shape (n_a, n_b)."""
     squared = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.T)
-    constants = constants[:, None, None]
-    return (constants / (constants + squared.clamp_min(0))).sum(0)
+    squared = squared.clamp_min(0)
+    return sum(constant / (constant + squared) for constant in constants)
 
 
 def imq_mmd(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
@@ -108,11 +108,9 @@ def imq_mmd(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
         constants: C_s of the kernel Σ_s C_s/(C_s + ‖x − y‖²).
     """
 
-    scale = torch.tensor(constants, dtype=a.dtype, device=a.device)
-
     def within(x: Tensor) -> Tensor:
         n = x.shape[0]
-        kernel = _inverse_multiquadratic(x, x, scale)
+        kernel = _inverse_multiquadratic(x, x, constants)
         return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
 
-    return within(a) + within(b) - 2 * _inverse_multiquadratic(a, b, scale).mean()
+    return within(a) + within(b) - 2 * _inverse_multiquadratic(a, b, constants).mean()

@@ -57,6 +57,10 @@ def changed(**fields) -> Run:
     )
 
 
+LONG = changed(epochs=120)
+"""Long enough to be killed in its middle, also on a busy machine."""
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
@@ -97,7 +101,7 @@ def fit(run: Run, images, folder: Path):
 @pytest.mark.parametrize("objective", ["hebae", "wae_mmd"])
 def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     """SIGKILL twice in mid-training; weights and history come out bit for bit the same."""
-    run = changed(**OBJECTIVES[objective], epochs=40)
+    run = changed(**OBJECTIVES[objective], epochs=120)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(run, data, whole), check=True, capture_output=True)
 
@@ -114,7 +118,7 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
         assert not (killed / "run/run.json").exists()
         # the last epoch in the history may be one that no checkpoint has
         reached = len(rows(history))
-        assert 0 < reached < 2 * 40
+        assert 0 < reached < 2 * 120
 
     done = subprocess.run(command(run, data, killed), check=True, capture_output=True, text=True)
     assert "continuing digits/" in done.stderr
@@ -126,8 +130,8 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
 
 def test_a_checkpoint_that_cannot_be_read_is_noticed(data, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(RUN, data, whole), check=True, capture_output=True)
-    process = subprocess.Popen(command(RUN, data, broken), stderr=subprocess.DEVNULL)
+    subprocess.run(command(LONG, data, whole), check=True, capture_output=True)
+    process = subprocess.Popen(command(LONG, data, broken), stderr=subprocess.DEVNULL)
     while not (found := list(broken.glob("checkpoints/*/checkpoint.pt"))):
         assert process.poll() is None
         time.sleep(0.002)
@@ -135,14 +139,14 @@ def test_a_checkpoint_that_cannot_be_read_is_noticed(data, tmp_path):
     process.wait()
     content = found[0].read_bytes()
     found[0].write_bytes(content[: len(content) // 2])
-    done = subprocess.run(command(RUN, data, broken), check=True, capture_output=True, text=True)
+    done = subprocess.run(command(LONG, data, broken), check=True, capture_output=True, text=True)
     assert "unreadable checkpoint" in done.stderr
     weights = [(folder / "run/weights.pt").read_bytes() for folder in (whole, broken)]
     assert weights[0] == weights[1]
 
 
 def test_another_run_takes_no_foreign_checkpoint(data, tmp_path):
-    process = subprocess.Popen(command(RUN, data, tmp_path), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob("checkpoints/*/checkpoint.pt")):
         assert process.poll() is None
         time.sleep(0.002)
