@@ -10,8 +10,8 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-# Only where no experiment is given: Snakemake would merge a second config into the first.
-if "experiment" not in config:
+# Only where no config is given: Snakemake would merge the second into the first.
+if not workflow.configfiles:
 
     configfile: "config/demo.yaml"
 

@@ -14,7 +14,7 @@ Standard library only, so that any Python 3.11 or newer can run it:
 5. this package, editable.
 
 A stamp is written last, so an interrupted build is started over, and a finished one is left
-alone for as long as the lock and this file stay what they were.
+alone for as long as the lock, this file, the Python and the place stay what they were.
 """
 
 from __future__ import annotations
@@ -50,11 +50,18 @@ def requirement_blocks(lock: str) -> dict[str, str]:
     return blocks
 
 
+def fingerprint(venv: Path) -> str:
+    """What a finished environment depends on; it cannot be moved, nor change its Python."""
+    where = f"{venv} {ROOT} {sys.version_info[:2]}".encode()
+    return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes() + where).hexdigest()
+
+
 def check_machine() -> None:
     """Everything that would fail after gigabytes of download fails here instead."""
-    if sys.version_info < (3, 11):  # noqa: UP036  (whatever Python runs this)
+    # tarfile's safe extraction came with 3.11.4, and into some older ones
+    if sys.version_info < (3, 11) or not hasattr(tarfile, "data_filter"):
         fail(
-            f"Python 3.11 or newer is needed, this is {sys.version.split()[0]} "
+            f"Python 3.11.4 or newer is needed, this is {sys.version.split()[0]} "
             f"({sys.executable}); name another one with: make env PYTHON=python3.12"
         )
     try:
@@ -115,7 +122,7 @@ def main() -> None:
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     venv = parser.parse_args().venv.resolve()
     stamp = venv / ".complete"
-    wanted = hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    wanted = fingerprint(venv)
     if stamp.is_file() and stamp.read_text() == wanted:
         print(f"environment is up to date ({venv.name})")
         return

@@ -7,8 +7,8 @@ config, dataset or line of code starts afresh.
 
 from __future__ import annotations
 
+import hashlib
 import io
-import pickle
 import shutil
 import sys
 import time
@@ -24,25 +24,36 @@ class Checkpoints:
     """The one newest checkpoint of a run.
 
     Args:
-        folder: the run's own folder.
+        folder: the run's own folder; what it holds under other keys can never be used again
+            and is removed.
+        key: names what is being trained.
         every: least number of seconds between two writes; an epoch that ends sooner is not
             written, and is trained again should the process die.
     """
 
-    def __init__(self, folder: Path, every: float) -> None:
-        self.path = folder / "checkpoint.pt"
+    def __init__(self, folder: Path, key: str, every: float) -> None:
+        self.folder = folder
+        self.path = folder / f"{key}.pt"
         self.every = every
         self._written = time.monotonic()
+        for path in folder.glob("*"):
+            if path != self.path:
+                path.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """The last state written, or None where there is none that can be read."""
+        """The last state written, or None where there is none that is whole.
+
+        A file begins with the SHA-256 of the rest: PyTorch reads damaged tensors in silence.
+        """
         try:
-            return torch.load(self.path, map_location="cpu", weights_only=True)
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return None
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-            print(f"ignoring an unreadable checkpoint ({error}): {self.path}", file=sys.stderr)
+        digest, state = content[:32], content[32:]
+        if hashlib.sha256(state).digest() != digest:
+            print(f"ignoring a damaged checkpoint: {self.path}", file=sys.stderr)
             return None
+        return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
 
     def offer(self, state: dict[str, Any]) -> None:
         """Write the state, unless the last write is too recent."""
@@ -50,9 +61,11 @@ class Checkpoints:
             return
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        files.write_bytes(self.path, buffer.getbuffer())
+        with files.replacing(self.path) as stream:
+            stream.write(hashlib.sha256(buffer.getbuffer()).digest())
+            stream.write(buffer.getbuffer())
         self._written = time.monotonic()
 
     def remove(self) -> None:
         """Forget everything: the run is complete."""
-        shutil.rmtree(self.path.parent, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -12,10 +12,12 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 import jsonschema
 
+from hebae import registry
 from hebae.errors import UserError
 from hebae.registry import DATASETS, FIGURES, NETWORKS, OBJECTIVES, RECONSTRUCTIONS, lookup
 from hebae.run import Run, Training
@@ -23,7 +25,7 @@ from hebae.run import Run, Training
 
 def weight_text(weight: float) -> str:
     """λ as it stands in paths and tables: 0.1, 1, 1e-05."""
-    return f"{weight:.12g}"
+    return f"{weight + 0.0:.12g}"  # + 0.0: no minus zero
 
 
 @dataclass(frozen=True)
@@ -193,9 +195,13 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
         for name, data in fields["datasets"].items()
     }
     for figure, dataset in fields["figures"].items():
-        lookup(FIGURES, "figure", figure)
+        entry = lookup(FIGURES, "figure", figure)
         if dataset not in datasets:
             raise UserError(f"config: figures.{figure}: dataset {dataset!r} is not in datasets")
+        if entry.needs_bound and not any(models[name].bound for name in datasets[dataset].models):
+            raise UserError(
+                f"config: figures.{figure}: no model of {dataset!r} has a bound to plot"
+            )
     return Experiment(
         name=fields["experiment"],
         data_dir=fields["data_dir"],
@@ -206,8 +212,39 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
     )
 
 
+def _is_integer(_: Any, value: Any) -> bool:
+    """JSON Schema takes 2.0 for an integer; ``range`` and argparse do not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: Any, value: Any) -> bool:
+    """YAML's .nan and .inf are floats, and no hyper-parameters."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    except OverflowError:
+        return False
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
+
+
+def _check_keys(value: Any, where: str = "") -> None:
+    """YAML allows keys that are no text, and then nothing sensible can be said of them."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise UserError(f"config: {where or 'the top level'}: key {key!r} is not text")
+            _check_keys(inner, f"{where}.{key}".lstrip("."))
+
+
 def _check_schema(document: Any, schema: Mapping[str, Any]) -> None:
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(document)
+    _check_keys(document)
+    errors = _Validator(schema).iter_errors(document)
     error = jsonschema.exceptions.best_match(errors)
     if error is None:
         return
@@ -258,7 +295,7 @@ def _dataset(
     name: str, fields: Mapping[str, Any], models: Mapping[str, Model], seeds: list[int]
 ) -> Dataset:
     where = f"config: datasets.{name}"
-    lookup(DATASETS, "dataset", name)
+    images = lookup(DATASETS, "dataset", name)
     network = dict(fields["network"])
     network_name = network.pop("name")
     lookup(NETWORKS, "network", network_name)
@@ -275,14 +312,19 @@ def _dataset(
             raise UserError(f"{where}.{key}: {missing[0]} is not one of latent_dims {latent_dims}")
 
     training = Training(**fields["training"])
+    mutual_information = MutualInformation(**fields["mutual_information"])
+    panels = _panels(fields["panels"])
+    _check_images(where, images, training, mutual_information, panels)
     used: dict[str, Weights] = {}
     for model, weights in fields["models"].items():
         if model not in models:
             known = ", ".join(models)
             raise UserError(f"{where}.models: unknown model {model!r}; models has: {known}")
         if OBJECTIVES[models[model].objective].needs_covariance:
-            _check_batch(where, model, max(latent_dims), training.batch_size)
+            _check_covariance(where, model, max(latent_dims), training, images)
         grid = tuple(weight_text(weight) for weight in weights["weights"])
+        if len(set(grid)) < len(grid):
+            raise UserError(f"{where}.models.{model}.weights: two are the same: {', '.join(grid)}")
         used[model] = Weights(weight_text(weights["weight"]), grid)
     return Dataset(
         name=name,
@@ -297,14 +339,43 @@ def _dataset(
         weight_latent_dims=weight_latent_dims,
         training=training,
         models=used,
-        mutual_information=MutualInformation(**fields["mutual_information"]),
-        panels=_panels(fields["panels"]),
+        mutual_information=mutual_information,
+        panels=panels,
     )
 
 
-def _check_batch(where: str, model: str, latent_dim: int, batch_size: int) -> None:
-    if latent_dim >= batch_size:
+def _check_images(
+    where: str,
+    images: registry.Dataset,
+    training: Training,
+    mutual_information: MutualInformation,
+    panels: Panels,
+) -> None:
+    """What would otherwise fail after hours of training, and after old results are gone."""
+    if training.batch_size > images.n_train:
         raise UserError(
-            f"{where}: latent_dim {latent_dim} needs a batch_size above {latent_dim}, it is "
-            f"{batch_size}: the batch covariance of {model} would be singular (Eq. 11)"
+            f"{where}.training.batch_size: {training.batch_size} is more than the "
+            f"{images.n_train} training images"
         )
+    if mutual_information.indices > images.n_test:
+        raise UserError(
+            f"{where}.mutual_information.indices: {mutual_information.indices} is more than the "
+            f"{images.n_test} test images"
+        )
+    for label in (label for pair in panels.interpolations for label in pair):
+        if label >= images.n_classes:
+            raise UserError(
+                f"{where}.panels.interpolations: there is no class {label}; "
+                f"classes are 0 to {images.n_classes - 1}"
+            )
+
+
+def _check_covariance(
+    where: str, model: str, latent_dim: int, training: Training, images: registry.Dataset
+) -> None:
+    for what, size in (("batch_size", training.batch_size), ("test images", images.n_test)):
+        if latent_dim >= size:
+            raise UserError(
+                f"{where}: latent_dim {latent_dim} needs more than {latent_dim} {what}, not "
+                f"{size}: the covariance of {model} would be singular (Eq. 11)"
+            )

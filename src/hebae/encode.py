@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from hebae import files
-from hebae.errors import command
+from hebae.divergences import SingularCovariance
+from hebae.errors import UserError, command
 from hebae.evaluation import encode, normal_stream, objective_of
 from hebae.streams import derive_seed
 from hebae.trained import Trained, command_line
@@ -25,8 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = trained.run
     images = trained.on_device(trained.images)
     mean, log_sigma = encode(run, trained.model, images, trained.reconstruction)
-    _, normal = normal_stream(derive_seed(run.seed, "encode"), trained.device)
-    mixing = objective_of(run)(mean, log_sigma, normal).mixing
+    mixing = None
+    if log_sigma is not None:
+        _, normal = normal_stream(derive_seed(run.seed, "encode"), trained.device)
+        try:
+            mixing = objective_of(run)(mean, log_sigma, normal).mixing
+        except SingularCovariance as error:
+            raise UserError(f"run {run.path}, test split: {error}") from None
     arrays = {
         "mean": mean,
         "sigma": torch.zeros_like(mean) if log_sigma is None else log_sigma.exp(),

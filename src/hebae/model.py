@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,14 +30,24 @@ def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
     return nn.ModuleDict({"encoder": encoder, "decoder": decoder})
 
 
-def load_model(run: Run, image_shape: Sequence[int], weights: Path) -> nn.ModuleDict:
-    """The trained networks of a run, in evaluation mode."""
+def load_model(
+    run: Run, image_shape: Sequence[int], weights: Path, sha256: str | None = None
+) -> nn.ModuleDict:
+    """The trained networks of a run, in evaluation mode.
+
+    Raises:
+        UserError: for a file that is missing, is not the one whose SHA-256 is given, or is
+            anything but the tensors of these networks.
+    """
     model = build_model(run, image_shape)
     try:
+        content = weights.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("its SHA-256 is not the one in the run's record")
         # weights_only: a weights file is data, never code
-        state = torch.load(io.BytesIO(weights.read_bytes()), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         model.load_state_dict(state)
-    except (OSError, RuntimeError, KeyError, EOFError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # PyTorch states no list of what reading may raise
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"cannot load {weights}: {reason}; delete it, and it is trained again"

@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="directory to write")
     options = parser.parse_args(arguments)
 
-    load = registry.resolve(registry.lookup(registry.DATASETS, "dataset", options.dataset))
+    load = registry.resolve(registry.lookup(registry.DATASETS, "dataset", options.dataset).function)
     print(f"reading {options.dataset} (raw data in {options.data_dir})", file=sys.stderr)
-    arrays = load(options.data_dir)
+    arrays = load(options.data_dir.expanduser())
     print(
         f"writing {len(arrays.train_images)} training and {len(arrays.test_images)} test images "
         f"to {options.output}",

@@ -47,15 +47,37 @@ NETWORKS = {"dense": "hebae.networks.dense:build"}
 
 RECONSTRUCTIONS = {"bernoulli": "hebae.reconstruction:bernoulli"}
 
-DATASETS = {"digits": "hebae.datasets.digits:load", "mnist": "hebae.datasets.mnist:load"}
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset, and what has to be known of it to check a config before anything is run."""
+
+    function: str
+    n_train: int
+    n_test: int
+    n_classes: int
+
+
+DATASETS = {
+    "digits": Dataset("hebae.datasets.digits:load", n_train=1297, n_test=500, n_classes=10),
+    "mnist": Dataset("hebae.datasets.mnist:load", n_train=60_000, n_test=10_000, n_classes=10),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: the tables it is drawn from, and whether it needs a model with a bound."""
+
+    tables: tuple[str, ...] = ()
+    needs_bound: bool = False
+
 
 FIGURES = {
-    "fig1a": ("elbo_by_epoch", "elbo_by_weight"),
-    "fig2a": ("covariance",),
-    "fig2c": ("mutual_information",),
-    "appendix_c": (),
+    "fig1a": Figure(("elbo_by_epoch", "elbo_by_weight"), needs_bound=True),
+    "fig2a": Figure(("covariance",)),
+    "fig2c": Figure(("mutual_information",)),
+    "appendix_c": Figure(),
 }
-"""Figure name to the tables it is drawn from."""
 
 
 def lookup(table: Mapping[str, Any], kind: str, name: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hebae.errors import UserError
-from hebae.registry import NETWORKS, OBJECTIVES, RECONSTRUCTIONS, lookup
+from hebae.registry import NETWORKS, OBJECTIVES, RECONSTRUCTIONS, Objective, lookup
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,26 @@ class Run:
         return {name: getattr(self, name) for name in names}
 
     @property
-    def modules(self) -> list[str]:
-        """The modules this run takes from the registries; they determine it too."""
-        entries = (
-            lookup(OBJECTIVES, "objective", self.objective).function,
+    def entries(self) -> tuple[Objective, str, str]:
+        """What the run takes from the registries: objective, network and reconstruction."""
+        return (
+            lookup(OBJECTIVES, "objective", self.objective),
             lookup(NETWORKS, "network", self.network),
             lookup(RECONSTRUCTIONS, "reconstruction", self.reconstruction),
         )
-        return [entry.split(":")[0] for entry in entries]
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules of :attr:`entries`; they determine the run too."""
+        objective, *others = self.entries
+        return [entry.split(":")[0] for entry in (objective.function, *others)]
 
     def to_json(self) -> str:
-        """One line of JSON, from which :meth:`from_json` makes the same run."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        """One line of JSON, from which :meth:`from_json` makes the same run.
+
+        The order of keys in a config does not show in it: it would retrain the run.
+        """
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Run:

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Tables of names, version and error reporting decide nothing about a result.
-# What a run uses of the registry is part of the run's own description.
+# What a run takes from the registry (Run.entries) is compared by itself.
 NOT_A_SOURCE = frozenset({"hebae", "hebae.registry", "hebae.errors"})
 
 

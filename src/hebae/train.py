@@ -225,6 +225,20 @@ def _report(run: Run, epoch: int, test: dict, pace: float, bar: tqdm, on_termina
     )
 
 
+def checkpoint_key(run: Run, dataset_checksum: str, device: torch.device) -> str:
+    """A hash of everything that decides what a training computes, down to the last bit."""
+    decides = (
+        run.to_json(),
+        str(run.entries),
+        dataset_checksum,
+        sources.fingerprint(["hebae.train", *run.modules]),
+        torch.__version__,
+        device.type,
+        str(torch.get_num_threads()),
+    )
+    return hashlib.sha256("\n".join(decides).encode()).hexdigest()[:24]
+
+
 def provenance(device: torch.device) -> dict[str, Any]:
     """What the numbers of a run may depend on besides its description."""
     names = ("torch", "numpy")
@@ -284,17 +298,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for split in ("train", "test")
     }
 
-    key = hashlib.sha256(
-        "/".join(
-            (
-                run.to_json(),
-                manifest.checksum,
-                sources.fingerprint(["hebae.train", *run.modules]),
-                device.type,
-            )
-        ).encode()
-    ).hexdigest()[:24]
-    checkpoints = Checkpoints(options.checkpoints / key, options.checkpoint_seconds)
+    checkpoints = Checkpoints(
+        options.checkpoints / run.path,
+        checkpoint_key(run, manifest.checksum, device),
+        options.checkpoint_seconds,
+    )
     options.output.mkdir(parents=True, exist_ok=True)
     model, rows = fit(run, images, options.output / "history.csv", checkpoints)
 

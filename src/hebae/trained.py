@@ -50,9 +50,10 @@ class Trained:
         device = choose_device(options.device)
         run, record = read_run(options.run)
         images, labels = load_prepared(options.data, "test")
+        shape, sha256 = record["image_shape"], record["weights_sha256"]
         return cls(
             run=run,
-            model=load_model(run, record["image_shape"], options.weights).to(device),
+            model=load_model(run, shape, options.weights, sha256).to(device),
             reconstruction=resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction)),
             device=device,
             images=images,

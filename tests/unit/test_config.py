@@ -8,6 +8,7 @@ import yaml
 
 from hebae import registry
 from hebae.config import Experiment, parse, weight_text
+from hebae.datasets import digits
 from hebae.errors import UserError
 from hebae.run import Run
 
@@ -56,7 +57,11 @@ def test_the_configs_we_ship_are_right(path):
         ("datasets.digits.models.VAE.weights", [1, -0.5], "weights.1: -0.5 is less than"),
         ("datasets.digits.models.VAE.weights", [1, 0], "weights.1: 0 is less than"),
         ("datasets.digits.models.VAE.weight", "1e-3", "write 0.001"),
-        ("datasets.digits.latent_dims", [8, 128], "latent_dim 128 needs a batch_size above 128"),
+        (
+            "datasets.digits.latent_dims",
+            [8, 128],
+            "latent_dim 128 needs more than 128 batch_size, not 128",
+        ),
         ("datasets.digits.latent_dims", [], "latent_dims"),
         ("datasets.digits.latent_dims", [0], "latent_dims.0: 0 is less than the minimum of 1"),
         ("datasets.digits.latent_dims", [2.5], "2.5 is not of type 'integer'"),
@@ -130,7 +135,8 @@ def test_dataset_seeds_override_the_experiments():
 
 
 @pytest.mark.parametrize(
-    ("weight", "text"), [(1, "1"), (1.0, "1"), (0.1, "0.1"), (1e-5, "1e-05"), (20, "20")]
+    ("weight", "text"),
+    [(1, "1"), (1.0, "1"), (0.1, "0.1"), (1e-5, "1e-05"), (20, "20"), (-0.0, "0")],
 )
 def test_weights_as_they_stand_in_paths(weight, text):
     assert weight_text(weight) == text
@@ -140,6 +146,31 @@ def test_weights_as_they_stand_in_paths(weight, text):
 def test_every_entry_of_the_registries_can_be_resolved():
     entries = [objective.function for objective in registry.OBJECTIVES.values()]
     entries += [*registry.NETWORKS.values(), *registry.RECONSTRUCTIONS.values()]
-    entries += registry.DATASETS.values()
+    entries += [dataset.function for dataset in registry.DATASETS.values()]
     for entry in entries:
         assert registry.resolve(entry) is not None
+
+
+def test_the_registry_knows_the_datasets():
+    arrays = digits.load(Path())
+    entry = registry.DATASETS["digits"]
+    assert (entry.n_train, entry.n_test) == (len(arrays.train_images), len(arrays.test_images))
+    assert entry.n_classes == len(set(arrays.test_labels.tolist()))
+    mnist = registry.DATASETS["mnist"]
+    assert (mnist.n_train, mnist.n_test, mnist.n_classes) == (60_000, 10_000, 10)
+
+
+def test_objectives_say_what_they_are():
+    """A registry entry that lies would fill or empty a table's bounds."""
+    bounds = {name: entry.bound for name, entry in registry.OBJECTIVES.items()}
+    assert bounds == {"vae": True, "hebae": True, "wae_mmd": False}
+    stochastic = {name: entry.stochastic for name, entry in registry.OBJECTIVES.items()}
+    assert stochastic == {"vae": True, "hebae": True, "wae_mmd": False}
+
+
+def test_the_order_of_keys_is_no_other_run():
+    document = edited("seeds", [0])
+    network = document["datasets"]["digits"]["network"]
+    document["datasets"]["digits"]["network"] = dict(reversed(network.items()))
+    swapped = parse(document, SCHEMA).runs()
+    assert swapped[0].to_json() == parse(DEMO, SCHEMA).runs()[0].to_json()

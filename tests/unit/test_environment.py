@@ -1,6 +1,6 @@
 """The lock, the conda environments and the builder of `.venv` say the same."""
 
-import hashlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -55,15 +55,17 @@ def test_without_a_compiler_nothing_is_downloaded(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
-def test_a_finished_environment_is_left_alone_and_a_changed_lock_is_not(tmp_path):
-    content = (ROOT / "requirements.lock").read_bytes() + (ROOT / "envs/make_env.py").read_bytes()
+def test_a_finished_environment_is_left_alone_and_a_changed_one_is_not(tmp_path):
+    spec = importlib.util.spec_from_file_location("make_env", ROOT / "envs/make_env.py")
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
     stamp = tmp_path / "venv/.complete"
     stamp.parent.mkdir()
-    stamp.write_text(hashlib.sha256(content).hexdigest())
+    stamp.write_text(builder.fingerprint(tmp_path / "venv"))
     done = make_env(tmp_path, PATH=str(tmp_path), CC="")
     assert (done.returncode, done.stderr) == (0, "")
     assert "up to date" in done.stdout
 
-    stamp.write_text(hashlib.sha256(content + b"changed").hexdigest())
-    # without a compiler it gets as far as wanting one
+    # moved elsewhere, or made from another lock: without a compiler it gets as far as wanting one
+    stamp.write_text(builder.fingerprint(tmp_path / "elsewhere"))
     assert "no C compiler" in make_env(tmp_path, PATH=str(tmp_path), CC="").stderr

@@ -160,7 +160,7 @@ def table_rows(name: str, experiment: Experiment):
 
 def write_results(folder: Path, experiment: Experiment, size: int = 8, channels: int = 1) -> Path:
     """A results directory with every table, and the images of the main runs."""
-    for name in sorted({name for names in FIGURES.values() for name in names}):
+    for name in sorted({name for figure in FIGURES.values() for name in figure.tables}):
         if name in ("elbo_by_epoch", "elbo_by_weight", "covariance", "mutual_information"):
             files.write_csv(folder / "tables" / f"{name}.csv", table_rows(name, experiment))
     for dataset, data in experiment.datasets.items():

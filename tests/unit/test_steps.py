@@ -16,11 +16,12 @@ from hebae.collect import TABLES, final_test_row
 from hebae.config import parse
 from hebae.datasets import digits
 from hebae.errors import UserError
-from hebae.evaluation import encode
+from hebae.evaluation import encode, normal_stream
 from hebae.model import load_model
 from hebae.prepare import write_prepared
 from hebae.reconstruction import bernoulli
 from hebae.run import Run, Training
+from hebae.streams import derive_seed
 
 ROOT = Path(__file__).parents[2]
 RUN = Run(
@@ -85,7 +86,7 @@ def test_posteriors_are_the_encoders(trained, data, tmp_path):
 
 
 def test_images_are_what_the_networks_draw(trained, data, tmp_path):
-    _, folder = trained
+    run, folder = trained
     output = tmp_path / "images.npz"
     step(
         "images", *inputs(folder, data), "--output", output,
@@ -108,13 +109,29 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     for k in range(2):
         ends = drawn["interpolations"][k][[0, -1]].astype(int)
         assert abs(ends - drawn["reconstructions"][2 * k : 2 * k + 2]).max() <= 1
-    assert len(np.unique(drawn["samples"].reshape(6, -1), axis=0)) == 6
+    # samples decode codes from the prior, N(0, I)
+    model = load_model(run, (8, 8, 1), folder / "weights.pt")
+    normal = normal_stream(derive_seed(run.seed, "sample"), torch.device("cpu"))[1]
+    with torch.inference_mode():
+        expected = bernoulli.pixels(model["decoder"](normal(torch.empty(6, 3))))
+    assert (drawn["samples"].reshape(6, 8, 8, 1) == expected.numpy()).all()
     again = tmp_path / "again.npz"
     step(
         "images", *inputs(folder, data), "--output", again,
         "--interpolations", "7-3,6-9", "--steps", 5, "--samples", 2, 3,
     )  # fmt: skip
     assert again.read_bytes() == output.read_bytes()
+
+
+def test_weights_of_another_training_are_refused(trained, data, tmp_path):
+    _, folder = trained
+    content = bytearray((folder / "weights.pt").read_bytes())
+    content[len(content) // 2] ^= 1  # PyTorch reads this in silence
+    (tmp_path / "weights.pt").write_bytes(content)
+    arguments = inputs(folder, data)
+    arguments[arguments.index("--weights") + 1] = tmp_path / "weights.pt"
+    with pytest.raises(UserError, match="SHA-256 is not the one in the run's record"):
+        step("encode", *arguments, "--output", tmp_path / "posterior.npz")
 
 
 def test_interpolation_is_the_straight_line():
@@ -189,7 +206,7 @@ def test_the_final_row_is_the_last_of_the_test_split(tmp_path):
         "test": torch.from_numpy(arrays.test_images),
     }
     history = tmp_path / "history.csv"
-    checkpoints = train.Checkpoints(tmp_path / "c", every=1e9)
+    checkpoints = train.Checkpoints(tmp_path / "c", "key", every=1e9)
     _, rows = train.fit(RUN, tensors, history, checkpoints)
     (row,) = final_test_row(list(csv.DictReader(history.open())))
     assert float(row["elbo_paper"]) == rows[-1]["elbo_paper"]

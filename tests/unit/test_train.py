@@ -15,18 +15,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributions import MultivariateNormal, kl_divergence
 
 from hebae import evaluation, train
 from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
 from hebae.datasets import digits
-from hebae.divergences import posterior_kl
+from hebae.divergences import imq_mmd, posterior_kl
 from hebae.errors import UserError
 from hebae.evaluation import encode, evaluate, normal_stream
 from hebae.model import build_model, load_model
 from hebae.objectives import hebae as hebae_module
 from hebae.prepare import write_prepared
 from hebae.reconstruction import bernoulli
+from hebae.registry import OBJECTIVES as OBJECTIVE_ENTRIES
 from hebae.run import Run, Training, read_run
 from hebae.streams import derive_seed
 
@@ -95,7 +97,9 @@ def without_time(table: list[dict]) -> list[dict]:
 
 def fit(run: Run, images, folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
-    return train.fit(run, images, folder / "history.csv", Checkpoints(folder / "c", every=1e9))
+    return train.fit(
+        run, images, folder / "history.csv", Checkpoints(folder / "c", "key", every=1e9)
+    )
 
 
 @pytest.mark.parametrize("objective", ["hebae", "wae_mmd"])
@@ -125,29 +129,31 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     weights = [(folder / "run/weights.pt").read_bytes() for folder in (killed, whole)]
     assert weights[0] == weights[1]
     assert without_time(rows(history)) == without_time(rows(whole / "run/history.csv"))
-    assert list((killed / "checkpoints").iterdir()) == []  # nothing is left behind
+    assert not [path for path in (killed / "checkpoints").rglob("*") if path.is_file()]
 
 
-def test_a_checkpoint_that_cannot_be_read_is_noticed(data, tmp_path):
+@pytest.mark.parametrize("cut", [True, False], ids=["truncated", "a flipped bit"])
+def test_a_damaged_checkpoint_is_noticed(cut, data, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(LONG, data, whole), check=True, capture_output=True)
     process = subprocess.Popen(command(LONG, data, broken), stderr=subprocess.DEVNULL)
-    while not (found := list(broken.glob("checkpoints/*/checkpoint.pt"))):
+    while not (found := list(broken.glob("checkpoints/**/[!.]*.pt"))):
         assert process.poll() is None
         time.sleep(0.002)
     process.kill()
     process.wait()
-    content = found[0].read_bytes()
-    found[0].write_bytes(content[: len(content) // 2])
+    content = bytearray(found[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    found[0].write_bytes(content[:-100] if cut else content)
     done = subprocess.run(command(LONG, data, broken), check=True, capture_output=True, text=True)
-    assert "unreadable checkpoint" in done.stderr
+    assert "damaged checkpoint" in done.stderr
     weights = [(folder / "run/weights.pt").read_bytes() for folder in (whole, broken)]
     assert weights[0] == weights[1]
 
 
 def test_another_run_takes_no_foreign_checkpoint(data, tmp_path):
     process = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
-    while not list(tmp_path.glob("checkpoints/*/checkpoint.pt")):
+    while not list(tmp_path.glob("checkpoints/**/[!.]*.pt")):
         assert process.poll() is None
         time.sleep(0.002)
     process.kill()
@@ -239,6 +245,103 @@ def test_training_improves_what_it_trains(objective, images, tmp_path):
     weight = float(run.weight)
     losses = [row["reconstruction"] + weight * row["regulariser"] for row in test]
     assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
+    """Two epochs by hand: the loss with its weight, the streams of seed and epoch, Adam's ε."""
+    run = changed(**OBJECTIVES[objective], epochs=2)
+    run = dataclasses.replace(run, weight="3")
+    few = {"train": images["train"][:300], "test": images["test"]}
+    trained, table = fit(run, few, tmp_path)
+
+    model = build_model(run, (8, 8, 1))
+    adam = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7)
+    for epoch in range(2):
+        adam.param_groups[0]["lr"] = 1e-3 * 0.995**epoch
+        shuffle = torch.Generator().manual_seed(derive_seed(3, "shuffle", epoch))
+        noise = torch.Generator().manual_seed(derive_seed(3, "noise", epoch))
+        order = torch.randperm(300, generator=shuffle)
+        terms = []
+        for part in (order[:128], order[128:256]):
+            x = few["train"][part].float() / 255
+            mean, log_sigma = model["encoder"](x)
+            epsilon = torch.randn(128, 4, generator=noise)
+            mixing = None
+            if objective == "wae_mmd":
+                z = mean
+                scales = (0.1, 0.2, 0.5, 1, 2, 5, 10)  # with σ_p² = 1, as released
+                regulariser = imq_mmd(z, epsilon, [2 * 4 * scale for scale in scales])
+            else:
+                if objective == "hebae":
+                    mixing = torch.linalg.cholesky(torch.cov(mean.T, correction=0))
+                    aggregate = MultivariateNormal(mean.mean(0), scale_tril=mixing)
+                else:
+                    aggregate = None
+                scale = mixing if mixing is not None else torch.eye(4)
+                posterior = MultivariateNormal(mean, scale_tril=log_sigma.exp()[..., None] * scale)
+                z = mean + log_sigma.exp() * (epsilon @ scale.T)
+                prior = MultivariateNormal(torch.zeros(4), torch.eye(4))
+                posterior_divergence = kl_divergence(posterior, prior).mean()
+                regulariser = kl_divergence(aggregate, prior) if aggregate else posterior_divergence
+            output = model["decoder"](z)
+            nats = torch.nn.functional.binary_cross_entropy_with_logits(
+                output, x, reduction="sum"
+            ) / len(x)
+            adam.zero_grad()
+            (nats + 3 * regulariser).backward()
+            adam.step()
+            per_sample = None if objective == "wae_mmd" else nats + posterior_divergence
+            terms.append((nats.item(), regulariser.item(), per_sample and -per_sample.item()))
+        row = table[2 * epoch]
+        assert row["split"] == "train"
+        assert row["reconstruction"] == pytest.approx(sum(t[0] for t in terms) / 2, rel=1e-5)
+        assert row["regulariser"] == pytest.approx(sum(t[1] for t in terms) / 2, rel=1e-3)
+        if objective != "wae_mmd":
+            assert row["elbo"] == pytest.approx(sum(t[2] for t in terms) / 2, rel=1e-5)
+    for ours, theirs in zip(trained.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5)
+
+
+def test_each_split_goes_where_it_belongs(data, tmp_path, monkeypatch):
+    given = {}
+
+    def spy(run, images, history, checkpoints):
+        given.update({split: len(tensor) for split, tensor in images.items()})
+        raise UserError("enough")
+
+    monkeypatch.setattr(train, "fit", spy)
+    with pytest.raises(UserError, match="enough"):
+        train.main(command(RUN, data, tmp_path)[3:])
+    assert given == {"train": 1297, "test": 500}
+
+
+def test_whatever_decides_a_training_is_in_the_checkpoints_key(monkeypatch):
+    cpu = torch.device("cpu")
+    keys = {train.checkpoint_key(RUN, "checksum", cpu)}
+    keys.add(train.checkpoint_key(changed(weight="2"), "checksum", cpu))
+    keys.add(train.checkpoint_key(RUN, "other data", cpu))
+    keys.add(train.checkpoint_key(RUN, "checksum", torch.device("cuda")))
+    assert train.checkpoint_key(RUN, "checksum", cpu) in keys
+    with monkeypatch.context() as patch:
+        patch.setattr(train.sources, "fingerprint", lambda modules: "other code")
+        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+    with monkeypatch.context() as patch:
+        entry = dataclasses.replace(OBJECTIVE_ENTRIES["hebae"], bound=False)
+        patch.setitem(OBJECTIVE_ENTRIES, "hebae", entry)
+        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 7)
+        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+    assert len(keys) == 7
+
+
+def test_a_checkpoint_of_another_key_is_removed(tmp_path):
+    old = Checkpoints(tmp_path / "run", "old", every=0)
+    old.offer({"epoch": 3})
+    assert old.load() == {"epoch": 3}
+    new = Checkpoints(tmp_path / "run", "new", every=0)
+    assert new.load() is None and old.load() is None
 
 
 def test_streams_differ_by_seed_purpose_and_epoch():
@@ -404,7 +507,7 @@ def test_damaged_and_malicious_weights_are_refused(tmp_path):
     with pytest.raises(UserError, match="cannot load"):
         load_model(RUN, (8, 8, 1), weights)
     assert not (tmp_path / "owned").exists()
-    for content in (b"", b"no weights"):
+    for content in (b"", b"no weights", b"text here", b"\x80\x02}q"):
         weights.write_bytes(content)
         with pytest.raises(UserError, match="cannot load"):
             load_model(RUN, (8, 8, 1), weights)

@@ -66,9 +66,9 @@ def snakemake(folder: Path, *arguments: str, config: str = "tiny.yaml", check: b
     return done
 
 
-def plan(folder: Path, *targets: str) -> dict[str, int]:
+def plan(folder: Path, *targets: str, config: str = "tiny.yaml") -> dict[str, int]:
     """What a dry run would do: number of jobs by rule."""
-    done = snakemake(folder, "--dry-run", *targets)
+    done = snakemake(folder, "--dry-run", *targets, config=config)
     if "Nothing to be done" in done.stdout + done.stderr:
         return {}
     table = (done.stdout + done.stderr).split("Job stats:")[1].split("total")[0]
@@ -218,6 +218,46 @@ def test_a_changed_config_retrains_what_it_changes(project):
     assert re.search(r"^train +3$", done.stdout + done.stderr, re.MULTILINE)
 
 
+@pytest.mark.parametrize("setting", ["data_dir=elsewhere", "device=cpu"])
+def test_where_and_on_what_it_runs_remakes_nothing(project, setting):
+    done = snakemake(project, "--dry-run", "--config", setting)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_changed_panel_draws_new_images_only(project):
+    changed = json.loads(json.dumps(TINY))
+    changed["datasets"]["digits"]["panels"]["samples"] = [2, 2]
+    (project / "changed.yaml").write_text(yaml.safe_dump(changed))
+    jobs = plan(project, config="changed.yaml")
+    assert jobs["images"] == 3 and jobs["appendix_c"] == 1
+    assert not {"train", "encode", "covariance", "mutual_information"} & set(jobs)
+
+
+def test_after_the_style_is_edited_every_figure_is_redrawn(editable):
+    style = editable / "src/hebae/figures/paper.mplstyle"
+    text = style.read_text()
+    style.write_text(text + "# edited\n")
+    assert plan(editable) == {name: 1 for name in TINY["figures"]}
+    style.write_text(text)
+
+
+def test_a_changed_entry_of_the_registry_is_another_run(editable):
+    path = editable / "src/hebae/registry.py"
+    text = path.read_text()
+    entry = 'Objective("hebae.objectives.vae:vae")'
+    assert entry in text
+    path.write_text(text.replace(entry, entry[:-1] + ", bound=False)"))
+    assert plan(editable)["train"] == 3
+    path.write_text(text.replace(entry, entry + ', "new": ' + entry))  # a model joins
+    assert plan(editable) == {}
+
+
+def test_a_target_that_no_config_means(project):
+    folder = "results/tiny/runs/digits/VAE"
+    for target in (f"{folder}/z3/wxx/s0/run.json", "results/tiny/data/foo/dataset.json"):
+        assert f"No rule to produce {target}" in complain(project, target)
+
+
 def test_touched_files_retrain_nothing(editable):
     for path in [*(editable / "src").rglob("*.py"), *(editable / "results").rglob("*.npy")]:
         path.touch()
@@ -261,8 +301,24 @@ def complain(folder: Path, *arguments: str, config: str = "tiny.yaml") -> str:
         (lambda c: c["figures"].update(fig9="digits"), "unknown figure 'fig9'"),
         (lambda c: c["datasets"]["digits"]["models"]["VAE"].update(weight=-2), "-2 is less than"),
         (lambda c: c["datasets"]["digits"].update(latent_dims=[3, 200]), "latent_dim 200 needs"),
+        (lambda c: c["datasets"]["digits"]["training"].update(batch_size=5000), "5000 is more"),
+        (lambda c: c["datasets"]["digits"]["mutual_information"].update(indices=501), "501 is"),
+        (lambda c: c["datasets"]["digits"]["panels"].update(interpolations=[[7, 99]]), "class 99"),
+        (lambda c: c.pop("experiment"), "'experiment' is a required property"),
     ],
-    ids=["model", "dataset model", "dataset", "key", "figure", "weight", "latent_dim"],
+    ids=[
+        "model",
+        "dataset model",
+        "dataset",
+        "key",
+        "figure",
+        "weight",
+        "latent_dim",
+        "batch_size",
+        "indices",
+        "class",
+        "no experiment",
+    ],
 )
 def test_a_bad_config_is_one_line(project, edit, message):
     config = json.loads(json.dumps(TINY))
@@ -273,16 +329,10 @@ def test_a_bad_config_is_one_line(project, edit, message):
     assert len(errors) == 1 and message in errors[0]
 
 
-@pytest.mark.parametrize("content", ["a: [1,\n b", "only text", "- 1\n- 2\n", "{}", ""])
+@pytest.mark.parametrize("content", ["a: [1,\n b", "only text", "- 1\n- 2\n", ""])
 def test_a_config_that_is_none(project, content):
     (project / "bad.yaml").write_text(content)
-    if content == "{}":
-        # an empty config changes nothing: the demo is planned
-        done = snakemake(project, "--dry-run", config="bad.yaml")
-        assert "Training HEBAE on digits (z = 8" in done.stdout + done.stderr
-        return
-    output = complain(project, config="bad.yaml")
-    assert "JSON or YAML" in output.splitlines()[-1]
+    assert "JSON or YAML" in complain(project, config="bad.yaml").splitlines()[-1]
 
 
 def test_an_unknown_figure_as_target(project):

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -27,12 +28,15 @@ def shell_prefix():
     variables = {
         "PYTHONPATH": shlex.quote(str(ROOT / "src")),
         "PYTHONNOUSERSITE": "1",
-        "MPLCONFIGDIR": "${{MPLCONFIGDIR:-${{TMPDIR:-/tmp}}/hebae-matplotlib}}",
+        "MPLCONFIGDIR": "${MPLCONFIGDIR:-${TMPDIR:-/tmp}/hebae-matplotlib}",
     }
     if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
         variables["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ':"$PATH"'
     exports = " ".join(f"{name}={value}" for name, value in variables.items())
-    return f"set -euo pipefail; export {exports}; "
+    # Snakemake formats the prefix too, and a folder may have braces in its name
+    return f"set -euo pipefail; export {exports}; ".replace("{", "{{").replace(
+        "}", "}}"
+    )
 
 
 shell.prefix(shell_prefix())
@@ -62,14 +66,23 @@ def load_experiment():
 
 
 EXPERIMENT = load_experiment()
-RUN_FOLDER = "{dataset}/{model}/z{latent_dim}/w{weight}/s{seed}"
+
+# What steps are told of the experiment. Where raw data lies and what it is computed on decide
+# nothing about a figure, so a change of them redraws none.
+DESCRIPTION = replace(EXPERIMENT, data_dir="", device="auto").to_json()
+
+# Constraints stand here: Snakemake does not apply global ones to what comes from pathvars.
+DATASET = "{dataset," + "|".join(EXPERIMENT.datasets) + "}"
+MODEL = "{model," + "|".join(EXPERIMENT.models) + "}"
+NUMBERS = "z{latent_dim,[0-9]+}/w{weight,[0-9][0-9.e+-]*}/s{seed,[0-9]+}"
+RUN_FOLDER = f"{DATASET}/{MODEL}/{NUMBERS}"
 
 
 # <results> and the like in the paths of rules
 pathvars:
     results=f"results/{EXPERIMENT.name}",
     figures=f"figures/{EXPERIMENT.name}",
-    data="<results>/data/{dataset}",
+    data=f"<results>/data/{DATASET}",
     run=f"<results>/runs/{RUN_FOLDER}",
     run_logs=f"<results>/logs/{RUN_FOLDER}",
     run_benchmarks=f"<results>/benchmarks/{RUN_FOLDER}",
@@ -88,11 +101,6 @@ STYLE = os.path.relpath(ROOT / "src/hebae/figures/paper.mplstyle")
 
 
 wildcard_constraints:
-    dataset="|".join(EXPERIMENT.datasets),
-    model="|".join(EXPERIMENT.models),
-    latent_dim="[0-9]+",
-    weight="[0-9][0-9.e+-]*",
-    seed="[0-9]+",
     table="|".join(TABLES),
 
 
@@ -156,7 +164,9 @@ def figure_tables(figure):
 
     def tables(wildcards):
         figure_dataset(figure)
-        return [f"<results>/tables/{table}.csv" for table in registry.FIGURES[figure]]
+        return [
+            f"<results>/tables/{table}.csv" for table in registry.FIGURES[figure].tables
+        ]
 
     return tables
 

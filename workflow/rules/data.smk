@@ -4,7 +4,8 @@
 rule prepare:
     input:
         code=lambda wildcards: code(
-            "hebae.prepare", registry.DATASETS[wildcards.dataset].split(":")[0]
+            "hebae.prepare",
+            registry.DATASETS[wildcards.dataset].function.split(":")[0],
         ),
     output:
         manifest="<data>/dataset.json",

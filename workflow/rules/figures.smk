@@ -16,7 +16,7 @@ rule fig1a:
     conda:
         "../../envs/figures.yaml"
     params:
-        experiment=EXPERIMENT.to_json(),
+        experiment=DESCRIPTION,
         figure=lambda wildcards, output: Path(output.pdf).stem,
         results=f"results/{EXPERIMENT.name}",
     message:

@@ -14,7 +14,7 @@ rule collect:
     conda:
         "../../envs/figures.yaml"
     params:
-        experiment=EXPERIMENT.to_json(),
+        experiment=DESCRIPTION,
         runs=f"results/{EXPERIMENT.name}/runs",
     message:
         "Collecting table {wildcards.table}"

@@ -22,6 +22,8 @@ rule train:
         device=EXPERIMENT.device,
     params:
         run=lambda wildcards: run_of(wildcards).to_json(),
+        # not in the command: a changed entry of the registry is another run
+        entries=lambda wildcards: str(run_of(wildcards).entries),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         folder=lambda wildcards, output: os.path.dirname(output.run),
         # not an output: Snakemake deletes those of a job that fails

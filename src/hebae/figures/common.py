@@ -152,7 +152,7 @@ def read_tables(
     results: Path, figure: str, experiment: Experiment, dataset: str
 ) -> dict[str, pd.DataFrame]:
     """The tables of a figure, by name."""
-    return {name: read_table(results / "tables" / f"{name}.csv") for name in FIGURES[figure]}
+    return {name: read_table(results / "tables" / f"{name}.csv") for name in FIGURES[figure].tables}
 
 
 def read_images(
