@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import subprocess
 import sys
@@ -520,6 +521,19 @@ def files(tmp_path):
 
 def flags(files: dict[str, Path]) -> list[object]:
     return [part for name, path in files.items() for part in (f"--{name}", path)]
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_another_seed_draws_other_samples(files, name):
+    measure = importlib.import_module(f"hebae.measures.{name}")
+    tables = []
+    for seed in (1, 2):
+        record = {"run": asdict(TRAINED) | {"seed": seed}}
+        files["run"].write_text(json.dumps(record))
+        measure.main([str(flag) for flag in flags(files)])
+        lines = files["output"].read_text().splitlines()
+        tables.append([line.split(",")[5:] for line in lines])  # behind the run's columns
+    assert tables[0] != tables[1]
 
 
 @pytest.mark.parametrize(

@@ -477,6 +477,8 @@ def test_both_bounds_are_what_they_say(images):
     terms, latent = evaluate(RUN, model, images["test"], bernoulli, normal)
     mean, log_sigma = encode(RUN, model, images["test"], bernoulli)
     assert torch.allclose(latent.mixing @ latent.mixing.T, torch.cov(mean.T, correction=0))
+    noise = normal_stream(7, torch.device("cpu"))[1](mean)
+    assert torch.allclose(latent.z, mean + log_sigma.exp() * (noise @ latent.mixing.T))
     with torch.inference_mode():
         output = model["decoder"](latent.z)
     target = images["test"].float() / 255
