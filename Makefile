@@ -34,7 +34,7 @@ env:
 # After a change of pyproject.toml's dependencies; needs a package index.
 lock: env
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
-		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+		--generate-hashes --no-annotate \
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
 clean:

@@ -18,27 +18,15 @@ from hypothesis import strategies as st
 from minepy import MINE
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import multivariate_normal, ortho_group
+from tests.runs import changed
 
 from hebae.errors import UserError
 from hebae.measures import covariance, index_code_information, mutual_information
 from hebae.measures.index_code_information import gaussian_kl, log_densities
 from hebae.measures.posterior import Posterior, map_threads
-from hebae.run import Run, Training
 
 SOURCE = Path(__file__).parents[2] / "src"
-TRAINED = Run(
-    dataset="digits",
-    model="hebae",
-    latent_dim=3,
-    weight="0.1",
-    seed=7,
-    objective="hebae",
-    parameters={},
-    network="dense",
-    network_parameters={},
-    reconstruction="bernoulli",
-    training=Training(epochs=1, batch_size=128, learning_rate=0.1, learning_rate_decay=1.0),
-)
+TRAINED = changed(model="hebae", latent_dim=3, weight="0.1", seed=7)
 RUN = TRAINED.identity
 MEASURES = ("covariance", "mutual_information", "index_code_information")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.runs import changed
 
 from hebae import collect, images, train
 from hebae.collect import TABLES, final_test_row
@@ -20,23 +21,11 @@ from hebae.evaluation import encode, normal_stream
 from hebae.model import load_model
 from hebae.prepare import write_prepared
 from hebae.reconstruction import bernoulli
-from hebae.run import Run, Training
+from hebae.run import Run
 from hebae.streams import derive_seed
 
 ROOT = Path(__file__).parents[2]
-RUN = Run(
-    dataset="digits",
-    model="HEBAE",
-    latent_dim=3,
-    weight="1",
-    seed=0,
-    objective="hebae",
-    parameters={},
-    network="dense",
-    network_parameters={"encoder_widths": [32], "decoder_widths": [32]},
-    reconstruction="bernoulli",
-    training=Training(epochs=3, batch_size=128, learning_rate=1e-3, learning_rate_decay=0.995),
-)
+RUN = changed(latent_dim=3, seed=0, epochs=3)
 WAE = dataclasses.replace(RUN, objective="wae_mmd", model="WAE", weight="10")
 VAE = dataclasses.replace(RUN, objective="vae", model="VAE")
 

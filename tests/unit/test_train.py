@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.runs import RUN, changed
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from hebae import evaluation, train
@@ -29,34 +30,14 @@ from hebae.objectives import hebae as hebae_module
 from hebae.prepare import write_prepared
 from hebae.reconstruction import bernoulli
 from hebae.registry import OBJECTIVES as OBJECTIVE_ENTRIES
-from hebae.run import Run, Training, read_run
+from hebae.run import Run, read_run
 from hebae.streams import derive_seed
 
-RUN = Run(
-    dataset="digits",
-    model="HEBAE",
-    latent_dim=4,
-    weight="1",
-    seed=3,
-    objective="hebae",
-    parameters={},
-    network="dense",
-    network_parameters={"encoder_widths": [64, 32], "decoder_widths": [32, 32]},
-    reconstruction="bernoulli",
-    training=Training(epochs=12, batch_size=128, learning_rate=1e-3, learning_rate_decay=0.995),
-)
 OBJECTIVES = {
     "vae": {"objective": "vae", "model": "VAE"},
     "hebae": {},
     "wae_mmd": {"objective": "wae_mmd", "model": "WAE", "weight": "10"},
 }
-
-
-def changed(**fields) -> Run:
-    training = {key: fields.pop(key) for key in list(fields) if hasattr(RUN.training, key)}
-    return dataclasses.replace(
-        RUN, **fields, training=dataclasses.replace(RUN.training, **training)
-    )
 
 
 LONG = changed(epochs=120)

@@ -1,0 +1,27 @@
+"""A small run for tests to vary."""
+
+import dataclasses
+
+from hebae.run import Run, Training
+
+RUN = Run(
+    dataset="digits",
+    model="HEBAE",
+    latent_dim=4,
+    weight="1",
+    seed=3,
+    objective="hebae",
+    parameters={},
+    network="dense",
+    network_parameters={"encoder_widths": [64, 32], "decoder_widths": [32, 32]},
+    reconstruction="bernoulli",
+    training=Training(epochs=12, batch_size=128, learning_rate=1e-3, learning_rate_decay=0.995),
+)
+
+
+def changed(**fields) -> Run:
+    """RUN with other fields, those of its training included."""
+    training = {key: fields.pop(key) for key in list(fields) if hasattr(RUN.training, key)}
+    return dataclasses.replace(
+        RUN, **fields, training=dataclasses.replace(RUN.training, **training)
+    )
