@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mean, log_sigma = encode(run, trained.model, images, trained.reconstruction)
     mixing = None
     if log_sigma is not None:
-        _, normal = normal_stream(derive_seed(run.seed, "encode"), trained.device)
+        normal = normal_stream(derive_seed(run.seed, "encode"), trained.device)
         try:
             mixing = objective_of(run)(mean, log_sigma, normal).mixing
         except SingularCovariance as error:

@@ -31,14 +31,14 @@ def autocast(run: Run, device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def normal_stream(seed: int, device: torch.device) -> tuple[torch.Generator, Normal]:
+def normal_stream(seed: int, device: torch.device) -> Normal:
     """Standard normal noise from a stream of its own."""
     generator = torch.Generator(device).manual_seed(seed)
 
     def normal(like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=device)
 
-    return generator, normal
+    return normal
 
 
 def in_float32(posterior: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:

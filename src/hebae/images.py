@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     originals = trained.on_device(trained.images[end_points(trained.labels, pairs)])
     codes, _ = encode(run, model, originals, reconstruction)
     rows, columns = options.samples
-    _, normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
+    normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
     prior = normal(torch.empty(rows * columns, run.latent_dim, device=trained.device))
 
     @torch.inference_mode()

@@ -73,7 +73,7 @@ def train_epoch(
     device = images.device
     objective = objective_of(run)
     weight = float(run.weight)
-    _, normal = normal_stream(derive_seed(run.seed, "noise", epoch), device)
+    normal = normal_stream(derive_seed(run.seed, "noise", epoch), device)
     shuffle = torch.Generator().manual_seed(derive_seed(run.seed, "shuffle", epoch))
     rate = learning_rate(epoch, run.training.learning_rate, run.training.learning_rate_decay)
 
@@ -176,7 +176,7 @@ def fit(
                 )
                 check_finite(run, epoch, "train", train)
                 model.eval()
-                _, normal = normal_stream(derive_seed(run.seed, "evaluate", epoch), device)
+                normal = normal_stream(derive_seed(run.seed, "evaluate", epoch), device)
                 test, _ = evaluate(run, model, images["test"], reconstruction, normal)
                 check_finite(run, epoch, "test", test)
             except SingularCovariance as error:

@@ -100,7 +100,7 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
         assert abs(ends - drawn["reconstructions"][2 * k : 2 * k + 2]).max() <= 1
     # samples decode codes from the prior, N(0, I)
     model = load_model(run, (8, 8, 1), folder / "weights.pt")
-    normal = normal_stream(derive_seed(run.seed, "sample"), torch.device("cpu"))[1]
+    normal = normal_stream(derive_seed(run.seed, "sample"), torch.device("cpu"))
     with torch.inference_mode():
         expected = bernoulli.pixels(model["decoder"](normal(torch.empty(6, 3))))
     assert (drawn["samples"].reshape(6, 8, 8, 1) == expected.numpy()).all()
