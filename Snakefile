@@ -21,6 +21,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/latent.smk"
 include: "workflow/rules/information.smk"
+include: "workflow/rules/fid.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 

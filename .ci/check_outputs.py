@@ -10,7 +10,7 @@ import matplotlib.image
 import pandas as pd
 import yaml
 
-from hebae.collect import TABLES
+from hebae.collect import tables_of
 from hebae.config import parse
 
 schema = yaml.safe_load(Path("workflow/schemas/config.schema.yaml").read_text())
@@ -25,11 +25,13 @@ for figure in experiment.figures:
         wrong.append(f"{pdf}: missing, or no PDF")
     if not png.is_file() or matplotlib.image.imread(png).std() < 0.01:
         wrong.append(f"{png}: missing, or blank")
-for table in TABLES:
-    path = Path("results", experiment.name, "tables", f"{table}.csv")
-    models = set(pd.read_csv(path).model) if path.is_file() else set()
-    if models != set(experiment.models):
-        wrong.append(f"{path}: has {sorted(models)}, expected {sorted(experiment.models)}")
+tables = tables_of(experiment)
+for name, table in tables.items():
+    path = Path("results", experiment.name, "tables", f"{name}.csv")
+    expected = {(run.dataset, run.model) for run in table.runs(experiment)}
+    rows = pd.read_csv(path) if path.is_file() else pd.DataFrame({"dataset": [], "model": []})
+    if set(zip(rows.dataset, rows.model, strict=True)) != expected:
+        wrong.append(f"{path}: missing, or not of the models {sorted(expected)}")
 if wrong:
     sys.exit("\n".join(wrong))
-print(f"{len(experiment.figures)} figures and {len(TABLES)} tables of {experiment.name} are there")
+print(f"{len(experiment.figures)} figures and {len(tables)} tables of {experiment.name} are there")

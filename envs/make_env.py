@@ -155,7 +155,8 @@ def main() -> None:
     step(5, "this package")
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
         "--editable", ROOT)  # fmt: skip
-    run(python, "-c", "import hebae, matplotlib, minepy, pandas, snakemake, torch, torchvision")
+    modules = "hebae, matplotlib, minepy, pandas, pytorch_fid, snakemake, torch, torchvision"
+    run(python, "-c", f"import {modules}")
     stamp.write_text(wanted)
     print("environment ready", flush=True)
 

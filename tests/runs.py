@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from hebae.evaluation import reconstruction_of
 from hebae.run import Run, Training
 
 RUN = Run(
@@ -15,8 +16,11 @@ RUN = Run(
     network="dense",
     network_parameters={"encoder_widths": [64, 32], "decoder_widths": [32, 32]},
     reconstruction="bernoulli",
+    reconstruction_parameters={},
     training=Training(epochs=12, batch_size=128, learning_rate=1e-3, learning_rate_decay=0.995),
 )
+
+BERNOULLI = reconstruction_of(RUN, (8, 8, 1))
 
 
 def changed(**fields) -> Run:

@@ -13,20 +13,24 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-BETAS = (0.9, 0.999)
+BETA2 = 0.999
 
 
 class Adam:
-    """``torch.optim.Adam(parameters, eps=epsilon, fused=True)``, the rate given at each step.
+    """``torch.optim.Adam(parameters, betas=(beta1, .999), eps=epsilon, fused=True)``.
+
+    The rate is given at each step.
 
     Args:
         parameters: float tensors that require a gradient.
         epsilon: added to the root of the second moment.
+        beta1: decay of the first moment.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], epsilon: float) -> None:
+    def __init__(self, parameters: Iterable[Tensor], epsilon: float, beta1: float = 0.9) -> None:
         self.parameters = list(parameters)
         self.epsilon = epsilon
+        self.beta1 = beta1
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
@@ -43,8 +47,8 @@ class Adam:
             self.steps,
             fused=True,
             amsgrad=False,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
+            beta1=self.beta1,
+            beta2=BETA2,
             lr=learning_rate,
             weight_decay=0.0,
             eps=self.epsilon,

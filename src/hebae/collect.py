@@ -40,10 +40,16 @@ def final_test_row(history: list[Row]) -> list[Row]:
 TABLES = {
     "elbo_by_epoch": Table(Experiment.default_runs, "history.csv"),
     "elbo_by_weight": Table(Experiment.runs, "history.csv", final_test_row),
+    "fid": Table(Experiment.fid_runs, "fid.csv"),
     "covariance": Table(Experiment.default_runs, "covariance.csv"),
     "mutual_information": Table(Experiment.default_runs, "mutual_information.csv"),
     "index_code_information": Table(Experiment.default_runs, "index_code_information.csv"),
 }
+
+
+def tables_of(experiment: Experiment) -> dict[str, Table]:
+    """The tables that have any rows in an experiment."""
+    return {name: table for name, table in TABLES.items() if any(table.runs(experiment))}
 
 
 def collect(table: Table, experiment: Experiment, runs: Path) -> Iterator[Row]:

@@ -8,18 +8,29 @@ dictionary.
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import reduce
 from math import isfinite
+from operator import getitem
 from typing import Any
 
 import jsonschema
 
 from hebae import registry
 from hebae.errors import UserError
-from hebae.registry import DATASETS, FIGURES, NETWORKS, OBJECTIVES, RECONSTRUCTIONS, lookup
+from hebae.registry import (
+    DATASETS,
+    FEATURES,
+    FIGURES,
+    NETWORKS,
+    OBJECTIVES,
+    RECONSTRUCTIONS,
+    lookup,
+)
 from hebae.run import Run, Training
 
 
@@ -37,18 +48,20 @@ class Model:
     objective: str
     parameters: dict[str, Any]
 
-    @property
-    def bound(self) -> bool:
-        """Whether the model has a bound to plot."""
-        return OBJECTIVES[self.objective].bound
-
 
 @dataclass(frozen=True)
-class Weights:
-    """The weights one model is trained with on one dataset."""
+class Trained:
+    """How one model is trained on one dataset: its weights λ, protocol and reconstruction.
+
+    ``parameters`` are those of the objective that are others here than the model's.
+    """
 
     default: str
     grid: tuple[str, ...]
+    parameters: dict[str, Any]
+    training: Training
+    reconstruction: str
+    reconstruction_parameters: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,25 @@ class MutualInformation:
 
 @dataclass(frozen=True)
 class Panels:
-    """What the qualitative figure shows."""
+    """What the qualitative figure shows.
+
+    ``interpolations`` are pairs of classes or of test images, as ``end_points`` says.
+    """
 
     interpolations: tuple[tuple[int, int], ...]
+    end_points: str
     steps: int
     samples: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Fid:
+    """Between which images the Fréchet distance is taken, and in which features."""
+
+    features: str
+    n_generated: int
+    n_reference: int
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -78,16 +105,15 @@ class Dataset:
     title: str
     network: str
     network_parameters: dict[str, Any]
-    reconstruction: str
     latent_dims: tuple[int, ...]
     main_latent_dim: int
     seeds: tuple[int, ...]
     weight_seeds: tuple[int, ...]
     weight_latent_dims: tuple[int, ...]
-    training: Training
-    models: dict[str, Weights]
+    models: dict[str, Trained]
     mutual_information: MutualInformation
     panels: Panels
+    fid: Fid | None
 
 
 @dataclass(frozen=True)
@@ -105,6 +131,7 @@ class Experiment:
     def run(self, dataset: str, model: str, latent_dim: int, weight: str, seed: int) -> Run:
         """Everything that determines one run."""
         data, label = self.datasets[dataset], self.models[model]
+        trained = data.models[model]
         return Run(
             dataset=dataset,
             model=model,
@@ -112,11 +139,12 @@ class Experiment:
             weight=weight,
             seed=seed,
             objective=label.objective,
-            parameters=label.parameters,
+            parameters={**label.parameters, **trained.parameters},
             network=data.network,
             network_parameters=data.network_parameters,
-            reconstruction=data.reconstruction,
-            training=data.training,
+            reconstruction=trained.reconstruction,
+            reconstruction_parameters=trained.reconstruction_parameters,
+            training=trained.training,
         )
 
     def default_runs(self) -> Iterator[Run]:
@@ -140,6 +168,10 @@ class Experiment:
         """Every run of the experiment, once."""
         return list({run.path: run for run in (*self.default_runs(), *self.weight_runs())}.values())
 
+    def fid_runs(self) -> Iterator[Run]:
+        """Every run of the datasets that are to be compared by Fréchet distance."""
+        return (run for run in self.runs() if self.datasets[run.dataset].fid is not None)
+
     def main_runs(self, dataset: str) -> list[Run]:
         """One run a model: main latent dimension, default weight, first seed."""
         data = self.datasets[dataset]
@@ -158,11 +190,17 @@ class Experiment:
         fields = json.loads(text)
         datasets = {}
         for name, data in fields["datasets"].items():
-            data["training"] = Training(**data["training"])
             data["models"] = {
-                model: Weights(weights["default"], tuple(weights["grid"]))
-                for model, weights in data["models"].items()
+                model: Trained(
+                    **{
+                        **trained,
+                        "grid": tuple(trained["grid"]),
+                        "training": Training.from_fields(trained["training"]),
+                    }
+                )
+                for model, trained in data["models"].items()
             }
+            data["fid"] = data["fid"] and Fid(**data["fid"])
             data["mutual_information"] = MutualInformation(**data["mutual_information"])
             data["panels"] = _panels(data["panels"])
             for key in ("latent_dims", "seeds", "weight_seeds", "weight_latent_dims"):
@@ -176,6 +214,7 @@ def _panels(fields: Mapping[str, Any]) -> Panels:
     rows, columns = fields["samples"]
     return Panels(
         interpolations=tuple((start, end) for start, end in fields["interpolations"]),
+        end_points=fields["end_points"],
         steps=fields["steps"],
         samples=(rows, columns),
     )
@@ -188,21 +227,13 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
         UserError: naming the first key that is wrong, in one line.
     """
     _check_schema(document, schema)
-    fields = _with_defaults(document, schema, schema)
+    fields = _with_defaults(_inherited(document), schema, schema)
     models = {name: _model(name, model) for name, model in fields["models"].items()}
     datasets = {
         name: _dataset(name, data, models, fields["seeds"])
         for name, data in fields["datasets"].items()
     }
-    for figure, dataset in fields["figures"].items():
-        entry = lookup(FIGURES, "figure", figure)
-        if dataset not in datasets:
-            raise UserError(f"config: figures.{figure}: dataset {dataset!r} is not in datasets")
-        if entry.needs_bound and not any(models[name].bound for name in datasets[dataset].models):
-            raise UserError(
-                f"config: figures.{figure}: no model of {dataset!r} has a bound to plot"
-            )
-    return Experiment(
+    experiment = Experiment(
         name=fields["experiment"],
         data_dir=fields["data_dir"],
         device=fields["device"],
@@ -210,6 +241,9 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
         datasets=datasets,
         figures=dict(fields["figures"]),
     )
+    for figure, dataset in experiment.figures.items():
+        _check_figure(figure, dataset, experiment)
+    return experiment
 
 
 def _is_integer(_: Any, value: Any) -> bool:
@@ -263,7 +297,7 @@ def _check_schema(document: Any, schema: Mapping[str, Any]) -> None:
 def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     """The document with the schema's defaults filled in; a new object."""
     if reference := schema.get("$ref"):
-        schema = root["$defs"][reference.rsplit("/", 1)[-1]]
+        schema = reduce(getitem, reference.split("/")[1:], root)
     if not isinstance(value, Mapping):
         return value
     known = schema.get("properties", {})
@@ -278,16 +312,23 @@ def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
     return filled
 
 
+def _inherited(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with what models take over from their dataset written out; a new object."""
+    document = copy.deepcopy(dict(document))
+    for data in document["datasets"].values():
+        reconstruction = data.pop("reconstruction", {"name": "bernoulli"})
+        for trained in data["models"].values():
+            trained["training"] = {**data["training"], **trained.get("training", {})}
+            trained.setdefault("reconstruction", reconstruction)
+        del data["training"]
+    return document
+
+
 def _model(name: str, fields: Mapping[str, Any]) -> Model:
     entry = lookup(OBJECTIVES, "objective", fields["objective"])
     parameters = {key: fields[key] for key in fields if key not in ("objective", "title")}
-    for key in parameters:
-        if key not in entry.parameters:
-            known = ", ".join(entry.parameters) or "none"
-            raise UserError(
-                f"config: models.{name}: objective {fields['objective']!r} has no parameter "
-                f"{key!r}; it has: {known}"
-            )
+    what = f"objective {fields['objective']!r}"
+    _check_parameters(f"config: models.{name}", what, parameters, entry.parameters)
     return Model(name, fields.get("title", name), fields["objective"], parameters)
 
 
@@ -298,8 +339,7 @@ def _dataset(
     images = lookup(DATASETS, "dataset", name)
     network = dict(fields["network"])
     network_name = network.pop("name")
-    lookup(NETWORKS, "network", network_name)
-    lookup(RECONSTRUCTIONS, "reconstruction", fields["reconstruction"])
+    _check_network(where, network_name, network, images)
 
     latent_dims = tuple(fields["latent_dims"])
     main_latent_dim = fields.get("main_latent_dim", latent_dims[-1])
@@ -311,12 +351,18 @@ def _dataset(
         if missing := [value for value in values if value not in latent_dims]:
             raise UserError(f"{where}.{key}: {missing[0]} is not one of latent_dims {latent_dims}")
 
-    training = Training(**fields["training"])
     mutual_information = MutualInformation(**fields["mutual_information"])
     panels = _panels(fields["panels"])
-    _check_images(where, images, training, mutual_information, panels)
-    used: dict[str, Weights] = {}
+    fid = Fid(**fields["fid"]) if "fid" in fields else None
+    _check_images(where, images, mutual_information, panels, fid)
+    used: dict[str, Trained] = {}
     for model, weights in fields["models"].items():
+        training = Training.from_fields(weights["training"])
+        _check_training(f"{where}.training", images, training)
+        reconstruction = dict(weights["reconstruction"])
+        term = reconstruction.pop("name")
+        entry = lookup(RECONSTRUCTIONS, "reconstruction", term)
+        _check_parameters(f"{where}.reconstruction", f"{term!r}", reconstruction, entry.parameters)
         if model not in models:
             known = ", ".join(models)
             raise UserError(f"{where}.models: unknown model {model!r}; models has: {known}")
@@ -325,56 +371,130 @@ def _dataset(
         grid = tuple(weight_text(weight) for weight in weights["weights"])
         if len(set(grid)) < len(grid):
             raise UserError(f"{where}.models.{model}.weights: two are the same: {', '.join(grid)}")
-        used[model] = Weights(weight_text(weights["weight"]), grid)
+        objective = models[model].objective
+        parameters = dict(weights["parameters"])
+        _check_parameters(
+            f"{where}.models.{model}.parameters",
+            f"objective {objective!r}",
+            parameters,
+            OBJECTIVES[objective].parameters,
+        )
+        used[model] = Trained(
+            default=weight_text(weights["weight"]),
+            grid=grid,
+            parameters=parameters,
+            training=training,
+            reconstruction=term,
+            reconstruction_parameters=reconstruction,
+        )
     return Dataset(
         name=name,
         title=fields.get("title", name),
         network=network_name,
         network_parameters=network,
-        reconstruction=fields["reconstruction"],
         latent_dims=latent_dims,
         main_latent_dim=main_latent_dim,
         seeds=tuple(fields.get("seeds", seeds)),
         weight_seeds=tuple(fields.get("weight_seeds", fields.get("seeds", seeds))),
         weight_latent_dims=weight_latent_dims,
-        training=training,
         models=used,
         mutual_information=mutual_information,
         panels=panels,
+        fid=fid,
     )
+
+
+def _check_parameters(where: str, what: str, given: Collection[str], known: Sequence[str]) -> None:
+    for key in given:
+        if key not in known:
+            names = ", ".join(known) or "none"
+            raise UserError(f"{where}: {what} has no parameter {key!r}; it has: {names}")
+
+
+def _check_network(
+    where: str, name: str, parameters: Mapping[str, Any], images: registry.Dataset
+) -> None:
+    entry = lookup(NETWORKS, "network", name)
+    _check_parameters(f"{where}.network", f"{name!r}", parameters, entry.parameters)
+    for key in entry.required:
+        if key not in parameters:
+            raise UserError(f"{where}.network: {name!r} needs {key!r}")
+    height, width, _ = images.image_shape
+    if height % entry.multiple or width % entry.multiple:
+        raise UserError(
+            f"{where}.network: {name!r} needs images whose sides are multiples of "
+            f"{entry.multiple}, not {height}×{width}"
+        )
+
+
+def _check_training(where: str, images: registry.Dataset, training: Training) -> None:
+    if images.n_train is not None and training.batch_size > images.n_train:
+        raise UserError(
+            f"{where}.batch_size: {training.batch_size} is more than the "
+            f"{images.n_train} training images"
+        )
+    after = [epochs for epochs, _ in training.learning_rate_steps]
+    if after != sorted(set(after)):
+        raise UserError(f"{where}.learning_rate_steps: epochs must increase, not {after}")
 
 
 def _check_images(
     where: str,
     images: registry.Dataset,
-    training: Training,
     mutual_information: MutualInformation,
     panels: Panels,
+    fid: Fid | None,
 ) -> None:
     """What would otherwise fail after hours of training, and after old results are gone."""
-    if training.batch_size > images.n_train:
-        raise UserError(
-            f"{where}.training.batch_size: {training.batch_size} is more than the "
-            f"{images.n_train} training images"
-        )
-    if mutual_information.indices > images.n_test:
+    if images.n_test is not None and mutual_information.indices > images.n_test:
         raise UserError(
             f"{where}.mutual_information.indices: {mutual_information.indices} is more than the "
             f"{images.n_test} test images"
         )
-    for label in (label for pair in panels.interpolations for label in pair):
-        if label >= images.n_classes:
+    by_class = panels.end_points == "class"
+    if by_class and not images.n_classes:
+        raise UserError(
+            f"{where}.panels: the images have no classes; say end_points: image, and number them"
+        )
+    ends = images.n_classes[0] if by_class else images.n_test
+    for end in (end for pair in panels.interpolations for end in pair):
+        if ends is not None and end >= ends:
+            what, many = ("class", "classes") if by_class else ("test image", "test images")
             raise UserError(
-                f"{where}.panels.interpolations: there is no class {label}; "
-                f"classes are 0 to {images.n_classes - 1}"
+                f"{where}.panels.interpolations: there is no {what} {end}; "
+                f"{many} are 0 to {ends - 1}"
             )
+    if fid is None:
+        return
+    if lookup(FEATURES, "features", fid.features).needs_labels and not images.n_classes:
+        raise UserError(
+            f"{where}.fid.features: the images have no labels to train a classifier on; "
+            "say inception"
+        )
+    n_reference = {"train": images.n_train, "test": images.n_test}[fid.reference]
+    if n_reference is not None and fid.n_reference > n_reference:
+        raise UserError(
+            f"{where}.fid.n_reference: {fid.n_reference} is more than the {n_reference} images "
+            f"of the {fid.reference} split"
+        )
+
+
+def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
+    where = f"config: figures.{figure}"
+    entry = lookup(FIGURES, "figure", figure)
+    if dataset not in experiment.datasets:
+        raise UserError(f"{where}: dataset {dataset!r} is not in datasets")
+    if entry.needs_bound and not any(run.bound for run in experiment.main_runs(dataset)):
+        raise UserError(f"{where}: no model of {dataset!r} has a bound to plot")
+    if entry.needs_fid and experiment.datasets[dataset].fid is None:
+        raise UserError(f"{where}: {dataset!r} has no fid block, so there is no distance to plot")
 
 
 def _check_covariance(
     where: str, model: str, latent_dim: int, training: Training, images: registry.Dataset
 ) -> None:
     for what, size in (("batch_size", training.batch_size), ("test images", images.n_test)):
-        if latent_dim >= size:
+        if size is not None and latent_dim >= size:
             raise UserError(
                 f"{where}: latent_dim {latent_dim} needs more than {latent_dim} {what}, not "
                 f"{size}: the covariance of {model} would be singular (Eq. 11)"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +14,22 @@ from torch import Tensor, nn
 from hebae.divergences import posterior_kl
 from hebae.latent import Latent, Normal
 from hebae.reconstruction import Reconstruction
-from hebae.registry import OBJECTIVES, lookup, resolve
+from hebae.registry import OBJECTIVES, RECONSTRUCTIONS, lookup, resolve
 from hebae.run import Run
 
-CHUNK = 1000
-"""Images that pass the networks at once; bounds memory, changes no result beyond rounding."""
+
+def chunk_size(image_shape: Sequence[int]) -> int:
+    """Images that pass the networks at once: bounds memory, changes nothing beyond rounding.
+
+    1,000 MNIST images, 65 faces: activations grow with the image.
+    """
+    return max(1, min(1000, 800_000 // prod(image_shape)))
+
+
+def reconstruction_of(run: Run, image_shape: Sequence[int]) -> Reconstruction:
+    """The run's reconstruction term for images (height, width, channels)."""
+    entry = lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction)
+    return resolve(entry.function)(image_shape, **run.reconstruction_parameters)
 
 
 def objective_of(run: Run):
@@ -49,8 +62,9 @@ def in_float32(posterior: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor 
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of the objective on a split or in an epoch, in nats an image.
+    """The terms of the objective on a split or in an epoch, means over images.
 
+    In nats where there is a likelihood; ``reconstruction`` is a mean square otherwise.
     ``posterior_kl`` is the mean of KL(q(z|x_i) ‖ p), None for a deterministic encoder.
     """
 
@@ -58,8 +72,10 @@ class Terms:
     regulariser: float
     posterior_kl: float | None
 
-    def bounds(self, paper_bound: bool) -> dict[str, float | None]:
+    def bounds(self, paper_bound: bool, likelihood: bool) -> dict[str, float | None]:
         """The terms and both bounds, as columns of a table.
+
+        Without a likelihood there is no bound on it.
 
         ``elbo_paper`` is −(reconstruction + R), what Fig. 1a plots; for HEBAE its R is the
         aggregate KL, which leaves out the index-code information (Eq. 10). ``elbo`` is the
@@ -71,7 +87,7 @@ class Terms:
             "reconstruction": self.reconstruction,
             "regulariser": self.regulariser,
             "elbo_paper": bound,
-            "elbo": None if kl is None else -(self.reconstruction + kl),
+            "elbo": -(self.reconstruction + kl) if likelihood and kl is not None else None,
         }
 
 
@@ -81,9 +97,9 @@ def encode(
 ) -> tuple[Tensor, Tensor | None]:
     """Mean and log σ of every image; images are uint8 (N, height, width, channels)."""
     chunks = []
-    for chunk in images.split(CHUNK):
+    for chunk in images.split(chunk_size(images.shape[1:])):
         with autocast(run, images.device):
-            chunks.append(in_float32(model["encoder"](reconstruction.scale(chunk))))
+            chunks.append(in_float32(model["encoder"](reconstruction.inputs(chunk))))
     mean = torch.cat([mean for mean, _ in chunks])
     log_sigma = None if chunks[0][1] is None else torch.cat([log_sigma for _, log_sigma in chunks])
     return mean, log_sigma
@@ -100,10 +116,11 @@ def evaluate(
     mean, log_sigma = encode(run, model, images, reconstruction)
     latent = objective_of(run)(mean, log_sigma, normal)
     total = torch.zeros((), dtype=torch.float64, device=images.device)
-    for chunk, codes in zip(images.split(CHUNK), latent.z.split(CHUNK), strict=True):
+    size = chunk_size(images.shape[1:])
+    for chunk, codes in zip(images.split(size), latent.z.split(size), strict=True):
         with autocast(run, images.device):
             output = model["decoder"](codes)
-        total += reconstruction.nats(output.float(), reconstruction.scale(chunk)).sum()
+        total += reconstruction.error(output.float(), reconstruction.inputs(chunk)).sum()
     kl = None
     if log_sigma is not None:
         kl = float(posterior_kl(mean, log_sigma, latent.mixing).mean())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hebae import files
 from hebae.errors import UserError, command
-from hebae.evaluation import encode, normal_stream
+from hebae.evaluation import chunk_size, encode, normal_stream
 from hebae.streams import derive_seed
 from hebae.trained import Trained, command_line
 
@@ -26,11 +26,23 @@ def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
     return (1 - fraction) * start + fraction * end
 
 
-def end_points(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> list[int]:
-    """For each class named, in order, the first test image of it not taken already."""
+def end_points(
+    labels: np.ndarray, pairs: Sequence[tuple[int, int]], kind: str = "class"
+) -> list[int]:
+    """The test images that `pairs` names, in order.
+
+    Of kind ``image`` the pairs are the images' numbers, from 0; of kind ``class`` each is a
+    value of the first label (N, k), and the first such image not taken already is meant.
+    """
+    if kind == "image":
+        if (number := max(map(max, pairs))) >= len(labels):
+            raise UserError(
+                f"panels.interpolations: there is no test image {number}, only {len(labels)}"
+            )
+        return [image for pair in pairs for image in pair]
     taken: list[int] = []
     for label in (label for pair in pairs for label in pair):
-        found = [index for index in np.flatnonzero(labels == label) if index not in taken]
+        found = [index for index in np.flatnonzero(labels[:, 0] == label) if index not in taken]
         if not found:
             raise UserError(f"panels.interpolations: no test image of class {label} is left")
         taken.append(int(found[0]))
@@ -40,8 +52,9 @@ def end_points(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> list[int
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line("Reconstruct, interpolate and sample.")
     parser.add_argument(
-        "--interpolations", required=True, help="pairs of classes, such as 7-3,6-9,2-7"
+        "--interpolations", required=True, help="pairs of end points, such as 7-3,6-9,2-7"
     )
+    parser.add_argument("--end-points", choices=("class", "image"), required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--samples", type=int, nargs=2, required=True, metavar=("ROWS", "COLUMNS"))
     options = parser.parse_args(arguments)
@@ -49,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run, model, reconstruction = trained.run, trained.model, trained.reconstruction
     pairs = [tuple(map(int, pair.split("-"))) for pair in options.interpolations.split(",")]
 
-    originals = trained.on_device(trained.images[end_points(trained.labels, pairs)])
+    originals = trained.on_device(
+        trained.images[end_points(trained.labels, pairs, options.end_points)]
+    )
     codes, _ = encode(run, model, originals, reconstruction)
     rows, columns = options.samples
     normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
@@ -57,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     @torch.inference_mode()
     def decode(z: Tensor) -> np.ndarray:
-        return reconstruction.pixels(model["decoder"](z)).cpu().numpy()
+        chunks = z.split(chunk_size(originals.shape[1:]))
+        return np.concatenate(
+            [reconstruction.pixels(model["decoder"](chunk)).cpu().numpy() for chunk in chunks]
+        )
 
     lines = [interpolate(codes[2 * k], codes[2 * k + 1], options.steps) for k in range(len(pairs))]
     arrays = {

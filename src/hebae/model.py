@@ -22,7 +22,7 @@ def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
     The weights depend on the run's seed alone, not on the device they will live on.
     """
     objective = lookup(OBJECTIVES, "objective", run.objective)
-    build = resolve(lookup(NETWORKS, "network", run.network))
+    build = resolve(lookup(NETWORKS, "network", run.network).function)
     generator = torch.Generator().manual_seed(derive_seed(run.seed, "initialise"))
     encoder, decoder = build(
         image_shape, run.latent_dim, objective.stochastic, generator, **run.network_parameters

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from hebae import files, registry
-from hebae.datasets import Arrays
+from hebae.datasets import Arrays, Stream
 from hebae.errors import command
 from hebae.prepared import MANIFEST, Manifest
 
@@ -27,22 +28,40 @@ def write_prepared(name: str, arrays: Arrays, directory: Path) -> Manifest:
     # whoever reads while we write, or after we were killed, must not find the old one
     manifest_path.unlink(missing_ok=True)
     sums = {}
-    for key, array in vars(arrays).items():
+    for key in ("train_images", "train_labels", "test_images", "test_labels"):
         path = directory / f"{key}.npy"
         with files.replacing(path) as stream:
-            np.save(stream, array)
+            _save(stream, getattr(arrays, key))
         sums[path.name] = files.sha256(path)
+    labels = np.concatenate([arrays.train_labels, arrays.test_labels])
     manifest = Manifest(
         name=name,
         image_shape=arrays.train_images.shape[1:],
-        n_train=len(arrays.train_images),
-        n_test=len(arrays.test_images),
-        n_classes=len(np.union1d(arrays.train_labels, arrays.test_labels)),
+        n_train=arrays.train_images.shape[0],
+        n_test=arrays.test_images.shape[0],
+        factors=arrays.factors,
+        n_classes=tuple((labels.max(0, initial=-1) + 1).tolist()),
         files=sums,
         checksum=hashlib.sha256("".join(sums.values()).encode()).hexdigest(),
     )
     files.write_json(manifest_path, asdict(manifest))
     return manifest
+
+
+def _save(stream: BinaryIO, array: np.ndarray | Stream) -> None:
+    """Write a .npy file; of a :class:`Stream`, one chunk is in memory at a time."""
+    if not isinstance(array, Stream):
+        return np.save(stream, array)
+    header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    count = 0
+    for chunk in array.chunks:
+        if chunk.dtype != array.dtype or chunk.shape[1:] != array.shape[1:]:
+            raise ValueError(f"{chunk.dtype} {chunk.shape} in a stream of {array.shape}")
+        stream.write(np.ascontiguousarray(chunk).data)
+        count += len(chunk)
+    if count != array.shape[0]:
+        raise ValueError(f"{count} images in a stream of {array.shape[0]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"reading {options.dataset} (raw data in {options.data_dir})", file=sys.stderr)
     arrays = load(options.data_dir.expanduser())
     print(
-        f"writing {len(arrays.train_images)} training and {len(arrays.test_images)} test images "
+        f"writing {arrays.train_images.shape[0]} training and {arrays.test_images.shape[0]} "
+        "test images "
         f"to {options.output}",
         file=sys.stderr,
     )

@@ -21,7 +21,8 @@ class Manifest:
     image_shape: tuple[int, int, int]  # height, width, channels
     n_train: int
     n_test: int
-    n_classes: int
+    factors: tuple[str, ...]  # what the columns of the labels are
+    n_classes: tuple[int, ...]  # of each factor
     files: dict[str, str]  # file name: SHA-256
     checksum: str  # SHA-256 over those of the files, joined in their order
 
@@ -31,15 +32,17 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
         fields = json.loads(path.read_bytes())
-        return Manifest(**fields | {"image_shape": tuple(fields["image_shape"])})
+        tuples = ("image_shape", "factors", "n_classes")
+        return Manifest(**fields | {name: tuple(fields[name]) for name in tuples})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _unreadable(path, error) from error
 
 
-def load_prepared(directory: Path, split: str, mmap: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Images, uint8 (N, height, width, channels), and labels, int64 (N,), of one split.
+def load_prepared(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 (N, height, width, channels), and labels, int64 (N, k), of one split.
 
-    `split` is "train" or "test". With `mmap` the arrays are read-only views of the files.
+    `split` is "train" or "test". The arrays are views of the files, so that a dataset need not
+    fit in memory; what is written into them is copied and does not reach the files.
     Type and size are checked; for a check of every byte compare the manifest's SHA-256s.
 
     Raises UserError if a file is missing or damaged.
@@ -47,13 +50,13 @@ def load_prepared(directory: Path, split: str, mmap: bool = True) -> tuple[np.nd
     manifest = read_manifest(directory)
     count = {"train": manifest.n_train, "test": manifest.n_test}[split]
     images = _load(directory / f"{split}_images.npy", np.uint8, (count, *manifest.image_shape))
-    labels = _load(directory / f"{split}_labels.npy", np.int64, (count,))
-    return (images, labels) if mmap else (np.array(images), np.array(labels))
+    labels = _load(directory / f"{split}_labels.npy", np.int64, (count, len(manifest.factors)))
+    return images, labels
 
 
 def _load(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        array = np.lib.format.open_memmap(path, mode="c")
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(f"{array.dtype} {array.shape} where {MANIFEST} says {shape}")
     except (OSError, ValueError) as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -12,16 +13,19 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Three functions that belong together.
+    """Three functions that belong together, and a number.
 
-    ``scale``: uint8 images (n, height, width, channels) to what the networks see.
-    ``nats``: decoder output and scaled images to −log p(x|z) an image, shape (n,).
+    ``inputs``: uint8 images (n, height, width, channels) to what the networks see.
+    ``error``: decoder output and inputs to the error of each image, shape (n,).
     ``pixels``: decoder output to uint8 images.
+    ``scale``: the training loss is scale · mean error + λ · regulariser. λ / scale is
+    comparable between models that scale the same error differently.
     """
 
-    scale: Callable[[Tensor], Tensor]
-    nats: Callable[[Tensor, Tensor], Tensor]
+    inputs: Callable[[Tensor], Tensor]
+    error: Callable[[Tensor, Tensor], Tensor]
     pixels: Callable[[Tensor], Tensor]
+    scale: float = 1.0
 
 
 def _to_unit(images: Tensor) -> Tensor:
@@ -38,4 +42,34 @@ def _sigmoid_pixels(logits: Tensor) -> Tensor:
     return logits.float().sigmoid().mul(255).round().to(torch.uint8)
 
 
-bernoulli = Reconstruction(scale=_to_unit, nats=_cross_entropy, pixels=_sigmoid_pixels)
+def bernoulli(image_shape: Sequence[int]) -> Reconstruction:
+    """−log p(x|z) of independent Bernoulli pixels, in nats; the decoder outputs logits."""
+    return Reconstruction(_to_unit, _cross_entropy, _sigmoid_pixels)
+
+
+def _to_signed(images: Tensor) -> Tensor:
+    return images.to(torch.float32).div_(127.5).sub_(1)
+
+
+def _mean_square(output: Tensor, target: Tensor) -> Tensor:
+    return (output.tanh() - target).square().flatten(1).mean(dim=1)
+
+
+def _signed_pixels(output: Tensor) -> Tensor:
+    """Rounded and clipped: a cast alone truncates, and what wraps turns white black."""
+    return output.float().tanh().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def squared_error(
+    image_shape: Sequence[int], *, reduction: str = "mean", factor: float = 1.0
+) -> Reconstruction:
+    """Mean over pixels and channels of (x̂ − x)², images in [−1, 1], x̂ = tanh(output).
+
+    The error is this mean whatever the loss makes of it, so that models can be compared. The
+    loss takes factor · mean, or factor · sum over the P = height · width · channels values:
+    scale = factor or factor · P. (The released code takes the mean for VAE and HEBAE, .05 · sum
+    for WAE; docs/paper.md.) Up to a constant, loss / λ is −log p(x|z) + R for Gaussian pixels
+    of variance P λ / (2 · scale).
+    """
+    scale = {"mean": factor, "sum": factor * prod(image_shape)}[reduction]
+    return Reconstruction(_to_signed, _mean_square, _signed_pixels, scale)

@@ -43,39 +43,108 @@ OBJECTIVES = {
     ),
 }
 
-NETWORKS = {"dense": "hebae.networks.dense:build"}
 
-RECONSTRUCTIONS = {"bernoulli": "hebae.reconstruction:bernoulli"}
+@dataclass(frozen=True)
+class Network:
+    """An encoder and decoder pair, and the images it fits."""
+
+    function: str
+    required: tuple[str, ...] = ()
+    """Keyword arguments of the function that a config must set."""
+    optional: tuple[str, ...] = ()
+    """Those that it may set."""
+    multiple: int = 1
+    """Height and width of an image must be multiples of this."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """All keyword arguments that a config may set."""
+        return self.required + self.optional
+
+
+NETWORKS = {
+    "dense": Network("hebae.networks.dense:build", required=("encoder_widths", "decoder_widths")),
+    "convolutional": Network(
+        "hebae.networks.convolutional:build", optional=("width", "batch_norm"), multiple=16
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A reconstruction term."""
+
+    function: str
+    likelihood: bool
+    """Whether it is −log p(x|z) in nats, so that a bound on log p(x) can be made of it."""
+    parameters: tuple[str, ...] = ()
+    """Keyword arguments of the function that a config may set."""
+
+
+RECONSTRUCTIONS = {
+    "bernoulli": Reconstruction("hebae.reconstruction:bernoulli", likelihood=True),
+    "squared_error": Reconstruction(
+        "hebae.reconstruction:squared_error", likelihood=False, parameters=("reduction", "factor")
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset, and what has to be known of it to check a config before anything is run."""
+    """A dataset, and what has to be known of it to check a config before anything is run.
+
+    ``n_train`` and ``n_test`` are None where they depend on what the user has; ``n_classes`` has
+    the number of values of each label, and is empty for a dataset without labels.
+    """
 
     function: str
-    n_train: int
-    n_test: int
-    n_classes: int
+    image_shape: tuple[int, int, int]
+    n_train: int | None
+    n_test: int | None
+    n_classes: tuple[int, ...]
 
 
 DATASETS = {
-    "digits": Dataset("hebae.datasets.digits:load", n_train=1297, n_test=500, n_classes=10),
-    "mnist": Dataset("hebae.datasets.mnist:load", n_train=60_000, n_test=10_000, n_classes=10),
+    "digits": Dataset("hebae.datasets.digits:load", (8, 8, 1), 1297, 500, (10,)),
+    "toyfaces": Dataset(
+        "hebae.datasets.toyfaces:load", (64, 64, 3), 4000, 1000, (4, 6, 5, 3, 3, 4, 3, 5)
+    ),
+    "mnist": Dataset("hebae.datasets.mnist:load", (28, 28, 1), 60_000, 10_000, (10,)),
+    "celeba": Dataset("hebae.datasets.celeba:load", (64, 64, 3), None, None, ()),
+}
+
+
+@dataclass(frozen=True)
+class Features:
+    """A network in whose features images are compared (Fréchet distance)."""
+
+    function: str
+    needs_labels: bool = False
+
+
+FEATURES = {
+    "inception": Features("hebae.features.inception:load"),
+    "classifier": Features("hebae.features.classifier:load", needs_labels=True),
 }
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: the tables it is drawn from, and whether it needs a model with a bound."""
+    """A figure: the tables it is drawn from, and what it needs of the dataset it shows."""
 
     tables: tuple[str, ...] = ()
     needs_bound: bool = False
+    needs_fid: bool = False
 
 
 FIGURES = {
     "fig1a": Figure(("elbo_by_epoch", "elbo_by_weight"), needs_bound=True),
+    "fig1b": Figure(("fid",), needs_fid=True),
     "fig2a": Figure(("covariance",)),
+    "fig2b": Figure(("covariance",)),
     "fig2c": Figure(("mutual_information",)),
+    "fig2d": Figure(("mutual_information",)),
+    "fig3": Figure(),
     "appendix_c": Figure(),
 }
 

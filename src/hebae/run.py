@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hebae.errors import UserError
-from hebae.registry import NETWORKS, OBJECTIVES, RECONSTRUCTIONS, Objective, lookup
+from hebae.registry import (
+    NETWORKS,
+    OBJECTIVES,
+    RECONSTRUCTIONS,
+    Network,
+    Objective,
+    Reconstruction,
+    lookup,
+)
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a dataset's runs are trained (paper, App. B)."""
+    """How runs are trained (paper, App. B).
+
+    Each of ``learning_rate_steps`` is (epochs, divisor): the rate is divided after so many
+    epochs.
+    """
 
     epochs: int
     batch_size: int
     learning_rate: float
     learning_rate_decay: float
+    learning_rate_steps: tuple[tuple[int, float], ...] = ()
+    adam_beta1: float = 0.9
     precision: str = "float32"
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Training:
+        """From what JSON or YAML makes of it, where tuples are lists."""
+        steps = tuple((epochs, divisor) for epochs, divisor in fields["learning_rate_steps"])
+        return cls(**{**fields, "learning_rate_steps": steps})
 
 
 @dataclass(frozen=True)
@@ -27,7 +48,8 @@ class Run:
     """One model on one dataset with one latent dimension, weight and seed.
 
     ``weight`` is λ as text, the way it stands in paths; ``parameters`` are the objective's
-    keyword arguments, ``network_parameters`` those of the network pair.
+    keyword arguments, ``network_parameters`` and ``reconstruction_parameters`` those of the
+    network pair and of the reconstruction term.
     """
 
     dataset: str
@@ -40,6 +62,7 @@ class Run:
     network: str
     network_parameters: dict[str, Any]
     reconstruction: str
+    reconstruction_parameters: dict[str, Any]
     training: Training
 
     @property
@@ -54,7 +77,7 @@ class Run:
         return {name: getattr(self, name) for name in names}
 
     @property
-    def entries(self) -> tuple[Objective, str, str]:
+    def entries(self) -> tuple[Objective, Network, Reconstruction]:
         """What the run takes from the registries: objective, network and reconstruction."""
         return (
             lookup(OBJECTIVES, "objective", self.objective),
@@ -65,8 +88,13 @@ class Run:
     @property
     def modules(self) -> list[str]:
         """The modules of :attr:`entries`; they determine the run too."""
-        objective, *others = self.entries
-        return [entry.split(":")[0] for entry in (objective.function, *others)]
+        return [entry.function.split(":")[0] for entry in self.entries]
+
+    @property
+    def bound(self) -> bool:
+        """Whether −(reconstruction + regulariser) is what the paper plots as a bound."""
+        objective, _, reconstruction = self.entries
+        return objective.bound and reconstruction.likelihood
 
     def to_json(self) -> str:
         """One line of JSON, from which :meth:`from_json` makes the same run.
@@ -80,7 +108,7 @@ class Run:
         """Read what :meth:`to_json` wrote."""
         try:
             fields = json.loads(text)
-            return cls(**{**fields, "training": Training(**fields["training"])})
+            return cls(**{**fields, "training": Training.from_fields(fields["training"])})
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"not the description of a run: {error!r}") from None
 

@@ -24,7 +24,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -34,20 +33,32 @@ from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
 from hebae.divergences import SingularCovariance, posterior_kl
 from hebae.errors import UserError, command
-from hebae.evaluation import Terms, autocast, evaluate, in_float32, normal_stream, objective_of
+from hebae.evaluation import (
+    Terms,
+    autocast,
+    evaluate,
+    in_float32,
+    normal_stream,
+    objective_of,
+    reconstruction_of,
+)
 from hebae.model import build_model, choose_device
 from hebae.prepared import load_prepared, read_manifest
 from hebae.reconstruction import Reconstruction
-from hebae.registry import OBJECTIVES, RECONSTRUCTIONS, lookup, resolve
-from hebae.run import Run
+from hebae.run import Run, Training
 from hebae.streams import derive_seed
 
 ADAM_EPSILON = 1e-7  # Keras's default, which the released code runs with
 
 
-def learning_rate(epoch: int, initial: float, decay: float) -> float:
-    """Adam's rate in an epoch counted from 0: initial · decay^epoch (App. B.1)."""
-    return initial * decay**epoch
+def learning_rate(epoch: int, training: Training) -> float:
+    """Adam's rate in an epoch counted from 0: initial · decay^epoch, divided at the steps.
+
+    App. B.1 has a decay, App. B.2 steps; divisors of steps passed multiply.
+    """
+    divisors = (divisor for epochs, divisor in training.learning_rate_steps if epoch >= epochs)
+    rate = training.learning_rate * training.learning_rate_decay**epoch
+    return rate / math.prod(divisors)
 
 
 def batches(images: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -75,28 +86,28 @@ def train_epoch(
     weight = float(run.weight)
     normal = normal_stream(derive_seed(run.seed, "noise", epoch), device)
     shuffle = torch.Generator().manual_seed(derive_seed(run.seed, "shuffle", epoch))
-    rate = learning_rate(epoch, run.training.learning_rate, run.training.learning_rate_decay)
+    rate = learning_rate(epoch, run.training)
 
     model.train()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     steps = 0
     stochastic = False
     for batch in batches(images, run.training.batch_size, shuffle):
-        x = reconstruction.scale(batch)
+        x = reconstruction.inputs(batch)
         with autocast(run, device):
             posterior = model["encoder"](x)
         mean, log_sigma = in_float32(posterior)
         latent = objective(mean, log_sigma, normal)
         with autocast(run, device):
             output = model["decoder"](latent.z)
-        nats = reconstruction.nats(output.float(), x).mean()
-        loss = nats + weight * latent.regulariser
+        error = reconstruction.error(output.float(), x).mean()
+        loss = reconstruction.scale * error + weight * latent.regulariser
 
         loss.backward()
         optimiser.step(rate)
 
         with torch.no_grad():
-            sums[0] += nats
+            sums[0] += error
             sums[1] += latent.regulariser
             if log_sigma is not None:
                 stochastic = True
@@ -141,10 +152,10 @@ def fit(
             f"dataset {run.dataset}: batch_size {run.training.batch_size} is larger than its "
             f"{len(images['train'])} training images"
         )
-    paper_bound = lookup(OBJECTIVES, "objective", run.objective).bound
-    reconstruction = resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction))
+    likelihood = run.entries[2].likelihood
+    reconstruction = reconstruction_of(run, images["train"].shape[1:])
     model = build_model(run, images["train"].shape[1:]).to(device)
-    optimiser = Adam(model.parameters(), ADAM_EPSILON)
+    optimiser = Adam(model.parameters(), ADAM_EPSILON, run.training.adam_beta1)
     rows: list[dict[str, Any]] = []
     seconds = 0.0
     first = 0
@@ -188,7 +199,7 @@ def fit(
                     **run.identity,
                     "epoch": epoch + 1,
                     "split": split,
-                    **terms.bounds(paper_bound),
+                    **terms.bounds(run.bound, likelihood),
                     "seconds": round(seconds, 3),
                 }
                 for split, terms in (("train", train), ("test", test))
@@ -214,11 +225,11 @@ def _report(run: Run, epoch: int, test: dict, pace: float, bar: tqdm, on_termina
     name = "bound" if test["elbo_paper"] is not None else "reconstruction"
     value = test["elbo_paper"] if name == "bound" else test["reconstruction"]
     if on_terminal:
-        bar.set_postfix({f"test {name}": f"{value:.2f}"})
+        bar.set_postfix({f"test {name}": f"{value:.5g}"})
         return
     left = pace * (run.training.epochs - epoch - 1)
     print(
-        f"epoch {epoch + 1}/{run.training.epochs}  test {name} {value:.3f}  "
+        f"epoch {epoch + 1}/{run.training.epochs}  test {name} {value:.5g}  "
         f"{pace:.2f} s an epoch  {left:.0f} s left",
         file=sys.stderr,
         flush=True,
@@ -294,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
     manifest = read_manifest(options.data)
     images = {
-        split: torch.from_numpy(np.array(load_prepared(options.data, split)[0])).to(device)
+        split: torch.from_numpy(load_prepared(options.data, split)[0]).to(device)
         for split in ("train", "test")
     }
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hebae.evaluation import reconstruction_of
 from hebae.model import choose_device, load_model
 from hebae.prepared import load_prepared
 from hebae.reconstruction import Reconstruction
-from hebae.registry import RECONSTRUCTIONS, lookup, resolve
 from hebae.run import Run, read_run
 
 
@@ -33,7 +33,7 @@ def command_line(description: str) -> argparse.ArgumentParser:
 class Trained:
     """A run with its networks on a device, and the test split on disk.
 
-    ``images`` is uint8 (N, height, width, channels), memory mapped; ``labels`` int64 (N,).
+    ``images`` is uint8 (N, height, width, channels), memory mapped; ``labels`` int64 (N, k).
     """
 
     run: Run
@@ -54,11 +54,16 @@ class Trained:
         return cls(
             run=run,
             model=load_model(run, shape, options.weights, sha256).to(device),
-            reconstruction=resolve(lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction)),
+            reconstruction=reconstruction_of(run, shape),
             device=device,
             images=images,
             labels=labels,
         )
+
+    @property
+    def common_weight(self) -> float:
+        """λ for a loss of mean error + λ · R, whatever the run's loss multiplies the error by."""
+        return float(self.run.weight) / self.reconstruction.scale
 
     def on_device(self, images: np.ndarray) -> Tensor:
         """Some of the images, copied to the device."""

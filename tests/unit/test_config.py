@@ -8,7 +8,6 @@ import yaml
 
 from hebae import registry
 from hebae.config import Experiment, parse, weight_text
-from hebae.datasets import digits
 from hebae.errors import UserError
 from hebae.run import Run
 
@@ -51,7 +50,57 @@ def test_the_configs_we_ship_are_right(path):
         ("models.V E", {"objective": "vae"}, "'V E' does not match"),
         ("datasets.cifar", DEMO["datasets"]["digits"], "unknown dataset 'cifar'; there are: dig"),
         ("datasets.digits.network.name", "conv", "unknown network 'conv'"),
-        ("datasets.digits.reconstruction", "l3", "unknown reconstruction 'l3'"),
+        ("datasets.digits.reconstruction", {"name": "l3"}, "unknown reconstruction 'l3'"),
+        (
+            "datasets.digits.reconstruction",
+            {"name": "bernoulli", "factor": 2},
+            "digits.reconstruction: 'bernoulli' has no parameter 'factor'; it has: none",
+        ),
+        (
+            "datasets.digits.models.VAE.reconstruction",
+            {"name": "squared_error", "reduction": "median"},
+            "'median' is not one of ['mean', 'sum']",
+        ),
+        (
+            "datasets.digits.network",
+            {"name": "convolutional"},
+            "'convolutional' needs images whose sides are multiples of 16, not 8×8",
+        ),
+        (
+            "datasets.digits.network",
+            {"name": "dense", "encoder_widths": [64]},
+            "digits.network: 'dense' needs 'decoder_widths'",
+        ),
+        ("datasets.digits.network.width", 0.5, "'dense' has no parameter 'width'"),
+        (
+            "datasets.digits.training.learning_rate_steps",
+            [[30, 2], [20, 5]],
+            "learning_rate_steps: epochs must increase, not [30, 20]",
+        ),
+        ("datasets.digits.training.learning_rate_steps", [[30]], "[30] is too short"),
+        ("datasets.digits.training.batch_size", 1298, "1298 is more than the 1297 training"),
+        (
+            "datasets.digits.models.VAE.training",
+            {"batch_size": 1298},
+            "1298 is more than the 1297 training",
+        ),
+        (
+            "datasets.digits.panels",
+            {"interpolations": [[0, 500]], "end_points": "image"},
+            "there is no test image 500; test images are 0 to 499",
+        ),
+        ("datasets.digits.panels", {"interpolations": [[0, 10]]}, "there is no class 10"),
+        (
+            "datasets.digits.fid",
+            {"features": "inception", "n_generated": 100, "n_reference": 501},
+            "fid.n_reference: 501 is more than the 500 images of the test split",
+        ),
+        (
+            "datasets.digits.fid",
+            {"features": "vgg", "n_generated": 100, "n_reference": 100},
+            "unknown features 'vgg'; there are: inception, classifier",
+        ),
+        ("figures.fig1b", "digits", "figures.fig1b: 'digits' has no fid block"),
         ("datasets.digits.models.GAN", {"weight": 1}, "unknown model 'GAN'; models has: VAE"),
         ("datasets.digits.models.VAE.weight", -1, "VAE.weight: -1 is less than the minimum"),
         ("datasets.digits.models.VAE.weights", [1, -0.5], "weights.1: -0.5 is less than"),
@@ -103,7 +152,7 @@ def test_large_codes_are_only_an_error_where_a_batch_covariance_is_needed():
 def test_the_mnist_protocol_is_the_papers():
     """App. B.1, and the choices docs/paper.md states where the text lost a number."""
     data = parse(yaml.safe_load((ROOT / "config/mnist.yaml").read_text()), SCHEMA).datasets["mnist"]
-    training = data.training
+    (training,) = {model.training for model in data.models.values()}
     assert (training.epochs, training.batch_size) == (100, 128)
     assert (training.learning_rate, training.learning_rate_decay) == (0.001, 0.995)
     assert data.latent_dims == (8, 10, 16) and data.main_latent_dim == 10
@@ -114,17 +163,68 @@ def test_the_mnist_protocol_is_the_papers():
     assert data.models["WAE"].default == "10"
 
 
+def test_the_faces_protocol_is_the_papers():
+    """App. B.2; the WAE's numbers are the released code's."""
+    config = yaml.safe_load((ROOT / "config/celeba.yaml").read_text())
+    data = parse(config, SCHEMA).datasets["celeba"]
+    assert data.network_parameters == {"width": 1, "batch_norm": "frozen"}
+    assert data.latent_dims == (64,)
+    for name, model in data.models.items():
+        training = model.training
+        assert (training.epochs, training.batch_size) == (100, 100)
+        assert training.learning_rate_steps == ((30, 2), (50, 5), (70, 10))
+        wae = name == "WAE"
+        assert training.learning_rate == (0.001 if wae else 0.0001)
+        assert training.adam_beta1 == (0.5 if wae else 0.9)
+        assert model.default == ("100" if wae else "0.001")
+        assert model.parameters == ({"prior_variance": 2} if wae else {})
+        assert model.reconstruction_parameters == (
+            {"reduction": "sum", "factor": 0.05} if wae else {"reduction": "mean", "factor": 1}
+        )
+    assert (data.fid.features, data.fid.n_generated) == ("inception", 10_000)
+
+
+def test_the_paper_is_its_two_halves():
+    paper, mnist, celeba = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+        for name in ("paper", "mnist", "celeba")
+    )
+    assert paper["seeds"] == mnist["seeds"] == celeba["seeds"]
+    assert paper["models"] == mnist["models"] == celeba["models"]
+    for part in ("datasets", "figures"):
+        assert paper[part] == mnist[part] | celeba[part]
+
+
+def test_a_model_may_be_another_on_one_dataset():
+    document = edited("datasets.digits.models.HEBAE.parameters", {"reparameterisation": "diagonal"})
+    document["datasets"]["digits"]["models"]["HEBAE"]["training"] = {"epochs": 7}
+    runs = {run.model: run for run in parse(document, SCHEMA).runs() if run.dataset == "digits"}
+    assert runs["HEBAE"].parameters == runs["HEBAE-diagonal"].parameters
+    assert runs["VAE"].training.epochs == 40 and runs["HEBAE"].training.epochs == 7
+    assert runs["HEBAE"].training.batch_size == runs["VAE"].training.batch_size
+    with pytest.raises(UserError, match="'vae' has no parameter 'scales'"):
+        parse(edited("datasets.digits.models.VAE.parameters", {"scales": [1]}), SCHEMA)
+
+
+def test_only_datasets_that_ask_for_it_have_a_distance():
+    experiment = parse(DEMO, SCHEMA)
+    runs = list(experiment.fid_runs())
+    assert {run.dataset for run in runs} == {"toyfaces"}
+    assert runs == [run for run in experiment.runs() if run.dataset == "toyfaces"] != []
+
+
 def test_runs_are_the_grids():
     experiment = parse(DEMO, SCHEMA)
     data = experiment.datasets["digits"]
-    default = list(experiment.default_runs())
+    default = [run for run in experiment.default_runs() if run.dataset == "digits"]
     assert len(default) == len(data.models) * len(data.latent_dims) * len(data.seeds)
-    grid = list(experiment.weight_runs())
+    grid = [run for run in experiment.weight_runs() if run.dataset == "digits"]
     with_grid = [model for model in data.models.values() if model.grid]
     assert len(grid) == sum(len(model.grid) for model in with_grid) * len(
         data.weight_latent_dims
     ) * len(data.weight_seeds)
-    assert {run.path for run in experiment.runs()} == {run.path for run in default + grid}
+    runs = [run for run in experiment.runs() if run.dataset == "digits"]
+    assert {run.path for run in runs} == {run.path for run in default + grid}
     assert [run.seed for run in experiment.main_runs("digits")] == [0] * len(data.models)
 
 
@@ -145,19 +245,21 @@ def test_weights_as_they_stand_in_paths(weight, text):
 
 def test_every_entry_of_the_registries_can_be_resolved():
     entries = [objective.function for objective in registry.OBJECTIVES.values()]
-    entries += [*registry.NETWORKS.values(), *registry.RECONSTRUCTIONS.values()]
-    entries += [dataset.function for dataset in registry.DATASETS.values()]
+    for table in ("NETWORKS", "RECONSTRUCTIONS", "DATASETS", "FEATURES"):
+        entries += [entry.function for entry in getattr(registry, table).values()]
     for entry in entries:
         assert registry.resolve(entry) is not None
 
 
 def test_the_registry_knows_the_datasets():
-    arrays = digits.load(Path())
-    entry = registry.DATASETS["digits"]
-    assert (entry.n_train, entry.n_test) == (len(arrays.train_images), len(arrays.test_images))
-    assert entry.n_classes == len(set(arrays.test_labels.tolist()))
+    for name in ("digits", "toyfaces"):  # those that come with the package
+        entry = registry.DATASETS[name]
+        arrays = registry.resolve(entry.function)(Path())
+        assert (entry.n_train, entry.n_test) == (len(arrays.train_images), len(arrays.test_images))
+        assert entry.image_shape == arrays.train_images.shape[1:]
+        assert entry.n_classes == tuple(arrays.test_labels.max(0) + 1)
     mnist = registry.DATASETS["mnist"]
-    assert (mnist.n_train, mnist.n_test, mnist.n_classes) == (60_000, 10_000, 10)
+    assert (mnist.n_train, mnist.n_test, mnist.n_classes) == (60_000, 10_000, (10,))
 
 
 def test_objectives_say_what_they_are():

@@ -19,7 +19,7 @@ from torchvision.datasets import MNIST
 
 from hebae import prepare
 from hebae import prepared as prepared_files
-from hebae.datasets import Arrays, digits, mnist
+from hebae.datasets import Arrays, Stream, digits, mnist
 from hebae.errors import UserError
 
 NAMES = list(mnist.MD5)
@@ -100,19 +100,25 @@ def mirror(tmp_path, monkeypatch):
     [
         {"train_images": np.zeros((6, 4, 4, 1), np.float32)},
         {"train_images": np.zeros((6, 4, 4), np.uint8)},
-        {"train_images": np.zeros((0, 4, 4, 1), np.uint8), "train_labels": np.zeros(0, np.int64)},
+        {
+            "train_images": np.zeros((0, 4, 4, 1), np.uint8),
+            "train_labels": np.zeros((0, 1), np.int64),
+        },
         {"test_images": np.zeros((2, 4, 5, 1), np.uint8)},
-        {"train_labels": np.zeros(5, np.int64)},
-        {"test_labels": np.zeros(2, np.uint8)},
-        {"test_labels": np.array([0, -1])},
+        {"train_labels": np.zeros((5, 1), np.int64)},
+        {"train_labels": np.zeros(6, np.int64)},
+        {"test_labels": np.zeros((2, 2), np.int64)},
+        {"test_labels": np.zeros((2, 1), np.uint8)},
+        {"test_labels": np.array([[0], [-1]])},
     ],
 )
 def test_arrays_refuse_what_is_not_a_dataset(change):
     good = Arrays(
         np.zeros((6, 4, 4, 1), np.uint8),
-        np.zeros(6, np.int64),
+        np.zeros((6, 1), np.int64),
         np.zeros((2, 4, 4, 1), np.uint8),
-        np.zeros(2, np.int64),
+        np.zeros((2, 1), np.int64),
+        ("kind",),
     )
     with pytest.raises(ValueError, match=r"^(train|test|training) (images|labels) "):
         replace(good, **change)
@@ -139,8 +145,8 @@ def test_digits_are_those_of_scikit_learn():
 
 def test_digits_split_keeps_each_digits_share():
     arrays = digits.load(Path())
-    test = np.bincount(arrays.test_labels, minlength=10)
-    both = test + np.bincount(arrays.train_labels, minlength=10)
+    test = np.bincount(arrays.test_labels[:, 0], minlength=10)
+    both = test + np.bincount(arrays.train_labels[:, 0], minlength=10)
     assert np.abs(test - both * 500 / 1797).max() < 1
 
 
@@ -159,7 +165,8 @@ def test_mnist_is_read_from_each_folder_gzipped_or_not(tiny, tmp_path, folder, s
     put(tmp_path / folder, tiny, suffix)
     before = snapshot(tmp_path)
     arrays = mnist.load(tmp_path)
-    for array, name in zip(vars(arrays).values(), NAMES, strict=True):
+    assert arrays.factors == ("digit",)
+    for array, name in zip(vars(arrays).values(), NAMES, strict=False):
         np.testing.assert_array_equal(array.reshape(tiny[name].shape), tiny[name])
     assert arrays.train_images.shape == (300, 5, 4, 1)
     assert snapshot(tmp_path) == before
@@ -226,7 +233,7 @@ def test_only_what_is_missing_is_downloaded(tiny, mirror, tmp_path):
     put(data / "mnist", {name: tiny[name] for name in NAMES[:3]}, "")
     before = snapshot(data)
     arrays = mnist.load(data)
-    np.testing.assert_array_equal(arrays.test_labels, tiny[NAMES[3]])
+    np.testing.assert_array_equal(arrays.test_labels[:, 0], tiny[NAMES[3]])
     added = {f"MNIST/raw/{NAMES[3]}.gz": (folder / f"{NAMES[3]}.gz").read_bytes()}
     assert snapshot(data) == before | added
     assert asked == [f"{NAMES[3]}.gz"]
@@ -322,7 +329,8 @@ def test_the_command_writes_arrays_and_manifest_the_same_every_time(tmp_path):
         "image_shape": [8, 8, 1],
         "n_train": 1297,
         "n_test": 500,
-        "n_classes": 10,
+        "factors": ["digit"],
+        "n_classes": [10],
         "checksum": hashlib.sha256("".join(sums.values()).encode()).hexdigest(),
     }
 
@@ -347,15 +355,15 @@ def prepared(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("mmap", [True, False])
-def test_prepared_arrays_come_back(prepared, mmap):
+def test_prepared_arrays_come_back(prepared):
     arrays = digits.load(Path())
     for split in ("train", "test"):
-        images, labels = prepared_files.load_prepared(prepared, split, mmap=mmap)
+        images, labels = prepared_files.load_prepared(prepared, split)
         np.testing.assert_array_equal(images, getattr(arrays, f"{split}_images"))
         np.testing.assert_array_equal(labels, getattr(arrays, f"{split}_labels"))
-        assert isinstance(images, np.memmap) == mmap
-        assert images.flags.writeable != mmap
+        assert isinstance(images, np.memmap)
+        images[:] = 0  # reaches no file
+        assert prepared_files.load_prepared(prepared, split)[0].any()
     assert prepared_files.read_manifest(prepared).image_shape == (8, 8, 1)
 
 
@@ -378,6 +386,36 @@ def test_arrays_of_another_dataset_are_refused(prepared):
     np.save(prepared / "test_images.npy", np.zeros((500, 8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="test_images"):
         prepared_files.load_prepared(prepared, "test")
+
+
+def chunked(images: np.ndarray) -> Stream:
+    return Stream(images.shape, (images[i : i + 4] for i in range(0, len(images), 4)))
+
+
+def test_a_stream_is_written_as_the_array_it_is(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (10, 5, 4, 3), dtype=np.uint8)
+    none = np.empty((10, 0), np.int64)
+    written = []
+    for folder, make in ((tmp_path / "whole", lambda x: x), (tmp_path / "stream", chunked)):
+        arrays = Arrays(make(images), none, make(images[:9]), none[:9], ())
+        written.append((prepare.write_prepared("faces", arrays, folder), snapshot(folder)))
+    assert written[0] == written[1]
+    manifest, _ = written[0]
+    assert (manifest.n_train, manifest.n_test, manifest.n_classes) == (10, 9, ())
+    for split, expected in (("train", images), ("test", images[:9])):
+        read, labels = prepared_files.load_prepared(tmp_path / "stream", split)
+        np.testing.assert_array_equal(read, expected)
+        assert labels.shape == (len(expected), 0)
+
+
+@pytest.mark.parametrize("n", [9, 11])
+def test_a_stream_of_another_length_is_not_written(tmp_path, n):
+    images = np.zeros((10, 4, 4, 3), np.uint8)
+    none = np.empty((n, 0), np.int64)
+    stream = Stream((n, 4, 4, 3), [images])
+    with pytest.raises(ValueError, match=f"10 images in a stream of {n}"):
+        prepare.write_prepared("faces", Arrays(stream, none, images[:n], none[:10], ()), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_rewrite_leaves_no_manifest(prepared, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -49,7 +50,37 @@ datasets:
       WAE: {weight: 10}
 figures: {fig1a: digits, fig2a: digits, fig2c: digits, appendix_c: digits}
 """
-NAMES = ("fig1a", "fig2a", "fig2c", "appendix_c")
+FACES = """
+experiment: faces
+seeds: [0, 1]
+models:
+  VAE: {objective: vae}
+  HEBAE: {objective: hebae}
+  HEBAE-diagonal: {objective: hebae, reparameterisation: diagonal, title: HEBAE (diagonal)}
+  WAE: {objective: wae_mmd, title: WAE-MMD}
+datasets:
+  toyfaces:
+    title: Toy faces
+    network: {name: convolutional, width: 0.25}
+    reconstruction: {name: squared_error}
+    latent_dims: [8, 16]
+    weight_latent_dims: [16]
+    training: {epochs: 3, batch_size: 100}
+    models:
+      VAE: {weight: 0.001, weights: [0.0001, 0.0003, 0.001, 0.003, 0.01]}
+      HEBAE: {weight: 0.001, weights: [0.0001, 0.0003, 0.001, 0.003, 0.01]}
+      HEBAE-diagonal: {weight: 0.001}
+      WAE:
+        weight: 100
+        weights: [10, 30, 100, 300]
+        reconstruction: {name: squared_error, reduction: sum, factor: 0.05}
+    mutual_information: {sets: 20}
+    panels: {interpolations: [[0, 1], [2, 3], [4, 5]], end_points: image, samples: [4, 5]}
+    fid: {features: classifier, n_generated: 1000, n_reference: 800}
+figures: {fig1b: toyfaces, fig2b: toyfaces, fig2d: toyfaces, fig3: toyfaces}
+"""
+P = 64 * 64 * 3  # values of a toy face
+IMAGES = ("appendix_c", "fig3")
 MEASURE_OF_CODE = {"vae": 0.4, "hebae": 0.8, "wae_mmd": 1.0}
 
 
@@ -59,7 +90,7 @@ MEASURE_OF_CODE = {"vae": 0.4, "hebae": 0.8, "wae_mmd": 1.0}
 def experiment(dataset: str = "digits", **changes) -> Experiment:
     """Like config/demo.yaml or config/mnist.yaml, with fields of the dataset changed."""
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    document = yaml.safe_load(DOCUMENT)
+    document = yaml.safe_load(FACES if dataset == "toyfaces" else DOCUMENT)
     if dataset == "mnist":
         fields = document["datasets"].pop("digits")
         fields |= {
@@ -86,7 +117,7 @@ def stream(*key: object) -> np.random.Generator:
 def bound(run, epoch: np.ndarray | int) -> np.ndarray:
     """The paper’s bound of a run: higher for HEBAE and more dimensions, low in early epochs."""
     weight = float(run.weight)
-    level = {"mnist": -74, "digits": -16}[run.dataset]
+    level = {"mnist": -74, "digits": -16, "toyfaces": -30}[run.dataset]
     if run.objective == "vae":
         level = level * 1.33 * (1 + 0.12 * np.log(weight) ** 2)
     else:
@@ -99,6 +130,8 @@ def table_rows(name: str, experiment: Experiment):
     """Rows of one table, as the workflow would collect them."""
     if name == "elbo_by_weight":
         runs = experiment.runs()
+    elif name == "fid":
+        runs = list(experiment.fid_runs())
     elif name == "covariance":
         runs = [run for data in experiment.datasets for run in experiment.main_runs(data)]
     else:
@@ -156,13 +189,33 @@ def table_rows(name: str, experiment: Experiment):
                     "mic": mic,
                     "tic": 0.6 * mic**2,
                 }
+        elif name == "fid":
+            yield run.identity | fid_row(run, experiment.datasets[run.dataset].fid, random)
+
+
+def fid_row(run, fid, random: np.random.Generator) -> dict[str, object]:
+    """A distance that is least near λ = 10⁻³ on the common scale."""
+    inception = fid.features == "inception"
+    sums = run.reconstruction_parameters.get("reduction") == "sum"
+    common = float(run.weight) / (0.05 * P if sums else 1)
+    away = np.log10(common / 1e-3) ** 2
+    least, slope = {"vae": (63, 0.5), "hebae": (48, 0.05), "wae_mmd": (55, 0.2)}[run.objective]
+    return {
+        "n_generated": fid.n_generated,
+        "n_reference": fid.n_reference,
+        "features": "inception" if inception else f"classifier of {run.dataset}",
+        "fid": least * (1 + slope * away) * random.uniform(0.95, 1.05),
+        "common_weight": common,
+        "n_features": 2048 if inception else 64,
+        "accuracy": None if inception else 0.914,
+        "warning": "rank-deficient: 1000 generated images < 2048 features" if inception else None,
+    }
 
 
 def write_results(folder: Path, experiment: Experiment, size: int = 8, channels: int = 1) -> Path:
     """A results directory with every table, and the images of the main runs."""
-    for name in sorted({name for figure in FIGURES.values() for name in figure.tables}):
-        if name in ("elbo_by_epoch", "elbo_by_weight", "covariance", "mutual_information"):
-            files.write_csv(folder / "tables" / f"{name}.csv", table_rows(name, experiment))
+    for name in sorted({name for figure in experiment.figures for name in FIGURES[figure].tables}):
+        files.write_csv(folder / "tables" / f"{name}.csv", table_rows(name, experiment))
     for dataset, data in experiment.datasets.items():
         lines, steps = len(data.panels.interpolations), data.panels.steps
         for run in experiment.main_runs(dataset):
@@ -197,7 +250,7 @@ def blobs(key: str, n: int, height: int, width: int, channels: int) -> np.ndarra
 def draw(name: str, results: Path, experiment: Experiment) -> Figure:
     module = importlib.import_module(f"hebae.figures.{name}")
     dataset = experiment.figures[name]
-    read = common.read_images if name == "appendix_c" else common.read_tables
+    read = common.read_images if name in IMAGES else common.read_tables
     return module.draw(read(results, name, experiment, dataset), experiment, dataset)
 
 
@@ -207,8 +260,16 @@ def demo() -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory, demo) -> Path:
-    return write_results(tmp_path_factory.mktemp("results"), demo)
+def faces() -> Experiment:
+    return experiment("toyfaces")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, demo, faces) -> Path:
+    """Of the demo; those of the faces lie in the folder `faces` in it."""
+    folder = write_results(tmp_path_factory.mktemp("results"), demo)
+    write_results(folder / "faces", faces, 64, 3)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -216,17 +277,31 @@ def tables(results) -> dict[str, pd.DataFrame]:
     return {path.stem: pd.read_csv(path) for path in (results / "tables").glob("*.csv")}
 
 
-@pytest.fixture(scope="module")
-def figures(results, demo) -> dict[str, Figure]:
-    return {name: draw(name, results, demo) for name in NAMES}
+Drawn = dict[str, tuple[Path, Experiment]]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory, results, demo) -> Path:
-    folder = tmp_path_factory.mktemp("saved")
-    for name in NAMES:
-        paths = [folder / f"{name}.{kind}" for kind in ("pdf", "png")]
-        common.save(draw(name, results, demo), paths)
+def drawn(results, demo, faces) -> Drawn:
+    """Every figure's results and experiment."""
+    of_demo = dict.fromkeys(demo.figures, (results, demo))
+    return of_demo | dict.fromkeys(faces.figures, (results / "faces", faces))
+
+
+@pytest.fixture(scope="module")
+def figures(drawn) -> dict[str, Figure]:
+    return {name: draw(name, *drawn[name]) for name in FIGURES}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, drawn) -> Path:
+    """The files that commands write."""
+    folder = tmp_path_factory.mktemp("saved") / "figures"
+    calls = []
+    for name, (results, made) in drawn.items():
+        outputs = [folder / f"{name}.{kind}" for kind in ("pdf", "png")]
+        calls.append(arguments(name, made, results, *outputs))
+    done = command(*calls)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     return folder
 
 
@@ -316,42 +391,92 @@ def heat_maps(figure: Figure) -> list[list]:
     return [images[: len(images) // 2], images[len(images) // 2 :]]
 
 
-def test_fig2a_shows_the_matrices_on_one_scale(figures, tables, demo):
-    table = tables["covariance"].query("which == 'mean'")
-    models = demo.datasets["digits"].models
-    grid = heat_maps(figures["fig2a"])
-    for images, quantity in zip(grid, ("covariance", "correlation"), strict=True):
+@pytest.mark.parametrize("name", ["fig2a", "fig2b"])
+def test_fig2_shows_the_matrices_a_scale_a_row(name, figures, drawn):
+    folder, made = drawn[name]
+    dataset = made.figures[name]
+    d = made.datasets[dataset].main_latent_dim
+    table = pd.read_csv(folder / "tables/covariance.csv").query("which == 'mean'")
+    models = made.datasets[dataset].models
+    grid = heat_maps(figures[name])
+    bars = [ax for ax in figures[name].axes if not ax.images]
+    for images, bar, quantity in zip(grid, bars, ("covariance", "correlation"), strict=True):
         for image, model in zip(images, models, strict=True):
-            expected = np.empty((8, 8))
-            for row in table[table.model == model].itertuples():
+            expected = np.empty((d, d))
+            rows = table[(table.model == model) & (table.latent_dim == d)]
+            for row in rows[rows.seed == 0].itertuples():
                 expected[row.i, row.j] = getattr(row, quantity)
             np.testing.assert_allclose(image.get_array(), expected)
             assert not np.ma.is_masked(image.get_array())
-    limits = {image.get_clim() for images in grid for image in images}
-    assert len(limits) == 1
-    (low, high) = limits.pop()
-    assert low == -high and 1 <= high <= 2
-    bar = figures["fig2a"].axes[-1]
-    assert bar.get_ylim() == (low, high)
-    assert len({image.norm for images in grid for image in images}) == 1
+            assert image.get_interpolation() == "nearest"
+        limits = {image.get_clim() for image in images}
+        assert len(limits) == 1
+        low, high = limits.pop()
+        assert low == -high and bar.get_ylim() == (low, high)
+        assert bar.get_ylabel() == quantity == images[0].axes.get_ylabel()
+
+
+def fig2a_with(results, demo, off: float, factor: float) -> Figure:
+    """Of matrices with `off` off the diagonal of the correlation, `factor` times the covariance."""
+    read = common.read_tables(results, "fig2a", demo, "digits")
+    table = read["covariance"]
+    table["correlation"] = np.where(table.i == table.j, 1, off)
+    table["covariance"] = factor * (table.i == table.j)
+    return importlib.import_module("hebae.figures.fig2a").draw(read, demo, "digits")
 
 
 @pytest.mark.parametrize(
     "factor, limit, extend",
     [(0.1, 1, "neither"), (1.6, 1.6, "neither"), (3, 2, "max"), (-3, 2, "min")],
 )
-def test_fig2a_scale(results, demo, factor, limit, extend):
-    """±1 or the largest magnitude, and at most ±2: then the colour bar and the note say so."""
-    read = common.read_tables(results, "fig2a", demo, "digits")
-    table = read["covariance"]
-    table["correlation"] = (table.i == table.j).astype(float)
-    table["covariance"] = factor * table["correlation"]
-    figure = importlib.import_module("hebae.figures.fig2a").draw(read, demo, "digits")
-    image = heat_maps(figure)[0][0]
+def test_fig2a_covariance_scale(results, demo, factor, limit, extend):
+    """±1 or the largest magnitude, and at most ±2: then the colour bar says so."""
+    image = heat_maps(fig2a_with(results, demo, 0, factor))[0][-1]
     assert image.get_clim() == (-limit, limit)
-    assert image.colorbar is None or image.colorbar.extend == extend
-    assert heat_maps(figure)[1][-1].colorbar.extend == extend
-    assert ("beyond the scale" in figure.get_supxlabel()) == (extend != "neither")
+    assert image.colorbar.extend == extend
+
+
+@pytest.mark.parametrize(
+    "off, limit, extend",
+    [(0.02, 0.1, "max"), (0.2, 0.2, "max"), (0.6, 0.3, "max"), (-0.6, 0.3, "both")],
+)
+def test_fig2a_correlation_scale(results, demo, off, limit, extend):
+    """For those off the diagonal, so that small ones show; the diagonal is beyond it."""
+    figure = fig2a_with(results, demo, off, 1)
+    image = heat_maps(figure)[1][-1]
+    assert image.get_clim() == pytest.approx((-limit, limit))
+    assert image.colorbar.extend == extend
+    colours = image.to_rgba(image.get_array())
+    assert np.abs(colours[0, 1] - image.cmap(0.5)).max() > 0.05
+    text = figure.get_supxlabel().replace("\n", " ")
+    assert f"(largest): VAE {abs(off)} ({abs(off)}); HEBAE" in text
+    assert "Variances: VAE 1 to 1; HEBAE" in text
+
+
+def test_fig2b_every_cell_is_seen(tmp_path):
+    """At 64 dimensions each row of the matrix has its own rows of pixels."""
+    made = experiment("toyfaces", latent_dims=(64,), main_latent_dim=64)
+    random = stream("cells")
+    table = pd.DataFrame(
+        run.identity
+        | {"which": "mean", "i": i, "j": j, "covariance": float(i == j), "correlation": value}
+        for run in made.main_runs("toyfaces")
+        for (i, j), value in np.ndenumerate(np.where(random.random((64, 64)) < 0.5, -1.0, 1.0))
+    ).astype({"weight": float})
+    figure = importlib.import_module("hebae.figures.fig2b").draw(
+        {"covariance": table}, made, "toyfaces"
+    )
+    common.save(figure, [tmp_path / "fig2b.png"])
+    pixels = matplotlib.image.imread(tmp_path / "fig2b.png")[..., :3]
+    image = heat_maps(figure)[1][0]
+    box = image.get_window_extent().get_points() * 300 / figure.dpi
+    (x0, y0), (x1, y1) = box
+    assert (x1 - x0) / 64 >= 5
+    centres = (np.arange(64) + 0.5) / 64
+    columns = (x0 + (x1 - x0) * centres).astype(int)
+    lines = (len(pixels) - y1 + (y1 - y0) * centres).astype(int)
+    red = pixels[np.ix_(lines, columns)][..., 0] > pixels[np.ix_(lines, columns)][..., 2]
+    assert np.array_equal(red, image.get_array() > 0)
 
 
 def test_fig2a_undefined_correlation_is_grey(results, demo):
@@ -391,6 +516,233 @@ def test_fig2c(figures, tables, demo):
     assert "20 indices × 50 draws" in note and "20 random sets" in note
 
 
+def test_fig2d_one_latent_dimension(tmp_path):
+    """Models are the categories, evenly spaced, and no legend repeats their names."""
+    made = experiment("toyfaces", latent_dims=(8,), main_latent_dim=8, weight_latent_dims=(8,))
+    figure = draw("fig2d", write_results(tmp_path, made), made)
+    table = pd.read_csv(tmp_path / "tables/mutual_information.csv")
+    assert not figure.legends
+    for ax, measure in zip(figure.axes, ("mic", "tic"), strict=True):
+        labels = [label.get_text().replace("\n", " ") for label in ax.get_xticklabels()]
+        assert labels == ["VAE", "HEBAE", "HEBAE (diagonal)", "WAE-MMD"]
+        assert ax.get_xlabel() == "latent dimension 8"
+        for container, model, tick in zip(ax.containers, made.models, ax.get_xticks(), strict=True):
+            ((x, y),) = container.lines[0].get_xydata()
+            assert x == tick
+            assert y == pytest.approx(table[table.model == model][measure].mean())
+        low, high = ax.get_xlim()
+        step = np.diff(ax.get_xticks())
+        np.testing.assert_allclose(step, (high - low) / 4)
+
+
+# Fig. 1b
+
+
+SCALES = ("weight", "common_weight")
+
+
+def on_grid(results: Path) -> pd.DataFrame:
+    """What Fig. 1b shows of the table: not the default runs of other latent dimensions."""
+    table = pd.read_csv(results / "faces/tables/fid.csv")
+    shown = table[(table.latent_dim == 16) & (table.model != "HEBAE-diagonal")]
+    assert len(shown) < len(table)
+    return shown
+
+
+@pytest.mark.parametrize("place, scale", list(enumerate(SCALES)))
+def test_fig1b(figures, results, faces, place, scale):
+    ax = figures["fig1b"].axes[place]
+    table = on_grid(results)
+    assert ax.get_xscale() == "log"
+    shown = [c for c in ax.containers if not c.get_label().startswith("_")]
+    assert [c.get_label() for c in shown] == ["VAE", "HEBAE", "WAE"]
+    for container in shown:
+        model = container.get_label()
+        seeds = table[table.model == model].groupby(scale).fid
+        line, _, (bars,) = container.lines
+        np.testing.assert_allclose(line.get_xdata(orig=False), list(seeds.groups))
+        np.testing.assert_allclose(line.get_ydata(orig=False), seeds.mean())
+        ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+        np.testing.assert_allclose(ends, seeds.agg(["min", "max"]))
+        style = common.look(faces, model)
+        assert (line.get_color(), line.get_marker()) == (style.color, style.marker)
+    assert ax.get_ylim() == figures["fig1b"].axes[0].get_ylim()
+
+
+@pytest.mark.parametrize("place, scale", list(enumerate(SCALES)))
+def test_fig1b_default_weights_are_filled(figures, results, place, scale):
+    table = on_grid(results)
+    containers = {c.get_label(): c.lines[0] for c in figures["fig1b"].axes[place].containers}
+    for model, default in {"VAE": 0.001, "HEBAE": 0.001, "WAE": 100}.items():
+        filled, line = containers[f"_{model}, default"], containers[model]
+        assert line.get_markerfacecolor() == "white"
+        assert filled.get_markerfacecolor() == filled.get_color() == line.get_color()
+        at_default = table[(table.model == model) & (table.weight == default)]
+        expected = [[at_default[scale].iloc[0], at_default.fid.mean()]]
+        np.testing.assert_allclose(filled.get_xydata(), expected)
+    assert "Filled marks: default λ." in note_of(figures["fig1b"])
+
+
+def test_fig1b_upper_axis_is_the_decoder_variance(figures):
+    """Unit variance is λ = 2/P, 1.63e-4, and λ = .001 a variance of 6.1, on the common scale."""
+    figure = figures["fig1b"]
+    figure.draw_without_rendering()
+    left, right = figure.axes
+    assert not left.child_axes
+    (upper,) = right.child_axes
+    assert upper.get_xscale() == "functionlog"
+    np.testing.assert_allclose(upper.get_xlim(), np.array(right.get_xlim()) * P / 2)
+
+    def across(ax, value):
+        return ax.transData.transform((value, 1))[0]
+
+    assert across(upper, 1) == pytest.approx(across(right, 2 / P))
+    assert across(upper, 6.144) == pytest.approx(across(right, 0.001))
+    assert round(2 / P, 6) == 1.63e-4
+    assert upper.get_xlabel() == "decoder variance σ² = P·λ/2"
+    assert "P = 12,288" in note_of(figure)
+
+
+def note_of(figure: Figure) -> str:
+    return figure.get_supxlabel().replace("\n", " ")
+
+
+def fig1b(faces, change=lambda table: None, **changes) -> Figure:
+    """With changes to the dataset, and then to the table that is made for it."""
+    data = dataclasses.replace(faces.datasets["toyfaces"], **changes)
+    made = dataclasses.replace(faces, datasets={"toyfaces": data})
+    table = pd.DataFrame(table_rows("fid", made if data.fid else faces))
+    table = table.astype({"weight": float})
+    change(table)
+    return importlib.import_module("hebae.figures.fig1b").draw({"fid": table}, made, "toyfaces")
+
+
+def inception(faces, **changes):
+    return dataclasses.replace(faces.datasets["toyfaces"].fid, features="inception", **changes)
+
+
+def test_fig1b_says_fid_of_inception_alone(figures, faces):
+    """Distances in a classifier's features must not pass for FIDs anywhere in the figure."""
+    assert not any("FID" in text.get_text() for text in texts(figures["fig1b"]))
+    label = figures["fig1b"].axes[0].get_ylabel()
+    assert label == "Fréchet distance\nin features of a classifier of toyfaces"
+    figure = fig1b(faces, fid=inception(faces))
+    assert figure.axes[0].get_ylabel() == "FID (Inception)"
+    assert "classifier" not in note_of(figure)
+
+
+def test_fig1b_note(figures, faces):
+    text = note_of(figures["fig1b"])
+    for part in (
+        "Toy faces, latent dimension 16.",
+        "1,000 generated images, clipped and rounded to 8 bits, uncompressed, against 800 8-bit "
+        "images of the test split.",
+        "a classifier of toyfaces (mean test accuracy 0.914)",
+        "Mean over 2 seeds; bars: minimum to maximum.",
+        "Without a grid of λ: HEBAE (diagonal).",
+        "squared error as mean (VAE, HEBAE); 0.05 · sum (WAE-MMD), between which λ does not "
+        "compare",
+    ):
+        assert part in text
+    assert "Warning" not in text
+    fid = inception(faces, n_generated=10_000, reference="train")
+    text = note_of(fig1b(faces, fid=fid, weight_seeds=(0,)))
+    for part in (
+        "10,000 generated images",
+        "of the train split",
+        "resized to 299×299 by pytorch-fid, bilinear without antialiasing",
+        "One seed.",
+    ):
+        assert part in text
+    assert text.count("Warning: rank-deficient: 1000 generated images < 2048 features.") == 1
+
+
+def test_fig1b_each_warning_once(faces):
+    def warn(table):
+        table.loc[table.model == "VAE", "warning"] = "one thing"
+        table.loc[table.model == "WAE", "warning"] = "another"
+
+    text = note_of(fig1b(faces, warn))
+    assert text.count("Warning") == 2 and "Warning: one thing. Warning: another." in text
+
+
+@pytest.mark.parametrize("factor, scale", [(8, "linear"), (60, "log")])
+def test_fig1b_wide_ranges_have_a_log_axis(faces, factor, scale):
+    def stretch(table):
+        table["fid"] = 50.0
+        table.loc[table.model == "VAE", "fid"] *= factor
+
+    assert {ax.get_yscale() for ax in fig1b(faces, stretch).axes} == {scale}
+
+
+def test_fig1b_without_a_grid(faces):
+    """Points at the default λ, a row a latent dimension."""
+    figure = fig1b(faces, weight_latent_dims=())
+    assert len(figure.axes) == 4
+    assert [ax.get_ylabel() for ax in figure.axes[::2]] == [
+        "latent dimension 8",
+        "latent dimension 16",
+    ]
+    assert figure.get_supylabel() == "Fréchet distance\nin features of a classifier of toyfaces"
+    for ax in figure.axes:
+        assert len([c for c in ax.containers if not c.get_label().startswith("_")]) == 4
+        assert all(len(line.get_xdata()) == 1 for c in ax.containers for line in c.lines[:1])
+    assert "Each model at its default λ." in note_of(figure)
+    assert [bool(ax.child_axes) for ax in figure.axes] == [False, True, False, False]
+
+
+def test_fig1b_a_variance_only_of_squared_errors(faces):
+    """Elsewhere no Gaussian variance belongs to a λ."""
+    models = faces.datasets["toyfaces"].models
+    other = dataclasses.replace(models["VAE"], reconstruction="bernoulli")
+    figure = fig1b(faces, models={**models, "VAE": other})
+    assert not figure.axes[1].child_axes
+    assert "σ²" not in note_of(figure)
+
+
+@pytest.mark.parametrize(
+    "column, value, message",
+    [
+        ("features", "inception", "rows with different features do not compare: classifier of"),
+        ("features", None, "rows with different features do not compare: classifier of"),
+        ("n_generated", 5, "rows with different n_generated do not compare"),
+        ("n_reference", 5, "rows with different n_reference do not compare"),
+    ],
+)
+def test_fig1b_unlike_distances(faces, column, value, message):
+    def change(table):
+        table.loc[3, column] = value
+
+    with pytest.raises(UserError, match=message) as caught:
+        fig1b(faces, change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.replace("common_weight", "x"), "no column 'common_weight'"),
+        (lambda t: t.replace("features,fid", "x,fid"), "no column 'features'"),
+        (lambda t: t.replace("warning", "x"), "no column 'warning'"),
+        (lambda t: t[: t.rindex("toyfaces,WAE")], "toyfaces/WAE/z16/w300/s1: 0 rows, expected 1"),
+        (lambda t: re.sub(r"classifier of toyfaces,[0-9.]+", "classifier of toyfaces,", t),
+         "no finite fid of HEBAE"),
+        (lambda t: t.replace("classifier of toyfaces", ""), "column 'features' is empty"),
+    ],
+)  # fmt: skip
+def test_fig1b_wrong_tables(results, faces, tmp_path, change, message):
+    text = (results / "faces/tables/fid.csv").read_text()
+    folder = broken(results / "faces", tmp_path, "fid", change(text))
+    with pytest.raises(UserError) as caught:
+        draw("fig1b", folder, faces)
+    assert str(caught.value) == f"{folder / 'tables/fid.csv'}: {message}"
+
+
+def test_fig1b_without_a_fid_block(faces):
+    with pytest.raises(UserError, match="'toyfaces' has no fid block"):
+        fig1b(faces, fid=None)
+
+
 def test_appendix_c(figures, results, demo):
     axes = figures["appendix_c"].axes
     assert len(axes) == 4 * 3
@@ -404,6 +756,33 @@ def test_appendix_c(figures, results, demo):
         assert (steps[8] == 255).all() and (steps[:, 8] == 255).all()
     assert {ax.images[0].cmap.name for ax in axes} == {"gray"}
     assert {ax.images[0].get_clim() for ax in axes} == {(0, 255)}
+
+
+def test_fig3(figures, results, faces):
+    """Strips of three parts in which all images have one size; models below each other."""
+    figure = figures["fig3"]
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches()
+    assert len(figure.axes) == 4 * 3
+    for place, run in enumerate(faces.main_runs("toyfaces")):
+        saved = np.load(results / "faces/runs" / run.path / "images.npz")
+        axes = figure.axes[3 * place :][:3]
+        steps, pairs, samples = (ax.images[0].get_array() for ax in axes)
+        assert np.array_equal(steps[69:133, 2 * 69 : 2 * 69 + 64], saved["interpolations"][1, 2])
+        assert np.array_equal(pairs[:64, 69:133], saved["originals"][1])
+        assert np.array_equal(pairs[69:, 69:133], saved["reconstructions"][1])
+        assert np.array_equal(samples[-64:, -64:], saved["samples"][-1, -1])
+        boxes = [ax.get_position() for ax in axes]
+        assert len({round(box.y1, 6) for box in boxes}) == 1
+        assert boxes[0].x1 < boxes[1].x0 and boxes[1].x1 < boxes[2].x0
+        for ax, box in zip(axes, boxes, strict=True):
+            n_rows, n_columns = ax.images[0].get_array().shape[:2]
+            side = box.width * width / n_columns, box.height * height / n_rows
+            assert side == pytest.approx((side[0], side[0]))
+            assert 64 * side[0] > 0.25  # inches
+    tops = [ax.get_position().y1 for ax in figure.axes[::3]]
+    assert tops == sorted(tops, reverse=True)
+    assert width <= 6.9 + 1e-9 and height < 9
 
 
 def test_mosaic_in_colour():
@@ -432,19 +811,23 @@ def texts(figure: Figure) -> list[Text]:
             "epoch|weight λ in training|(nats)|paper’s bound|latent dimension 2|latent dimension 8|"
             "mean over 3 seeds|minimum to maximum|KL divergence of the aggregated posterior"
         ),
-        "fig2a": (
-            "covariance\n|correlation\n|latent variable|covariance, correlation|WAE-MMD|"
-            "latent dimension 8|seed 0"
-        ),
+        "fig2a": ("covariance|correlation|latent variable|WAE-MMD|latent dimension 8|seed 0"),
         "fig2c": "average MIC|average TIC|latent dimension|± 1 standard deviation|WAE-MMD",
         "appendix_c": "interpolations|reconstructions (originals above)|samples|WAE-MMD",
+        "fig1b": "each model’s own scale|on the common scale|decoder variance|WAE-MMD",
+        "fig2b": "covariance|correlation|latent variable|WAE-MMD|latent dimension 16|seed 0",
+        "fig2d": "average MIC|average TIC|latent dimension|± 1 standard deviation|WAE-MMD",
+        "fig3": "interpolations|reconstructions (originals above)|samples|latent dimension 16",
     }.items(),
 )
 def test_labels(figures, name, expected):
     found = "\n".join(text.get_text() for text in texts(figures[name]))
-    assert "Digits 8×8" in found
+    assert ("Toy faces" if name in FACES_FIGURES else "Digits 8×8") in found
     for text in ("VAE", "HEBAE", "HEBAE (diagonal)", *expected.split("|")):
         assert text in found or text in found.replace("\n", " "), text
+
+
+FACES_FIGURES = ("fig1b", "fig2b", "fig2d", "fig3")
 
 
 def variants() -> dict[str, Experiment]:
@@ -456,10 +839,11 @@ def variants() -> dict[str, Experiment]:
         "no_grid": experiment("mnist", weight_latent_dims=()),
         "one_no_grid": experiment("mnist", seeds=(0,), weight_latent_dims=()),
     }
-    alone = made["demo"].datasets["digits"]
-    alone = dataclasses.replace(alone, models={"HEBAE": alone.models["HEBAE"]})
+    of_demo = made["demo"].datasets["digits"]
+    alone = dataclasses.replace(of_demo, models={"HEBAE": of_demo.models["HEBAE"]})
+    training = dataclasses.replace(alone.models["HEBAE"].training, epochs=1)
     made["tiny"] = experiment(
-        training=dataclasses.replace(alone.training, epochs=1),
+        models={n: dataclasses.replace(m, training=training) for n, m in of_demo.models.items()},
         latent_dims=(1,),
         weight_latent_dims=(1,),
         main_latent_dim=1,
@@ -470,6 +854,22 @@ def variants() -> dict[str, Experiment]:
     many = dataclasses.replace(alone, models=dict.fromkeys(models, alone.models["HEBAE"]))
     made["six_models"] = dataclasses.replace(made["demo"], models=models, datasets={"digits": many})
     made["one_model"] = dataclasses.replace(made["demo"], datasets={"digits": alone})
+    faces = experiment("toyfaces")
+    made["faces"] = faces
+    made["faces_64"] = experiment(
+        "toyfaces", latent_dims=(64,), weight_latent_dims=(64,), main_latent_dim=64
+    )
+    three = {
+        name: model for name, model in faces.datasets["toyfaces"].models.items() if "-" not in name
+    }
+    made["faces_three"] = experiment(
+        "toyfaces", models=three, fid=inception(faces), weight_latent_dims=(8, 16)
+    )
+    made["faces_no_grid"] = experiment("toyfaces", weight_latent_dims=(), seeds=(0,))
+    alike = {"no_grid": "fig1a", "one_no_grid": "fig1a", "faces_no_grid": "fig1b"}
+    for name, figure in alike.items():  # the other figures are another variant's
+        only = {figure: made[name].figures[figure]}
+        made[name] = dataclasses.replace(made[name], figures=only)
     return made
 
 
@@ -478,7 +878,7 @@ def test_every_text_fits(tmp_path, variant):
     """Inside the figure, at least 7 pt, and no two texts over each other."""
     made = variants()[variant]
     write_results(tmp_path, made)
-    for name in NAMES:
+    for name in made.figures:
         figure = draw(name, tmp_path, made)
         assert figure.get_figwidth() <= 6.9 + 1e-9
         box, boxes = figure.bbox, []
@@ -517,9 +917,10 @@ def test_a_users_style_changes_nothing(results, demo):
 # Files
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_files(name, saved, results, demo, tmp_path):
-    figure = draw(name, results, demo)
+@pytest.mark.parametrize("name", FIGURES)
+def test_files(name, saved, drawn, tmp_path):
+    """The bytes are those that another process writes, which imports no torch."""
+    figure = draw(name, *drawn[name])
     width, height = figure.get_size_inches()
     paths = [tmp_path / f"new/{name}.{kind}" for kind in ("pdf", "png")]
     common.save(figure, paths[::-1])  # their order does not matter
@@ -533,35 +934,40 @@ def test_files(name, saved, results, demo, tmp_path):
     assert len(np.unique(pixels[..., :3])) > 20 and pixels[..., 3].min() == 1
 
 
-def command(name: str, experiment: Experiment, results: Path, *outputs: Path):
-    code = f"import runpy, sys; runpy.run_module('hebae.figures.{name}', run_name='__main__'); "
-    code += "assert not {'torch', 'matplotlib.pyplot', 'seaborn'} & set(sys.modules)"
-    arguments = ["--experiment", experiment.to_json(), "--results", results, "--output", *outputs]
+def arguments(name: str, experiment: Experiment, results: Path, *outputs: Path) -> list[str]:
+    described = experiment.to_json()
+    given = ["--experiment", described, "--results", results, "--output", *outputs]
+    return [f"hebae.figures.{name}", *map(str, given)]
+
+
+def command(*calls: list[str]):
+    """Run figures' commands, all in one process: importing takes longer than drawing."""
+    code = """
+import json, runpy, sys
+for sys.argv in json.load(sys.stdin):
+    runpy.run_module(sys.argv[0], run_name="__main__")
+assert not {"torch", "matplotlib.pyplot", "seaborn"} & set(sys.modules)
+"""
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-c", code],
+        input=json.dumps(calls),
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_command(name, saved, results, demo, tmp_path):
-    """Without torch; the bytes are those that another process would write."""
-    outputs = [tmp_path / f"figures/demo/{name}.{kind}" for kind in ("pdf", "png")]
-    done = command(name, demo, results, *outputs)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    for path in outputs:
-        assert path.read_bytes() == (saved / path.name).read_bytes()
-    assert sorted(p.name for p in outputs[0].parent.iterdir()) == [p.name for p in outputs]
+def test_commands_write_nothing_else(saved):
+    expected = sorted(f"{name}.{kind}" for name in FIGURES for kind in ("pdf", "png"))
+    assert sorted(path.name for path in saved.iterdir()) == expected
 
 
 def test_command_reports_in_one_line(demo, tmp_path):
-    done = command("fig2a", demo, tmp_path, tmp_path / "fig2a.pdf")
+    done = command(arguments("fig2a", demo, tmp_path, tmp_path / "fig2a.pdf"))
     path = tmp_path / "tables/covariance.csv"
     assert (done.returncode, done.stderr) == (1, f"error: {path}: no such table\n")
     assert not (tmp_path / "fig2a.pdf").exists()
-    done = command("fig2a", demo, tmp_path, tmp_path / "fig2a.svg")
+    done = command(arguments("fig2a", demo, tmp_path, tmp_path / "fig2a.svg"))
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and ".svg" in done.stderr
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tests.runs import changed
+from tests.runs import BERNOULLI, changed
 
 from hebae import collect, images, train
 from hebae.collect import TABLES, final_test_row
@@ -20,7 +20,6 @@ from hebae.errors import UserError
 from hebae.evaluation import encode, normal_stream
 from hebae.model import load_model
 from hebae.prepare import write_prepared
-from hebae.reconstruction import bernoulli
 from hebae.run import Run
 from hebae.streams import derive_seed
 
@@ -62,7 +61,7 @@ def test_posteriors_are_the_encoders(trained, data, tmp_path):
     posterior = np.load(tmp_path / "posterior.npz")
     model = load_model(run, (8, 8, 1), folder / "weights.pt")
     test = torch.from_numpy(digits.load(Path()).test_images)
-    mean, log_sigma = encode(run, model, test, bernoulli)
+    mean, log_sigma = encode(run, model, test, BERNOULLI)
     assert all(posterior[name].dtype == np.float32 for name in ("mean", "sigma", "mixing"))
     np.testing.assert_allclose(posterior["mean"], mean, rtol=1e-4, atol=1e-5)
     if run.objective == "wae_mmd":
@@ -79,7 +78,7 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     output = tmp_path / "images.npz"
     step(
         "images", *inputs(folder, data), "--output", output,
-        "--interpolations", "7-3,6-9", "--steps", 5, "--samples", 2, 3,
+        "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
     )  # fmt: skip
     drawn = np.load(output)
     shapes = {name: drawn[name].shape for name in drawn.files}
@@ -92,7 +91,7 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     assert all(drawn[name].dtype == np.uint8 for name in drawn.files)
     arrays = digits.load(Path())
     for k, label in enumerate((7, 3, 6, 9)):
-        first = np.flatnonzero(arrays.test_labels == label)[0]
+        first = np.flatnonzero(arrays.test_labels[:, 0] == label)[0]
         assert (drawn["originals"][k] == arrays.test_images[first]).all()
     # the ends of a line are the reconstructions it runs between
     for k in range(2):
@@ -102,12 +101,12 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     model = load_model(run, (8, 8, 1), folder / "weights.pt")
     normal = normal_stream(derive_seed(run.seed, "sample"), torch.device("cpu"))
     with torch.inference_mode():
-        expected = bernoulli.pixels(model["decoder"](normal(torch.empty(6, 3))))
+        expected = BERNOULLI.pixels(model["decoder"](normal(torch.empty(6, 3))))
     assert (drawn["samples"].reshape(6, 8, 8, 1) == expected.numpy()).all()
     again = tmp_path / "again.npz"
     step(
         "images", *inputs(folder, data), "--output", again,
-        "--interpolations", "7-3,6-9", "--steps", 5, "--samples", 2, 3,
+        "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
     )  # fmt: skip
     assert again.read_bytes() == output.read_bytes()
 
@@ -130,18 +129,21 @@ def test_interpolation_is_the_straight_line():
 
 
 def test_end_points_are_the_first_of_their_class_and_differ():
-    labels = np.array([3, 7, 7, 3, 1])
+    labels = np.array([[3, 0], [7, 1], [7, 0], [3, 3], [1, 7]])
     assert images.end_points(labels, [(7, 3), (7, 1)]) == [1, 0, 2, 4]
     with pytest.raises(UserError, match="no test image of class 1"):
         images.end_points(labels, [(1, 1)])
+    assert images.end_points(labels[:, :0], [(4, 0), (4, 2)], "image") == [4, 0, 4, 2]
+    with pytest.raises(UserError, match="no test image 5, only 5"):
+        images.end_points(labels, [(4, 5)], "image")
 
 
 def test_grey_values_go_in_and_come_out():
     pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
-    unit = bernoulli.scale(pixels)
+    unit = BERNOULLI.inputs(pixels)
     assert unit.min() == 0 and unit.max() == 1
     logits = torch.logit(unit.double(), eps=1e-9).float()
-    assert torch.equal(bernoulli.pixels(logits), pixels)
+    assert torch.equal(BERNOULLI.pixels(logits), pixels)
 
 
 def test_the_reconstruction_term_is_the_bernoulli_log_likelihood():
@@ -149,7 +151,7 @@ def test_the_reconstruction_term_is_the_bernoulli_log_likelihood():
     logits = torch.randn(3, 4, 4, 1)
     target = (torch.rand(3, 4, 4, 1) > 0.5).float()
     expected = -torch.distributions.Bernoulli(logits=logits).log_prob(target).sum((1, 2, 3))
-    torch.testing.assert_close(bernoulli.nats(logits, target), expected)
+    torch.testing.assert_close(BERNOULLI.error(logits, target), expected)
 
 
 @pytest.mark.parametrize("module", ["encode", "images"])
@@ -159,7 +161,17 @@ def test_missing_inputs_are_one_line(module, name, trained, data, tmp_path):
     arguments = inputs(folder, data)
     arguments[arguments.index(name) + 1] = tmp_path / "missing"
     if module == "images":
-        arguments += ["--interpolations", "7-3", "--steps", 3, "--samples", 1, 1]
+        arguments += [
+            "--interpolations",
+            "7-3",
+            "--end-points",
+            "image",
+            "--steps",
+            3,
+            "--samples",
+            1,
+            1,
+        ]
     output = tmp_path / "out.npz"
     with pytest.raises(UserError, match="missing") as error:
         step(module, *arguments, "--output", output)
@@ -215,5 +227,5 @@ def test_the_experiment_goes_through_a_command_line(tmp_path):
         "collect", "--experiment", demo.to_json(), "--table", "mutual_information",
         "--runs", tmp_path / "runs", "--output", tmp_path / "table.csv",
     )  # fmt: skip
-    assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 36
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 36 + 3
     assert json.loads(demo.to_json())["name"] == "demo"

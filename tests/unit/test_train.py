@@ -13,22 +13,22 @@ import termios
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tests.runs import RUN, changed
+from tests.runs import BERNOULLI, RUN, changed
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from hebae import evaluation, train
+from hebae import evaluation, reconstruction, train
 from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
-from hebae.datasets import digits
+from hebae.datasets import digits, toyfaces
 from hebae.divergences import imq_mmd, posterior_kl
 from hebae.errors import UserError
 from hebae.evaluation import encode, evaluate, normal_stream
 from hebae.model import build_model, load_model
 from hebae.objectives import hebae as hebae_module
 from hebae.prepare import write_prepared
-from hebae.reconstruction import bernoulli
 from hebae.registry import OBJECTIVES as OBJECTIVE_ENTRIES
 from hebae.run import Run, read_run
 from hebae.streams import derive_seed
@@ -111,6 +111,42 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     assert weights[0] == weights[1]
     assert without_time(rows(history)) == without_time(rows(whole / "run/history.csv"))
     assert not [path for path in (killed / "checkpoints").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("batch_norm", ["trained", "frozen"])
+def test_a_stopped_convolutional_run_is_the_whole_one(batch_norm, tmp_path, monkeypatch):
+    """Running averages of batch normalisation are in the checkpoint too."""
+    drawn, _ = toyfaces.generate(60, np.random.default_rng(0))
+    images = {"train": torch.from_numpy(drawn[:40]), "test": torch.from_numpy(drawn[40:])}
+    run = changed(
+        network="convolutional",
+        network_parameters={"width": 1 / 64, "batch_norm": batch_norm},
+        reconstruction="squared_error",
+        batch_size=10,
+        epochs=4,
+    )
+    weights = []
+    for folder, stops in ((tmp_path / "whole", ()), (tmp_path / "stopped", (1, 2))):
+        folder.mkdir()
+        for stop in (*stops, None):
+            checkpoints = Checkpoints(folder / "c", "key", every=0)
+            if stop is not None:
+                offer = checkpoints.offer
+
+                def once(state, offer=offer, stop=stop):
+                    offer(state)
+                    if state["epoch"] == stop:
+                        raise KeyboardInterrupt
+
+                checkpoints.offer = once
+                with pytest.raises(KeyboardInterrupt):
+                    train.fit(run, images, folder / "history.csv", checkpoints)
+            else:
+                model, _ = train.fit(run, images, folder / "history.csv", checkpoints)
+        weights.append(model.state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    histories = [rows(tmp_path / name / "history.csv") for name in ("whole", "stopped")]
+    assert without_time(histories[0]) == without_time(histories[1]) and len(histories[0]) == 8
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["truncated", "a flipped bit"])
@@ -357,29 +393,35 @@ def test_batches_are_every_image_once_in_another_order():
 
 def test_learning_rate_is_the_papers():
     """App. B.1: 0.001, decaying at a rate of 0.995 with every epoch."""
-    assert train.learning_rate(0, 1e-3, 0.995) == 1e-3
-    assert train.learning_rate(99, 1e-3, 0.995) == pytest.approx(1e-3 * 0.995**99)
+    training = changed(learning_rate=1e-3, learning_rate_decay=0.995).training
+    assert train.learning_rate(0, training) == 1e-3
+    assert train.learning_rate(99, training) == pytest.approx(1e-3 * 0.995**99)
+    steps = dict(learning_rate_decay=1.0, learning_rate_steps=((30, 2), (50, 5), (70, 10)))
+    training = changed(learning_rate=1e-4, **steps).training
+    rates = [train.learning_rate(epoch, training) for epoch in (0, 29, 30, 49, 50, 69, 70, 99)]
+    assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 5e-5, 1e-5, 1e-5, 1e-6, 1e-6])
 
 
 def test_the_schedule_reaches_the_optimiser(images, tmp_path, monkeypatch):
-    asked = []
-    schedule = train.learning_rate
-    monkeypatch.setattr(train, "learning_rate", lambda *a: asked.append(a) or schedule(*a))
-    used = set()
+    used = []
     step = Adam.step
-    monkeypatch.setattr(Adam, "step", lambda self, rate: used.add(rate) or step(self, rate))
-    fit(changed(epochs=3), images, tmp_path)
-    assert asked == [(epoch, 1e-3, 0.995) for epoch in range(3)]
-    assert used == {1e-3 * 0.995**epoch for epoch in range(3)}
+    monkeypatch.setattr(
+        Adam, "step", lambda self, rate: used.append((rate, self.beta1)) or step(self, rate)
+    )
+    fit(changed(epochs=3, learning_rate_steps=((2, 4),), adam_beta1=0.5), images, tmp_path)
+    rates = [1e-3, 1e-3 * 0.995, 1e-3 * 0.995**2 / 4]
+    steps = len(images["train"]) // 128
+    assert used == [(rate, 0.5) for rate in rates for _ in range(steps)]
 
 
-def test_adam_is_torchs_adam_also_after_a_restart():
+@pytest.mark.parametrize("beta1", [0.9, 0.5])
+def test_adam_is_torchs_adam_also_after_a_restart(beta1):
     generator = torch.Generator().manual_seed(0)
     start = [torch.randn(5, 3, generator=generator), torch.randn(3, generator=generator)]
     ours = [tensor.clone().requires_grad_() for tensor in start]
     theirs = [tensor.clone().requires_grad_() for tensor in start]
-    optimiser = Adam(ours, 1e-7)
-    reference = torch.optim.Adam(theirs, eps=1e-7)
+    optimiser = Adam(ours, 1e-7, beta1)
+    reference = torch.optim.Adam(theirs, betas=(beta1, 0.999), eps=1e-7)
     for k in range(20):
         rate = 1e-2 * 0.9**k
         for parameters in (ours, theirs):
@@ -392,7 +434,7 @@ def test_adam_is_torchs_adam_also_after_a_restart():
         optimiser.step(rate)
         if k == 10:
             state = copy.deepcopy(optimiser.state_dict())
-            optimiser = Adam(ours, 1e-7)
+            optimiser = Adam(ours, 1e-7, beta1)
             optimiser.load_state_dict(state)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
@@ -410,18 +452,18 @@ def test_training_does_not_import_the_compiler(tmp_path):
 def test_bfloat16_leaves_moments_and_losses_in_float32(images, tmp_path, monkeypatch):
     seen = set()
     factor = hebae_module.covariance_factor
-    nats = bernoulli.nats
+    error = reconstruction._cross_entropy
 
     def spy_factor(codes):
         seen.add(("moments", codes.dtype))
         return factor(codes)
 
-    def spy_nats(output, target):
+    def spy_error(output, target):
         seen.add(("loss", output.dtype))
-        return nats(output, target)
+        return error(output, target)
 
     monkeypatch.setattr(hebae_module, "covariance_factor", spy_factor)
-    monkeypatch.setitem(vars(bernoulli), "nats", spy_nats)
+    monkeypatch.setattr(reconstruction, "_cross_entropy", spy_error)
     layers = set()
     hook = torch.nn.modules.module.register_module_forward_hook(
         lambda module, _, output: (
@@ -444,9 +486,9 @@ def test_a_splits_score_does_not_depend_on_how_it_is_chunked(objective, images, 
     model = build_model(run, (8, 8, 1)).eval()
     scores = []
     for chunk in (500, 64):
-        monkeypatch.setattr(evaluation, "CHUNK", chunk)
+        monkeypatch.setattr(evaluation, "chunk_size", lambda _, chunk=chunk: chunk)
         normal = normal_stream(7, torch.device("cpu"))
-        terms, _ = evaluate(run, model, images["test"], bernoulli, normal)
+        terms, _ = evaluate(run, model, images["test"], BERNOULLI, normal)
         scores.append((terms.reconstruction, terms.regulariser, terms.posterior_kl or 0.0))
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)
 
@@ -455,8 +497,8 @@ def test_both_bounds_are_what_they_say(images):
     """elbo_paper = −(rec + aggregate KL), elbo = −(rec + mean per-sample KL), moments of all."""
     model = build_model(RUN, (8, 8, 1)).eval()
     normal = normal_stream(7, torch.device("cpu"))
-    terms, latent = evaluate(RUN, model, images["test"], bernoulli, normal)
-    mean, log_sigma = encode(RUN, model, images["test"], bernoulli)
+    terms, latent = evaluate(RUN, model, images["test"], BERNOULLI, normal)
+    mean, log_sigma = encode(RUN, model, images["test"], BERNOULLI)
     assert torch.allclose(latent.mixing @ latent.mixing.T, torch.cov(mean.T, correction=0))
     noise = normal_stream(7, torch.device("cpu"))(mean)
     assert torch.allclose(latent.z, mean + log_sigma.exp() * (noise @ latent.mixing.T))
@@ -466,7 +508,7 @@ def test_both_bounds_are_what_they_say(images):
     probability = output.sigmoid()
     rec = -(target * probability.log() + (1 - target) * (1 - probability).log())
     rec = rec.flatten(1).sum(1).mean().item()
-    columns = terms.bounds(paper_bound=True)
+    columns = terms.bounds(paper_bound=True, likelihood=True)
     assert columns["reconstruction"] == pytest.approx(rec, rel=1e-4)
     assert columns["elbo_paper"] == pytest.approx(-rec - terms.regulariser, rel=1e-4)
     kl = posterior_kl(mean, log_sigma, latent.mixing).mean().item()
@@ -475,7 +517,7 @@ def test_both_bounds_are_what_they_say(images):
 
 
 def test_bounds_that_do_not_exist_are_empty():
-    columns = evaluation.Terms(10.0, 0.1, None).bounds(paper_bound=False)
+    columns = evaluation.Terms(10.0, 0.1, None).bounds(paper_bound=False, likelihood=True)
     assert columns["elbo_paper"] is None and columns["elbo"] is None
 
 

@@ -17,6 +17,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROJECT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 
+FIGURES = ["fig1a", "fig1b", "fig2a", "fig2b", "fig2c", "fig2d", "fig3", "appendix_c"]
 TINY = {
     "experiment": "tiny",
     "seeds": [0, 1],
@@ -38,13 +39,15 @@ TINY = {
             },
             "mutual_information": {"indices": 4, "draws": 10, "sets": 2},
             "panels": {"samples": [3, 4], "steps": 5},
+            "fid": {"features": "classifier", "n_generated": 60, "n_reference": 200},
         }
     },
-    "figures": {name: "digits" for name in ("fig1a", "fig2a", "fig2c", "appendix_c")},
+    "figures": dict.fromkeys(FIGURES, "digits"),
 }
 TABLES = {
     "elbo_by_epoch": "epoch split reconstruction regulariser elbo_paper elbo seconds",
     "elbo_by_weight": "elbo_paper elbo reconstruction regulariser",
+    "fid": "n_generated n_reference features fid common_weight accuracy warning",
     "covariance": "which i j covariance correlation",
     "mutual_information": "protocol dimension mic tic",
     "index_code_information": "nats log_n kl_aggregate",
@@ -134,6 +137,18 @@ def test_every_figure_and_table_is_there(project):
             .notna()
             .all(axis=None)
         )
+
+
+def test_distances_say_what_they_are_of(project):
+    table = pd.read_csv(project / "results/tiny/tables/fid.csv")
+    assert len(table) == 8  # default weights and grid, all seeds
+    assert set(table.features) == {"classifier of digits"}
+    assert (table.accuracy > 0.9).all() and (table.fid > 0).all()
+    assert set(table.warning) == {"rank-deficient: 60 generated images < 64 features"}
+    assert (table.common_weight == table.weight).all()  # cross entropy has no other scale
+    # the reference of one dataset, split, count and network is kept for other experiments
+    (cached,) = (project / "results/cache").glob("*.npz")
+    assert cached.name.startswith("digits-test-200-classifier-")
 
 
 def test_tables_hold_every_run_once(project):
@@ -231,6 +246,23 @@ def test_a_changed_panel_draws_new_images_only(project):
     jobs = plan(project, config="changed.yaml")
     assert jobs["images"] == 3 and jobs["appendix_c"] == 1
     assert not {"train", "encode", "covariance", "mutual_information"} & set(jobs)
+
+
+def test_a_changed_count_measures_distances_again_and_trains_nothing(project):
+    changed = json.loads(json.dumps(TINY))
+    changed["datasets"]["digits"]["fid"]["n_generated"] = 70
+    (project / "changed.yaml").write_text(yaml.safe_dump(changed))
+    jobs = plan(project, config="changed.yaml")
+    assert jobs["fid"] == 8 and jobs["fig1b"] == 1
+    assert not {"train", "encode", "images", "classifier", "reference"} & set(jobs)
+
+
+def test_after_the_classifier_is_edited_distances_are_measured_again(editable):
+    path = editable / "src/hebae/features/classifier.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    jobs = plan(editable)
+    assert (jobs["classifier"], jobs["reference"], jobs["fid"]) == (1, 1, 8)
+    assert not {"train", "encode", "prepare"} & set(jobs)
 
 
 def test_after_the_style_is_edited_every_figure_is_redrawn(editable):
@@ -361,6 +393,24 @@ def test_missing_and_corrupt_data_files_are_named(project):
         assert "train-images-idx3-ubyte.gz" in line
         assert (raw / "train-images-idx3-ubyte.gz").read_bytes() == content
     assert not list(project.glob("results/broken/data/mnist/*"))
+
+
+def test_a_wrong_inception_file_is_named_and_stops_distances_alone(project):
+    config = json.loads(json.dumps(TINY))
+    config.update(experiment="inception", data_dir="weights", seeds=[0])
+    config["datasets"]["digits"]["fid"]["features"] = "inception"
+    config["datasets"]["digits"]["models"] = {"VAE": {"weight": 1}}
+    config["figures"] = {"fig1b": "digits", "fig2a": "digits"}
+    (project / "inception.yaml").write_text(yaml.safe_dump(config))
+    wrong = project / "weights/inception/pt_inception-2015-12-05-6726825d.pth"
+    wrong.parent.mkdir(parents=True)
+    wrong.write_bytes(b"<html>quota exceeded</html>")
+    output = complain(project, config="inception.yaml")
+    (line,) = (line for line in output.splitlines() if line.startswith("error: "))
+    assert wrong.name in line and "left as it is" in line
+    assert wrong.read_bytes() == b"<html>quota exceeded</html>"
+    assert (project / "figures/inception/fig2a.png").exists()
+    assert not (project / "figures/inception/fig1b.png").exists()
 
 
 def test_results_that_cannot_be_written(tmp_path):

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from hebae import config as hebae_config
 from hebae import registry, sources
-from hebae.collect import TABLES
+from hebae.collect import tables_of
 from hebae.errors import UserError
 
 
@@ -66,6 +66,7 @@ def load_experiment():
 
 
 EXPERIMENT = load_experiment()
+TABLES = tables_of(EXPERIMENT)
 
 # What steps are told of the experiment. Where raw data lies and what it is computed on decide
 # nothing about a figure, so a change of them redraws none.
@@ -86,6 +87,7 @@ pathvars:
     run=f"<results>/runs/{RUN_FOLDER}",
     run_logs=f"<results>/logs/{RUN_FOLDER}",
     run_benchmarks=f"<results>/benchmarks/{RUN_FOLDER}",
+    features=f"<results>/features/{DATASET}",
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 
@@ -138,7 +140,28 @@ def panel_options(wildcards):
     panels = EXPERIMENT.datasets[wildcards.dataset].panels
     pairs = ",".join(f"{start}-{end}" for start, end in panels.interpolations)
     rows, columns = panels.samples
-    return f"--interpolations {pairs} --steps {panels.steps} --samples {rows} {columns}"
+    return (
+        f"--interpolations {pairs} --end-points {panels.end_points} --steps {panels.steps}"
+        f" --samples {rows} {columns}"
+    )
+
+
+def fid_of(wildcards):
+    """How a dataset's Fréchet distance is taken."""
+    if EXPERIMENT.datasets[wildcards.dataset].fid is None:
+        raise WorkflowError(f"{wildcards.dataset} has no fid block in this config")
+    return EXPERIMENT.datasets[wildcards.dataset].fid
+
+
+def fid_features(wildcards):
+    """The files of the network in whose features a dataset is compared."""
+    folder = f"<features>/{fid_of(wildcards).features}"
+    return [f"{folder}/features.json", ancient(f"{folder}/weights.pt")]
+
+
+def fid_module(wildcards):
+    """The module of that network, which is looked up by name and so imported by none."""
+    return registry.FEATURES[fid_of(wildcards).features].function.split(":")[0]
 
 
 def table_rows(wildcards):

@@ -72,3 +72,67 @@ use rule fig1a as appendix_c with:
         "<benchmarks>/figures/appendix_c.tsv"
     message:
         "Appendix C: interpolations, reconstructions and samples"
+
+
+use rule fig1a as fig1b with:
+    input:
+        tables=figure_tables("fig1b"),
+        style=STYLE,
+        code=code("hebae.figures.fig1b"),
+    output:
+        pdf="<figures>/fig1b.pdf",
+        png="<figures>/fig1b.png",
+    log:
+        "<logs>/figures/fig1b.log",
+    benchmark:
+        "<benchmarks>/figures/fig1b.tsv"
+    message:
+        "Figure 1b: Fréchet distance against weights"
+
+
+use rule fig1a as fig2b with:
+    input:
+        tables=figure_tables("fig2b"),
+        style=STYLE,
+        code=code("hebae.figures.fig2b"),
+    output:
+        pdf="<figures>/fig2b.pdf",
+        png="<figures>/fig2b.png",
+    log:
+        "<logs>/figures/fig2b.log",
+    benchmark:
+        "<benchmarks>/figures/fig2b.tsv"
+    message:
+        "Figure 2b: covariance and correlation of the codes, faces"
+
+
+use rule fig1a as fig2d with:
+    input:
+        tables=figure_tables("fig2d"),
+        style=STYLE,
+        code=code("hebae.figures.fig2d"),
+    output:
+        pdf="<figures>/fig2d.pdf",
+        png="<figures>/fig2d.png",
+    log:
+        "<logs>/figures/fig2d.log",
+    benchmark:
+        "<benchmarks>/figures/fig2d.tsv"
+    message:
+        "Figure 2d: MIC and TIC between images and codes, faces"
+
+
+use rule fig1a as fig3 with:
+    input:
+        images=figure_images("fig3"),
+        style=STYLE,
+        code=code("hebae.figures.fig3"),
+    output:
+        pdf="<figures>/fig3.pdf",
+        png="<figures>/fig3.png",
+    log:
+        "<logs>/figures/fig3.log",
+    benchmark:
+        "<benchmarks>/figures/fig3.tsv"
+    message:
+        "Figure 3: interpolations, reconstructions and samples, faces"

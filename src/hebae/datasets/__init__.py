@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Arrays:
-    """A dataset in memory (or memory mapped), split as its publisher or its module splits it.
+class Stream:
+    """Images that are made as they are written, because all of them would not fit in memory.
 
-    Images are uint8, (N, height, width, channels), 0 black to 255 white; labels are int64,
-    (N,), and not negative. Raises ValueError where that does not hold.
+    ``chunks`` are uint8 (n, height, width, channels), in order, to be gone through once; there
+    are as many images in them as ``shape`` says.
     """
 
-    train_images: np.ndarray
+    shape: tuple[int, int, int, int]
+    chunks: Iterable[np.ndarray]
+    dtype = np.dtype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """A dataset, split as its publisher or its module splits it.
+
+    Images are uint8, (N, height, width, channels), 0 black to 255 white. Labels are int64,
+    (N, k), not negative: a column for each of the k ``factors``, none for a dataset without
+    labels. Raises ValueError where that does not hold.
+    """
+
+    train_images: np.ndarray | Stream
     train_labels: np.ndarray
-    test_images: np.ndarray
+    test_images: np.ndarray | Stream
     test_labels: np.ndarray
+    factors: tuple[str, ...]
 
     def __post_init__(self) -> None:
         for split, images, labels in (
             ("train", self.train_images, self.train_labels),
             ("test", self.test_images, self.test_labels),
         ):
-            if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
+            if images.dtype != np.uint8 or len(images.shape) != 4 or 0 in images.shape:
                 raise ValueError(
                     f"{split} images must be uint8 (N, height, width, channels) and not empty, "
                     f"not {images.dtype} {images.shape}"
                 )
-            if labels.dtype != np.int64 or labels.shape != images.shape[:1] or labels.min() < 0:
+            wanted = images.shape[0], len(self.factors)
+            if labels.dtype != np.int64 or labels.shape != wanted or (labels < 0).any():
                 raise ValueError(
-                    f"{split} labels must be int64 {images.shape[:1]} and not negative, "
+                    f"{split} labels must be int64 {wanted} and not negative, "
                     f"not {labels.dtype} {labels.shape}"
                 )
         if self.train_images.shape[1:] != self.test_images.shape[1:]:

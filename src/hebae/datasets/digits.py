@@ -14,7 +14,7 @@ N_TEST = 500
 
 
 def load(data_dir: Path) -> Arrays:
-    """1,297 training and 500 test images, uint8 (N, 8, 8, 1); labels 0 to 9.
+    """1,297 training and 500 test images, uint8 (N, 8, 8, 1); one label, 0 to 9.
 
     The data has no split of its own: this one keeps each digit's share and is always the same.
     Nothing is read from `data_dir`.
@@ -22,6 +22,10 @@ def load(data_dir: Path) -> Arrays:
     images, labels = load_digits(return_X_y=True)
     images = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
     train_images, test_images, train_labels, test_labels = train_test_split(
-        images, labels.astype(np.int64), test_size=N_TEST, stratify=labels, random_state=0
+        images,
+        labels.astype(np.int64)[:, np.newaxis],
+        test_size=N_TEST,
+        stratify=labels,
+        random_state=0,
     )
-    return Arrays(train_images, train_labels, test_images, test_labels)
+    return Arrays(train_images, train_labels, test_images, test_labels, ("digit",))

@@ -36,7 +36,7 @@ TIMEOUT_SECONDS = 20
 
 
 def load(data_dir: Path) -> Arrays:
-    """60,000 training and 10,000 test images, uint8 (N, 28, 28, 1); labels 0 to 9.
+    """60,000 training and 10,000 test images, uint8 (N, 28, 28, 1); one label, 0 to 9.
 
     The four files, gzipped or not, are looked for in `data_dir` and its folders ``MNIST/raw``
     and ``mnist``; those in none of them are downloaded to ``MNIST/raw``. A file that is there
@@ -53,9 +53,10 @@ def load(data_dir: Path) -> Arrays:
     train_images, train_labels, test_images, test_labels = (_parse(contents[name]) for name in MD5)
     return Arrays(
         train_images[..., np.newaxis],
-        train_labels.astype(np.int64),
+        train_labels.astype(np.int64)[:, np.newaxis],
         test_images[..., np.newaxis],
-        test_labels.astype(np.int64),
+        test_labels.astype(np.int64)[:, np.newaxis],
+        ("digit",),
     )
 
 

@@ -1,7 +1,7 @@
 """App. C: qualitative results on MNIST."""
 
 from hebae.figures.common import main, read_images
-from hebae.figures.image_panels import draw
+from hebae.figures.image_panels import draw_blocks as draw
 
 __all__ = ["draw"]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hebae import files
@@ -64,7 +65,8 @@ def titles(experiment: Experiment, dataset: str) -> dict[str, str]:
 
 def note(figure: Figure, *sentences: str) -> None:
     """What a reader must know, in small print under the panels."""
-    text = textwrap.fill(" ".join(filter(None, sentences)), int(18 * figure.get_figwidth()))
+    width = int(18 * figure.get_figwidth())
+    text = textwrap.fill(" ".join(filter(None, sentences)), width, break_on_hyphens=False)
     figure.supxlabel(text, x=0.01, ha="left", color="0.25", linespacing=1.3)
 
 
@@ -72,6 +74,21 @@ def legend(figure: Figure, handles: Sequence[Any], **options: Any) -> None:
     """One legend above all panels."""
     columns = min(len(handles), 4)
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, **options)
+
+
+def spread(seeds: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """Minimum, mean and maximum over the columns; a gap where a seed has no value."""
+    seeds = seeds.where(np.isfinite(seeds))
+    return tuple(getattr(seeds, how)(axis=1, skipna=False) for how in ("min", "mean", "max"))
+
+
+def seeds_curve(ax: Axes, seeds: pd.DataFrame, style: Look, **options: Any) -> None:
+    """Mean over the columns against the index; bars to the minimum and the maximum."""
+    low, mean, high = spread(seeds)
+    # a lone seed has no spread, whose caps would lie on the marker
+    reach = (mean - low, high - mean) if seeds.shape[1] > 1 else None
+    style = {**style._asdict(), "elinewidth": 0.8, "capsize": 2, **options}
+    ax.errorbar(seeds.index, mean, reach, **style)
 
 
 def count(number: int, noun: str) -> str:
@@ -104,6 +121,7 @@ def rows(
     by: Sequence[str] = (),
     each: Callable[[Run], int] | None = None,
     finite: bool = True,
+    texts: Sequence[str] = (),
     **equal: str,
 ) -> pd.DataFrame:
     """The rows of some runs in which the columns `equal` have these values.
@@ -113,6 +131,7 @@ def rows(
         by: columns of numbers that tell the rows of a run apart.
         each: how many rows a run has; where absent, all runs must have the same number.
         finite: whether every model must have finite values.
+        texts: other columns that there must be, left as they are.
 
     Raises:
         UserError: naming the file and what it lacks.
@@ -120,7 +139,7 @@ def rows(
     table = tables[name]
     file = table.attrs.get("file", name)
     keys = pd.DataFrame([run.identity for run in runs]).astype({"weight": float})
-    for column in (*keys, *by, *values, *equal):
+    for column in (*keys, *by, *values, *texts, *equal):
         if column not in table:
             raise UserError(f"{file}: no column {column!r}")
     for column, value in equal.items():

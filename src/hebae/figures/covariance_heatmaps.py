@@ -15,10 +15,13 @@ from matplotlib.ticker import MaxNLocator
 from hebae.config import Experiment
 from hebae.figures.common import WIDTH, in_style, note, rows, titles
 
-QUANTITIES = ("covariance", "correlation")
-LARGEST = 2.0
-"""Where the colour scale ends at the latest: one model's large variances must not take the
-colours away from the others, whose target is 1."""
+LIMITS = {"covariance": (1.0, 2.0), "correlation": (0.1, 0.3)}
+"""Where the colours of a row end at the earliest and at the latest: one model's large values must
+not take them away from the others. A correlation is 1 on the diagonal whatever the model, so the
+colours are for those off it, whose target is 0."""
+
+Matrices = Mapping[str, np.ma.MaskedArray]
+"""A model each."""
 
 
 @in_style
@@ -30,66 +33,102 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
         tables,
         "covariance",
         runs,
-        QUANTITIES,
+        list(LIMITS),
         ["i", "j"],
         lambda run: run.latent_dim**2,
         finite=False,
         which="mean",
     )
     names = titles(experiment, dataset)
-    matrices = {
-        (quantity, model): np.ma.masked_invalid(
-            table[table["model"] == model].pivot(index="i", columns="j", values=quantity)
-        )
-        for quantity in QUANTITIES
-        for model in names
-    }
-    largest = max(
-        (np.abs(matrix).max() for matrix in matrices.values() if matrix.count()), default=1
+    covariance, correlation = (
+        {
+            model: np.ma.masked_invalid(
+                table[table["model"] == model].pivot(index="i", columns="j", values=quantity)
+            )
+            for model in names
+        }
+        for quantity in LIMITS
     )
-    limit = float(np.clip(largest, 1, LARGEST))
-    norm = Normalize(-limit, limit)
+    coloured = {
+        "covariance": covariance,
+        "correlation": {model: off_diagonal(matrix) for model, matrix in correlation.items()},
+    }
     cmap = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.65")
-
     edges = table["i"].min() - 0.5, table["i"].max() + 0.5
     side = min(2.2, (WIDTH - 1.2) / len(names))
-    figure = Figure(figsize=(1.2 + len(names) * side, 0.8 + 2 * side), layout="compressed")
+    figure = Figure(figsize=(1.2 + len(names) * side, 1 + 2 * side), layout="compressed")
     axes = figure.subplots(2, len(names), squeeze=False, sharex=True, sharey=True)
-    for ax, ((quantity, model), matrix) in zip(axes.flat, matrices.items(), strict=True):
-        image = ax.imshow(
-            matrix, cmap=cmap, norm=norm, extent=(*edges, *edges[::-1]), interpolation="nearest"
-        )
-        ax.grid(False)
-        ax.spines[:].set_visible(True)
-        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-        if ax in axes[0]:
-            ax.set_title(textwrap.fill(names[model], int(15 * side)))
-        else:
-            ax.set_xlabel("latent variable")
-        if ax in axes[:, 0]:
-            ax.set_ylabel(f"{quantity}\nlatent variable")
-    beyond = {
-        (True, True): "both",
-        (True, False): "min",
-        (False, True): "max",
-        (False, False): "neither",
-    }
-    extend = beyond[
-        any((matrix < -limit).any() for matrix in matrices.values()),
-        any((matrix > limit).any() for matrix in matrices.values()),
-    ]
-    bar = figure.colorbar(image, ax=axes, extend=extend, aspect=30, pad=0.02)
-    bar.set_label("covariance, correlation")
-    bar.outline.set_linewidth(0.6)
+    for line, (quantity, matrices) in zip(
+        axes, (("covariance", covariance), ("correlation", correlation)), strict=True
+    ):
+        limit = float(np.clip(largest(coloured[quantity]), *LIMITS[quantity]))
+        for ax, matrix in zip(line, matrices.values(), strict=True):
+            image = ax.imshow(
+                matrix,
+                cmap=cmap,
+                norm=Normalize(-limit, limit),
+                extent=(*edges, *edges[::-1]),
+                interpolation="nearest",
+            )
+            ax.grid(False)
+            ax.spines[:].set_visible(True)
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        line[0].set_ylabel(quantity)
+        extend = _extend(matrices, limit)
+        bar = figure.colorbar(image, ax=line, extend=extend, aspect=15, pad=0.02)
+        bar.set_label(quantity)
+        bar.locator = MaxNLocator(4, symmetric=True)
+        bar.outline.set_linewidth(0.6)
+    for ax, name in zip(axes[0], names.values(), strict=True):
+        ax.set_title(textwrap.fill(name, int(15 * side)))
+    for ax in axes[1]:
+        ax.set_xlabel(textwrap.fill("latent variable", int(15 * side)))
 
     data = experiment.datasets[dataset]
-    undefined = any(np.ma.is_masked(matrix) for matrix in matrices.values())
+    undefined = any(np.ma.is_masked(matrix) for matrix in correlation.values())
+    variances = {model: matrix.diagonal() for model, matrix in covariance.items()}
     note(
         figure,
         f"{data.title}, latent dimension {data.main_latent_dim}, seed {data.seeds[0]}:",
         "the encoder’s means μ on the test split.",
+        "Variances: "
+        + _list(
+            names, {m: f"{v.min():.2g} to {v.max():.2g}" for m, v in variances.items() if v.count()}
+        ),
+        "Correlations are 1 on the diagonal, beyond the colours; off it, root mean square "
+        "(largest): "
+        + _list(
+            names,
+            {
+                m: f"{np.sqrt((matrix**2).mean()):.2g} ({np.abs(matrix).max():.2g})"
+                for m, matrix in coloured["correlation"].items()
+                if matrix.count()
+            },
+        )
+        if data.main_latent_dim > 1
+        else "",
         "Grey: undefined, as a latent variable is constant." if undefined else "",
-        f"Largest magnitude: {largest:.3g}, beyond the scale." if largest > limit else "",
     )
     return figure
+
+
+def off_diagonal(matrix: np.ma.MaskedArray) -> np.ma.MaskedArray:
+    """A square matrix with its diagonal masked."""
+    return np.ma.masked_where(np.eye(len(matrix), dtype=bool), matrix)
+
+
+def largest(matrices: Matrices) -> float:
+    """The largest magnitude; 0 where nothing is left."""
+    return max((np.abs(matrix).max() for matrix in matrices.values() if matrix.count()), default=0)
+
+
+def _extend(matrices: Matrices, limit: float) -> str:
+    """At which ends of the colour bar there are values beyond it, as matplotlib calls it."""
+    below = any((matrix < -limit).any() for matrix in matrices.values())
+    above = any((matrix > limit).any() for matrix in matrices.values())
+    return ("neither", "max", "min", "both")[2 * below + above]
+
+
+def _list(names: Mapping[str, str], texts: Mapping[str, str]) -> str:
+    return "; ".join(f"{names[model]} {text}" for model, text in texts.items()) + "."

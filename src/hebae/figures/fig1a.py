@@ -14,7 +14,19 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hebae.config import Experiment
 from hebae.errors import UserError
-from hebae.figures.common import WIDTH, count, in_style, legend, look, main, note, rows, titles
+from hebae.figures.common import (
+    WIDTH,
+    count,
+    in_style,
+    legend,
+    look,
+    main,
+    note,
+    rows,
+    seeds_curve,
+    spread,
+    titles,
+)
 
 CUT = 5
 """The top row's axes begin at this percentile over epochs of the lowest curve."""
@@ -28,7 +40,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     quantity on another scale.
     """
     data = experiment.datasets[dataset]
-    bounds = [model for model in data.models if experiment.models[model].bound]
+    bounds = [run.model for run in experiment.main_runs(dataset) if run.bound]
     if not bounds:
         raise UserError(f"config: figures.fig1a: no model of {dataset} has a bound")
     default_runs, weight_runs = (
@@ -92,7 +104,7 @@ def _epochs(
         for place, model in enumerate(models):
             of_model = panel[panel["model"] == model]
             seeds = of_model.pivot(index="epoch", columns="seed", values="elbo_paper")
-            low, mean, high = _spread(seeds)
+            low, mean, high = spread(seeds)
             style = look(experiment, model)
             step = max(1, len(seeds) // 6)
             # staggered, so that curves which coincide still show their markers
@@ -118,19 +130,10 @@ def _weights(axes: list[Axes], table: pd.DataFrame, experiment: Experiment) -> N
     for ax, (_, panel) in zip(axes, table.groupby("latent_dim", sort=False), strict=True):
         for model, of_model in panel.groupby("model", sort=False):
             seeds = of_model.pivot(index="weight", columns="seed", values="elbo_paper")
-            low, mean, high = _spread(seeds)
-            style = look(experiment, model)._asdict()
-            reach = (mean - low, high - mean)
-            ax.errorbar(seeds.index, mean, reach, **style, elinewidth=0.8, capsize=2, label=model)
+            seeds_curve(ax, seeds, look(experiment, model), label=model)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda weight, _: f"{weight:g}"))
         ax.set_xlabel("weight λ in training")
-
-
-def _spread(seeds: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """Minimum, mean and maximum over the columns; a gap where a seed has no value."""
-    seeds = seeds.where(np.isfinite(seeds))
-    return tuple(getattr(seeds, how)(axis=1, skipna=False) for how in ("min", "mean", "max"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Interpolations, reconstructions and random samples, a block a model (App. C, Fig. 3)."""
+"""Interpolations, reconstructions and random samples of each model (App. C, Fig. 3)."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,14 +17,44 @@ GAP, LINE, MARGIN = 0.12, 0.17, 0.03  # between blocks, a line of text, around a
 WIDEST = 2.6  # of a block
 
 
+LARGEST = 0.5  # side of an image in a strip
+
+
+class _Page:
+    """A figure on which places are inches from its upper left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.figure = Figure(figsize=(width, height))
+        self.width, self.height = width, height
+
+    def write(self, x: float, y: float, text: str, **style: Any) -> None:
+        style = {"va": "top", **style}
+        self.figure.text(x / self.width, 1 - y / self.height, text, **style)
+
+    def small(self, x: float, y: float, text: str, **style: Any) -> None:
+        self.write(x, y, text, fontsize=7, color="0.25", **style)
+
+    def show(self, x: float, y: float, width: float, height: float, part: np.ndarray) -> None:
+        box = (
+            x / self.width,
+            1 - (y + height) / self.height,
+            width / self.width,
+            height / self.height,
+        )
+        ax = self.figure.add_axes(box)
+        # "auto" keeps the edges of pixels drawn large and averages those drawn small
+        ax.imshow(part, cmap="gray", vmin=0, vmax=255, interpolation="auto", aspect="auto")
+        ax.set_axis_off()
+
+
 @in_style
-def draw(
+def draw_blocks(
     images: Mapping[str, Mapping[str, np.ndarray]],
     experiment: Experiment,
     dataset: str,
     columns: int = 4,
 ) -> Figure:
-    """Blocks side by side, `columns` at most; the parts of a block are one image each."""
+    """A block a model, side by side, `columns` at most; its parts below each other, as wide."""
     names = titles(experiment, dataset)
     blocks = {model: _parts(images[model]) for model in names}
     columns = min(columns, len(names))
@@ -31,33 +63,64 @@ def draw(
     # a block's title, then each part under its heading
     block_height = LINE + sum(LINE + height + 0.06 for height in heights)
     lines = -(-len(names) // columns)
-    total = (
+    page = _Page(
         2 * MARGIN + columns * width + (columns - 1) * GAP,
         2 * MARGIN + lines * block_height + (lines - 1) * GAP + LINE,
     )
-    figure = Figure(figsize=total)
-
-    def write(x: float, y: float, text: str, **style: str) -> None:
-        figure.text(x / total[0], 1 - y / total[1], text, va="top", **style)
-
-    data = experiment.datasets[dataset]
-    where = f"{data.title}, latent dimension {data.main_latent_dim}, seed {data.seeds[0]}."
-    write(MARGIN, total[1] - MARGIN - 0.8 * LINE, where, fontsize=7, color="0.25")
+    page.small(MARGIN, page.height - MARGIN - 0.8 * LINE, _caption(experiment, dataset))
     for place, (model, parts) in enumerate(blocks.items()):
         x = MARGIN + place % columns * (width + GAP)
         y = MARGIN + place // columns * (block_height + GAP)
-        write(x + width / 2, y, names[model], ha="center")
+        page.write(x + width / 2, y, names[model], ha="center")
         y += LINE
         for heading, part, height in zip(HEADINGS, parts, heights, strict=True):
-            write(x, y + 0.02, heading, fontsize=7, color="0.25")
+            page.small(x, y + 0.02, heading)
             y += LINE
-            box = (x / total[0], 1 - (y + height) / total[1], width / total[0], height / total[1])
-            ax = figure.add_axes(box)
-            # "auto" keeps the edges of pixels drawn large and averages those drawn small
-            ax.imshow(part, cmap="gray", vmin=0, vmax=255, interpolation="auto", aspect="auto")
-            ax.set_axis_off()
+            page.show(x, y, width, height, part)
             y += height + 0.06
-    return figure
+    return page.figure
+
+
+@in_style
+def draw_strips(
+    images: Mapping[str, Mapping[str, np.ndarray]], experiment: Experiment, dataset: str
+) -> Figure:
+    """A strip a model, below each other; its parts side by side, all images of one size.
+
+    Faces need that size, and models are compared image by image down a column.
+    """
+    names = titles(experiment, dataset)
+    strips = {model: _parts(images[model]) for model in names}
+    shapes = [part.shape for part in next(iter(strips.values()))]
+    room = WIDTH - 2 * MARGIN - GAP * (len(shapes) - 1)
+    side = next(iter(images.values()))["originals"].shape[1]
+    pixel = min(room / sum(shape[1] for shape in shapes), LARGEST / side)
+    widths = [shape[1] * pixel for shape in shapes]
+    lefts = [MARGIN + sum(widths[:k]) + GAP * k for k in range(len(widths))]
+    strip_height = LINE + max(shape[0] for shape in shapes) * pixel
+    headings = [
+        textwrap.fill(heading, max(8, int(20 * width)))
+        for heading, width in zip(HEADINGS, widths, strict=True)
+    ]
+    top = MARGIN + 0.8 * LINE * (1 + max(heading.count("\n") for heading in headings))
+    page = _Page(
+        lefts[-1] + widths[-1] + MARGIN,
+        top + len(names) * (strip_height + GAP) - GAP + 0.12 + LINE + MARGIN,
+    )
+    page.small(MARGIN, page.height - MARGIN - 0.8 * LINE, _caption(experiment, dataset))
+    for left, heading in zip(lefts, headings, strict=True):
+        page.small(left, top, heading, va="bottom")
+    for place, (model, parts) in enumerate(strips.items()):
+        y = top + 0.06 + place * (strip_height + GAP)
+        page.write(MARGIN, y, names[model])
+        for left, part in zip(lefts, parts, strict=True):
+            page.show(left, y + LINE, part.shape[1] * pixel, part.shape[0] * pixel, part)
+    return page.figure
+
+
+def _caption(experiment: Experiment, dataset: str) -> str:
+    data = experiment.datasets[dataset]
+    return f"{data.title}, latent dimension {data.main_latent_dim}, seed {data.seeds[0]}."
 
 
 def _parts(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:

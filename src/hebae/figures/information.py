@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from hebae.config import Experiment, MutualInformation
 from hebae.figures.common import WIDTH, count, in_style, legend, look, note, rows, titles
 
+MODEL = 0.7  # width of a model's place where models are the categories, inches
 LABELS = {"mic": "average MIC", "tic": "average TIC (normalised)"}
 
 
@@ -30,15 +32,19 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     )
     of_runs = table.groupby(["model", "latent_dim", "seed"])[list(LABELS)].mean()
 
-    figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
     names = titles(experiment, dataset)
     several = len(data.seeds) > 1
+    alone = len(data.latent_dims) == 1
+    # with one latent dimension, models are the categories, and the figure no wider than they need
+    width = min(WIDTH, 1.4 + 2 * MODEL * len(names)) if alone else WIDTH
+    figure = Figure(figsize=(width, 2.7), layout="constrained")
     places = np.arange(len(data.latent_dims))
     step = 0.8 / len(names)
+    shifts = step * (np.arange(len(names)) - (len(names) - 1) / 2)
     for ax, (measure, label) in zip(figure.subplots(1, 2), LABELS.items(), strict=True):
-        for order, (model, title) in enumerate(names.items()):
+        for shift, (model, title) in zip(shifts, names.items(), strict=True):
             seeds = of_runs.loc[model, measure].unstack("seed").loc[list(data.latent_dims)]
-            x = places + (order - (len(names) - 1) / 2) * step
+            x = places + shift
             color, marker, *_ = look(experiment, model)
             deviation = seeds.std(axis=1, skipna=False) if several else None
             ax.errorbar(
@@ -55,15 +61,22 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
             if several:
                 dots = np.repeat(x + 0.3 * step, len(data.seeds))
                 ax.plot(dots, seeds.to_numpy().ravel(), ".", color=color, alpha=0.4, markersize=3.5)
-        ax.set_xticks(places, [str(latent_dim) for latent_dim in data.latent_dims])
-        ax.set_xlim(-0.5, len(places) - 0.5)
+        if alone:
+            wide = int(15 * min(MODEL, (WIDTH - 1.4) / 2 / len(names)))
+            ax.set_xticks(shifts, [textwrap.fill(title, wide) for title in names.values()])
+            ax.set_xlim(-0.4, 0.4)  # half a place beyond the outer ones
+            ax.set_xlabel(f"latent dimension {data.latent_dims[0]}")
+        else:
+            ax.set_xticks(places, [str(latent_dim) for latent_dim in data.latent_dims])
+            ax.set_xlim(-0.5, len(places) - 0.5)
+            ax.set_xlabel("latent dimension")
+            for border in places[1:] - 0.5:
+                ax.axvline(border, color="0.85", linewidth=0.5, zorder=0)
         ax.grid(False, axis="x")
-        for border in places[1:] - 0.5:
-            ax.axvline(border, color="0.85", linewidth=0.5, zorder=0)
         ax.set_ylim(bottom=0)
-        ax.set_xlabel("latent dimension")
         ax.set_ylabel(label)
-    legend(figure, ax.get_legend_handles_labels()[0], handlelength=1)
+    if not alone:
+        legend(figure, ax.get_legend_handles_labels()[0], handlelength=1)
     note(
         figure,
         f"{data.title}. {protocol_text(data.mutual_information)}",

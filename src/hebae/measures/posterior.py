@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,22 +11,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from hebae import npz
 from hebae.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-# what numpy and zipfile raise for a file that is cut short, altered or something else
-_UNREADABLE = (
-    OSError,
-    LookupError,
-    ValueError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +38,15 @@ class Posterior:
 
         float32 is widened to float64: the measures subtract nearly equal numbers.
         """
+        if not path.exists():
+            raise UserError(f"{path}: no such posterior; encode the run first")
         try:
-            stream = path.open("rb")
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such posterior; encode the run first") from None
-        with stream:
-            try:
-                arrays = np.load(stream, allow_pickle=False)
-                posterior = cls(
-                    *(np.asarray(arrays[n], np.float64) for n in ("mean", "sigma", "mixing"))
-                )
-            except _UNREADABLE as error:
-                reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
-                raise UserError(
-                    f"{path}: not a readable posterior ({reason}); delete it and encode again"
-                ) from None
+            arrays = npz.read(path, ("mean", "sigma", "mixing"))
+            posterior = cls(**{name: np.asarray(arrays[name], np.float64) for name in arrays})
+        except ValueError as reason:
+            raise UserError(
+                f"{path}: not a readable posterior ({reason}); delete it and encode again"
+            ) from None
         if problem := posterior._problem():
             raise UserError(f"{path}: {problem}; delete it and encode again")
         return posterior

@@ -1,0 +1,125 @@
+# The Fréchet distance between generated and real images, in the features of a network.
+
+
+rule inception:
+    input:
+        code=code("hebae.features.inception"),
+    output:
+        record="<features>/inception/features.json",
+        weights="<features>/inception/weights.pt",
+    log:
+        "<logs>/{dataset}/inception.log",
+    benchmark:
+        "<benchmarks>/{dataset}/inception.tsv"
+    priority: 1  # what is missing should be known before hours of training
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        data_dir=EXPERIMENT.data_dir,
+    params:
+        folder=lambda wildcards, output: os.path.dirname(output.record),
+    message:
+        "Fetching the Inception network for {wildcards.dataset}"
+    shell:
+        "python -m hebae.features.inception --data-dir {resources.data_dir:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule classifier:
+    input:
+        manifest="<data>/dataset.json",
+        arrays=ancient(ARRAYS),
+        code=code("hebae.features.classifier"),
+    output:
+        record="<features>/classifier/features.json",
+        weights="<features>/classifier/weights.pt",
+    log:
+        "<logs>/{dataset}/classifier.log",
+    benchmark:
+        "<benchmarks>/{dataset}/classifier.tsv"
+    priority: 1
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=on_gpu(),
+        device=EXPERIMENT.device,
+    params:
+        data=lambda wildcards, input: os.path.dirname(input.manifest),
+        folder=lambda wildcards, output: os.path.dirname(output.record),
+    message:
+        "Training a classifier of {wildcards.dataset}, for its features"
+    shell:
+        "python -m hebae.features.classifier --data {params.data:q} --output {params.folder:q}"
+        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule reference:
+    input:
+        manifest="<data>/dataset.json",
+        arrays=ancient(ARRAYS),
+        features=fid_features,
+        code=lambda wildcards: code("hebae.reference", fid_module(wildcards)),
+    output:
+        reference="<features>/reference.npz",
+    log:
+        "<logs>/{dataset}/reference.log",
+    benchmark:
+        "<benchmarks>/{dataset}/reference.tsv"
+    priority: 1
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=on_gpu(),
+        device=EXPERIMENT.device,
+        cache="results/cache",
+    params:
+        data=lambda wildcards, input: os.path.dirname(input.manifest),
+        features=lambda wildcards, input: os.path.dirname(input.features[0]),
+        split=lambda wildcards: fid_of(wildcards).reference,
+        images=lambda wildcards: fid_of(wildcards).n_reference,
+    message:
+        "Reference statistics of {wildcards.dataset}"
+    shell:
+        "python -m hebae.reference --data {params.data:q} --features {params.features:q}"
+        " --split {params.split} --count {params.images} --output {output.reference:q}"
+        " --cache {resources.cache:q} --device {resources.device} --threads {threads}"
+        " > {log:q} 2>&1"
+
+
+rule fid:
+    input:
+        run="<run>/run.json",
+        weights=ancient("<run>/weights.pt"),
+        manifest="<data>/dataset.json",
+        arrays=ancient(ARRAYS),
+        features=fid_features,
+        reference="<features>/reference.npz",
+        code=lambda wildcards: code(
+            "hebae.fid", fid_module(wildcards), *run_of(wildcards).modules
+        ),
+    output:
+        table="<run>/fid.csv",
+    log:
+        "<run_logs>/fid.log",
+    benchmark:
+        "<run_benchmarks>/fid.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=on_gpu(),
+        device=EXPERIMENT.device,
+    params:
+        data=lambda wildcards, input: os.path.dirname(input.manifest),
+        features=lambda wildcards, input: os.path.dirname(input.features[0]),
+        images=lambda wildcards: fid_of(wildcards).n_generated,
+    message:
+        "Fréchet distance of samples of {wildcards.model} to {wildcards.dataset}"
+        " (z = {wildcards.latent_dim}, λ = {wildcards.weight}, seed {wildcards.seed})"
+    shell:
+        "python -m hebae.fid --run {input.run:q} --weights {input.weights:q}"
+        " --data {params.data:q} --features {params.features:q} --reference {input.reference:q}"
+        " --count {params.images} --output {output.table:q}"
+        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
