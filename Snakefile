@@ -1,7 +1,7 @@
 """Redraws every figure of the HEBAE paper from raw data.
 
 snakemake --cores 8                                       the demo (config/demo.yaml)
-snakemake --cores 8 --configfile config/mnist.yaml        the paper's MNIST experiment
+snakemake --cores 8 --configfile config/paper.yaml        the paper: mnist.yaml and celeba.yaml
 snakemake --cores 2 figures/demo/fig2a.pdf                one figure; or by name: fig2a
 """
 

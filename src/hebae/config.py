@@ -50,7 +50,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Recipe:
     """How one model is trained on one dataset: its weights λ, protocol and reconstruction.
 
     ``parameters`` are those of the objective that are others here than the model's.
@@ -110,7 +110,7 @@ class Dataset:
     seeds: tuple[int, ...]
     weight_seeds: tuple[int, ...]
     weight_latent_dims: tuple[int, ...]
-    models: dict[str, Trained]
+    models: dict[str, Recipe]
     mutual_information: MutualInformation
     panels: Panels
     fid: Fid | None
@@ -191,7 +191,7 @@ class Experiment:
         datasets = {}
         for name, data in fields["datasets"].items():
             data["models"] = {
-                model: Trained(
+                model: Recipe(
                     **{
                         **trained,
                         "grid": tuple(trained["grid"]),
@@ -354,15 +354,16 @@ def _dataset(
     mutual_information = MutualInformation(**fields["mutual_information"])
     panels = _panels(fields["panels"])
     fid = Fid(**fields["fid"]) if "fid" in fields else None
-    _check_images(where, images, mutual_information, panels, fid)
-    used: dict[str, Trained] = {}
+    _check_images(where, images, mutual_information, fid)
+    used: dict[str, Recipe] = {}
     for model, weights in fields["models"].items():
         training = Training.from_fields(weights["training"])
-        _check_training(f"{where}.training", images, training)
+        _check_training(f"{where}.models.{model}.training", images, training)
         reconstruction = dict(weights["reconstruction"])
         term = reconstruction.pop("name")
         entry = lookup(RECONSTRUCTIONS, "reconstruction", term)
-        _check_parameters(f"{where}.reconstruction", f"{term!r}", reconstruction, entry.parameters)
+        at = f"{where}.models.{model}.reconstruction"
+        _check_parameters(at, f"{term!r}", reconstruction, entry.parameters)
         if model not in models:
             known = ", ".join(models)
             raise UserError(f"{where}.models: unknown model {model!r}; models has: {known}")
@@ -379,7 +380,7 @@ def _dataset(
             parameters,
             OBJECTIVES[objective].parameters,
         )
-        used[model] = Trained(
+        used[model] = Recipe(
             default=weight_text(weights["weight"]),
             grid=grid,
             parameters=parameters,
@@ -442,7 +443,6 @@ def _check_images(
     where: str,
     images: registry.Dataset,
     mutual_information: MutualInformation,
-    panels: Panels,
     fid: Fid | None,
 ) -> None:
     """What would otherwise fail after hours of training, and after old results are gone."""
@@ -451,19 +451,6 @@ def _check_images(
             f"{where}.mutual_information.indices: {mutual_information.indices} is more than the "
             f"{images.n_test} test images"
         )
-    by_class = panels.end_points == "class"
-    if by_class and not images.n_classes:
-        raise UserError(
-            f"{where}.panels: the images have no classes; say end_points: image, and number them"
-        )
-    ends = images.n_classes[0] if by_class else images.n_test
-    for end in (end for pair in panels.interpolations for end in pair):
-        if ends is not None and end >= ends:
-            what, many = ("class", "classes") if by_class else ("test image", "test images")
-            raise UserError(
-                f"{where}.panels.interpolations: there is no {what} {end}; "
-                f"{many} are 0 to {ends - 1}"
-            )
     if fid is None:
         return
     if lookup(FEATURES, "features", fid.features).needs_labels and not images.n_classes:
@@ -488,6 +475,26 @@ def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
         raise UserError(f"{where}: no model of {dataset!r} has a bound to plot")
     if entry.needs_fid and experiment.datasets[dataset].fid is None:
         raise UserError(f"{where}: {dataset!r} has no fid block, so there is no distance to plot")
+    if entry.needs_images:
+        panels = experiment.datasets[dataset].panels
+        _check_panels(f"config: datasets.{dataset}.panels", DATASETS[dataset], panels)
+
+
+def _check_panels(where: str, images: registry.Dataset, panels: Panels) -> None:
+    by_class = panels.end_points == "class"
+    if by_class and not images.n_classes:
+        raise UserError(
+            f"{where}: the images have no classes; say end_points: image, and number them"
+        )
+    ends = images.n_classes[0] if by_class else images.n_test
+    for end in (end for pair in panels.interpolations for end in pair):
+        if ends is not None and end >= ends:
+            what, many = ("class", "classes") if by_class else ("test image", "test images")
+            hint = "; or say end_points: image" if by_class else ""
+            raise UserError(
+                f"{where}.interpolations: there is no {what} {end}; "
+                f"{many} are 0 to {ends - 1}{hint}"
+            )
 
 
 def _check_covariance(

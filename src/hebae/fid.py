@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hebae import features
 from hebae.errors import UserError, command
-from hebae.evaluation import chunk_size, normal_stream
+from hebae.evaluation import normal_stream
 from hebae.files import write_csv
 from hebae.frechet import frechet_distance
 from hebae.prepared import read_manifest
@@ -30,9 +30,7 @@ def samples(trained: Trained, count: int) -> Iterator[Tensor]:
     # all codes at once: how noise is drawn must not depend on the size of a chunk
     normal = normal_stream(derive_seed(trained.run.seed, "fid"), trained.device)
     prior = normal(torch.empty(count, trained.run.latent_dim, device=trained.device))
-    for codes in prior.split(chunk_size(trained.images.shape[1:])):
-        with torch.inference_mode():
-            yield trained.reconstruction.pixels(trained.model["decoder"](codes))
+    return trained.decode(prior)
 
 
 def rank_warning(n_features: int, **counts: int) -> str | None:
@@ -83,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     row = {
         "n_generated": options.count,
         "n_reference": reference.source.count,
+        "reference": reference.source.split,
         "features": net.record.label,
         "fid": distance,
         "common_weight": trained.common_weight,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hebae import files
 from hebae.errors import UserError, command
-from hebae.evaluation import chunk_size, encode, normal_stream
+from hebae.evaluation import encode, normal_stream
 from hebae.streams import derive_seed
 from hebae.trained import Trained, command_line
 
@@ -70,12 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
     prior = normal(torch.empty(rows * columns, run.latent_dim, device=trained.device))
 
-    @torch.inference_mode()
-    def decode(z: Tensor) -> np.ndarray:
-        chunks = z.split(chunk_size(originals.shape[1:]))
-        return np.concatenate(
-            [reconstruction.pixels(model["decoder"](chunk)).cpu().numpy() for chunk in chunks]
-        )
+    def decode(codes: Tensor) -> np.ndarray:
+        return torch.cat(list(trained.decode(codes))).cpu().numpy()
 
     lines = [interpolate(codes[2 * k], codes[2 * k + 1], options.steps) for k in range(len(pairs))]
     arrays = {

@@ -53,12 +53,3 @@ def load_model(
             f"cannot load {weights}: {reason}; delete it, and it is trained again"
         ) from None
     return model.eval()
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: cuda was asked for, but PyTorch sees no CUDA device here")
-    return torch.device(name)

@@ -71,11 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset", required=True, help="its name, as in hebae.registry")
     parser.add_argument("--data-dir", type=Path, required=True, help="where its raw files are")
     parser.add_argument("--output", type=Path, required=True, help="directory to write")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
 
     load = registry.resolve(registry.lookup(registry.DATASETS, "dataset", options.dataset).function)
     print(f"reading {options.dataset} (raw data in {options.data_dir})", file=sys.stderr)
-    arrays = load(options.data_dir.expanduser())
+    arrays = load(options.data_dir.expanduser(), options.threads)
     print(
         f"writing {arrays.train_images.shape[0]} training and {arrays.test_images.shape[0]} "
         "test images "

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from hebae import features, files, npz, sources
+from hebae.device import set_up
 from hebae.errors import UserError, command
 from hebae.features import FeatureNet
 from hebae.frechet import Moments
-from hebae.model import choose_device
 from hebae.prepared import load_prepared, read_manifest
 from hebae.registry import FEATURES, lookup
 from hebae.streams import derive_seed
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
 
-    torch.set_num_threads(options.threads)
+    device = set_up(options.device, options.threads)
     manifest, record = read_manifest(options.data), features.read_record(options.features)
     images, _ = load_prepared(options.data, options.split)
     if not 2 <= options.count <= len(images):
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cached = cache_path(options.cache.expanduser(), source, record.features)
     reference = _recall(cached, source)
     if reference is None:
-        net = features.open(options.features, choose_device(options.device))
+        net = features.open(options.features, device)
         rows = choose(len(images), options.count)
         moments = compute(net, images, rows, f"{record.label}, {options.split} split")
         reference = Reference(source, moments.mean, moments.covariance)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hebae.errors import UserError
@@ -93,8 +93,10 @@ RECONSTRUCTIONS = {
 class Dataset:
     """A dataset, and what has to be known of it to check a config before anything is run.
 
-    ``n_train`` and ``n_test`` are None where they depend on what the user has; ``n_classes`` has
-    the number of values of each label, and is empty for a dataset without labels.
+    ``n_train`` and ``n_test`` are None where they depend on what the user has: files or folders
+    of the names ``raw``, here with the sizes in bytes of the published ones (a text file may end
+    its lines in two ways). ``n_classes`` has the number of values of each label, and is empty
+    for a dataset without labels.
     """
 
     function: str
@@ -102,6 +104,7 @@ class Dataset:
     n_train: int | None
     n_test: int | None
     n_classes: tuple[int, ...]
+    raw: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 DATASETS = {
@@ -110,7 +113,18 @@ DATASETS = {
         "hebae.datasets.toyfaces:load", (64, 64, 3), 4000, 1000, (4, 6, 5, 3, 3, 4, 3, 5)
     ),
     "mnist": Dataset("hebae.datasets.mnist:load", (28, 28, 1), 60_000, 10_000, (10,)),
-    "celeba": Dataset("hebae.datasets.celeba:load", (64, 64, 3), None, None, ()),
+    "celeba": Dataset(
+        "hebae.datasets.celeba:load",
+        (64, 64, 3),
+        None,
+        None,
+        (),
+        raw={
+            "img_align_celeba.zip": (1_443_490_838,),
+            "img_align_celeba": (),
+            "list_eval_partition.txt": (202_599 * 13, 202_599 * 14),
+        },
+    ),
 }
 
 
@@ -135,6 +149,7 @@ class Figure:
     tables: tuple[str, ...] = ()
     needs_bound: bool = False
     needs_fid: bool = False
+    needs_images: bool = False
 
 
 FIGURES = {
@@ -144,8 +159,8 @@ FIGURES = {
     "fig2b": Figure(("covariance",)),
     "fig2c": Figure(("mutual_information",)),
     "fig2d": Figure(("mutual_information",)),
-    "fig3": Figure(),
-    "appendix_c": Figure(),
+    "fig3": Figure(needs_images=True),
+    "appendix_c": Figure(needs_images=True),
 }
 
 

@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import io
 import math
-import os
 import platform
 import resource
 import subprocess
@@ -31,6 +30,7 @@ from tqdm import tqdm
 from hebae import files, sources
 from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
+from hebae.device import set_up
 from hebae.divergences import SingularCovariance, posterior_kl
 from hebae.errors import UserError, command
 from hebae.evaluation import (
@@ -42,7 +42,7 @@ from hebae.evaluation import (
     objective_of,
     reconstruction_of,
 )
-from hebae.model import build_model, choose_device
+from hebae.model import build_model
 from hebae.prepared import load_prepared, read_manifest
 from hebae.reconstruction import Reconstruction
 from hebae.run import Run, Training
@@ -295,14 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     started = time.perf_counter()
-    torch.set_num_threads(options.threads)
     run = Run.from_json(options.run)
-    device = choose_device(options.device)
-    if device.type == "cuda":
-        # cuBLAS wants the variable before its first call. On a CPU every operation we use is
-        # deterministic, and the switch alone would cost a second of imports.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    device = set_up(options.device, options.threads)
     manifest = read_manifest(options.data)
     images = {
         split: torch.from_numpy(load_prepared(options.data, split)[0]).to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hebae.evaluation import reconstruction_of
-from hebae.model import choose_device, load_model
+from hebae.device import set_up
+from hebae.evaluation import chunk_size, reconstruction_of
+from hebae.model import load_model
 from hebae.prepared import load_prepared
 from hebae.reconstruction import Reconstruction
 from hebae.run import Run, read_run
@@ -23,7 +25,7 @@ def command_line(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, required=True, help="run.json of the run")
     parser.add_argument("--weights", type=Path, required=True, help="weights.pt of the same run")
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
-    parser.add_argument("--output", type=Path, required=True, help=".npz file to write")
+    parser.add_argument("--output", type=Path, required=True, help="file to write")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
     return parser
@@ -46,8 +48,7 @@ class Trained:
     @classmethod
     def open(cls, options: argparse.Namespace) -> Trained:
         """Load what :func:`command_line` names; anything missing is a ``UserError``."""
-        torch.set_num_threads(options.threads)
-        device = choose_device(options.device)
+        device = set_up(options.device, options.threads)
         run, record = read_run(options.run)
         images, labels = load_prepared(options.data, "test")
         shape, sha256 = record["image_shape"], record["weights_sha256"]
@@ -64,6 +65,12 @@ class Trained:
     def common_weight(self) -> float:
         """λ for a loss of mean error + λ · R, whatever the run's loss multiplies the error by."""
         return float(self.run.weight) / self.reconstruction.scale
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> Iterator[Tensor]:
+        """Codes (n, d) to uint8 images (·, height, width, channels), a chunk at a time."""
+        for chunk in codes.split(chunk_size(self.images.shape[1:])):
+            yield self.reconstruction.pixels(self.model["decoder"](chunk))
 
     def on_device(self, images: np.ndarray) -> Tensor:
         """Some of the images, copied to the device."""

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hebae import downloads
 from hebae.datasets import celeba
 from hebae.errors import UserError
 
@@ -81,7 +82,7 @@ def no_download(monkeypatch):
         raise ConnectionError("no\nnetwork")
 
     monkeypatch.setitem(sys.modules, "gdown", SimpleNamespace(download=offline))
-    monkeypatch.setattr(celeba, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0)
 
 
 # Pixels
@@ -294,6 +295,31 @@ def test_a_zip_or_folder_without_images_is_refused(tmp_path):
         assert str(path) in message and "no JPEG images" in message
 
 
+def test_a_member_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(celeba, "LARGEST_BYTES", 10_000)
+    make_zip(tmp_path / celeba.ZIP, faces(2) | {"bomb.jpg": b"\0" * 20_000})
+    assert "bomb.jpg' is too large for a face" in refused(tmp_path)
+
+
+def test_the_folder_of_images_may_be_named_itself(tmp_path):
+    folder = tmp_path / celeba.FOLDER
+    folder.mkdir()
+    for name, content in faces(3).items():
+        (folder / name).write_bytes(content)
+    (tmp_path / celeba.PARTITION).write_text("000001.jpg 0\n000002.jpg 0\n000003.jpg 2\n")
+    assert splits(folder) == splits(tmp_path) == ([1, 2], [3])
+
+
+def test_one_unreadable_file_of_a_folder_is_no_reason_to_delete_it(tmp_path):
+    folder = tmp_path / celeba.FOLDER
+    folder.mkdir()
+    (folder / "000001.jpg").symlink_to("nowhere")
+    (folder / "000002.jpg").write_bytes(flat(2))
+    (tmp_path / celeba.PARTITION).write_text("000001.jpg 0\n000002.jpg 2\n")
+    message = refused(tmp_path)
+    assert "000001.jpg" in message and "delete" not in message
+
+
 def test_two_images_of_one_name_are_refused(tmp_path):
     make_zip(tmp_path / celeba.ZIP, {"a/1.jpg": flat(1), "b/1.jpg": flat(2)})
     message = refused(tmp_path)
@@ -320,35 +346,34 @@ def test_a_zip_of_the_published_size_must_be_the_published_one(tmp_path, monkeyp
 
 
 @pytest.fixture
-def two_workers(monkeypatch):
+def small_chunks(monkeypatch):
     monkeypatch.setattr(celeba, "CHUNK", 4)
-    monkeypatch.setattr(celeba, "_cores", lambda: 2)
 
 
-def test_the_number_of_workers_does_not_change_a_byte(tmp_path, two_workers, monkeypatch, capsys):
+def test_the_number_of_workers_does_not_change_a_byte(tmp_path, small_chunks, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     put(tmp_path, {f"{i}.jpg": jpeg(rng.integers(0, 256, (90, 80), np.uint8)) for i in range(30)})
     monkeypatch.setattr(celeba, "_part", lambda name: 2 * (name == "7.jpg"))
-    two = list(celeba.load(tmp_path).train_images.chunks)
+    two = list(celeba.load(tmp_path, threads=2).train_images.chunks)
     assert [len(chunk) for chunk in two] == [4] * 7 + [1]
     assert "CelebA train: 29 of 29 images" in capsys.readouterr().err
-    monkeypatch.setattr(celeba, "_cores", lambda: 1)
     one = list(celeba.load(tmp_path).train_images.chunks)
     np.testing.assert_array_equal(np.concatenate(two), np.concatenate(one))
 
 
-def test_few_images_are_in_memory_however_many_there_are(two_workers):
+def test_few_images_are_in_memory_however_many_there_are(small_chunks):
     content, read = flat(1), []
     members = [str(i) for i in range(400)]
-    chunks = celeba._chunks("", Path(), members, lambda member: read.append(member) or content)
+    chunks = celeba._chunks("", Path(), members, lambda member: read.append(member) or content, 2)
     for taken, _ in enumerate(chunks, 1):
         assert len(read) <= (taken + 3) * celeba.CHUNK
     assert taken == 100 and read == members
 
 
-def test_a_broken_image_ends_the_workers_at_once(tmp_path, two_workers):
+def test_a_broken_image_ends_the_workers_at_once(tmp_path, small_chunks):
     put(tmp_path, faces(200) | {"000006.jpg": png()}, "2" + "0" * 199)
-    chunks, read, threads = celeba.load(tmp_path).train_images.chunks, 0, threading.active_count()
+    chunks, read = celeba.load(tmp_path, threads=2).train_images.chunks, 0
+    threads = threading.active_count()
     with pytest.raises(UserError, match=r"000006\.jpg"):
         for chunk in chunks:
             read += len(chunk)
@@ -360,9 +385,9 @@ def test_an_interrupt_ends_the_command_at_once():
 import pathlib
 from hebae.datasets import celeba
 from hebae.errors import command
-celeba.CHUNK, celeba._cores = 1, lambda: 2
+celeba.CHUNK = 1
 def main():
-    for _ in celeba._chunks("", pathlib.Path(), ["a"] * 10**6, lambda _: CONTENT):
+    for _ in celeba._chunks("", pathlib.Path(), ["a"] * 10**6, lambda _: CONTENT, 2):
         print("one", flush=True)
 command(main)
 """.replace("CONTENT", repr(flat(1)))
@@ -428,11 +453,22 @@ def test_a_partition_that_is_there_is_kept(drive, tmp_path):
     assert drive.asked == [celeba.ZIP]
 
 
+def test_all_of_celeba_without_its_partition_gets_it(drive, tmp_path, monkeypatch):
+    """A tenth by hash would be another protocol than the published split."""
+    monkeypatch.setattr(celeba, "IMAGES", 3)
+    put(tmp_path / "data", faces(3))
+    assert splits(tmp_path / "data") == ([1, 2], [3])
+    assert drive.asked == [celeba.PARTITION]
+    monkeypatch.setitem(drive.has, drive.ids[celeba.PARTITION], b"quota")
+    put(tmp_path / "other", faces(3))
+    assert f"{celeba.PARTITION} (MD5" in refused(tmp_path / "other")
+
+
 def test_a_wrong_download_is_retried_then_refused_and_leaves_nothing(drive, tmp_path):
     drive.has[drive.ids[celeba.ZIP]] = b"<html>Quota exceeded</html>"
     data = tmp_path / "data"
     message = refused(data)
-    assert drive.asked.count(celeba.ZIP) == celeba.ATTEMPTS
+    assert drive.asked.count(celeba.ZIP) == downloads.ATTEMPTS
     assert files(data) == [f"celeba/{celeba.PARTITION}"]
     assert f"{celeba.ZIP} (MD5 {celeba.MD5[celeba.ZIP]})" in message
     assert celeba.PARTITION not in message
@@ -443,7 +479,7 @@ def test_offline_says_which_files_to_put_where(tmp_path):
     assert str(tmp_path / "celeba") in message and celeba.PAGE in message
     for name, md5 in celeba.MD5.items():
         assert f"{name} (MD5 {md5})" in message
-    assert files(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

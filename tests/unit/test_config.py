@@ -8,6 +8,7 @@ import yaml
 
 from hebae import registry
 from hebae.config import Experiment, parse, weight_text
+from hebae.datasets import celeba
 from hebae.errors import UserError
 from hebae.run import Run
 
@@ -54,7 +55,7 @@ def test_the_configs_we_ship_are_right(path):
         (
             "datasets.digits.reconstruction",
             {"name": "bernoulli", "factor": 2},
-            "digits.reconstruction: 'bernoulli' has no parameter 'factor'; it has: none",
+            "digits.models.VAE.reconstruction: 'bernoulli' has no parameter 'factor'; it has: none",
         ),
         (
             "datasets.digits.models.VAE.reconstruction",
@@ -75,14 +76,14 @@ def test_the_configs_we_ship_are_right(path):
         (
             "datasets.digits.training.learning_rate_steps",
             [[30, 2], [20, 5]],
-            "learning_rate_steps: epochs must increase, not [30, 20]",
+            "models.VAE.training.learning_rate_steps: epochs must increase, not [30, 20]",
         ),
         ("datasets.digits.training.learning_rate_steps", [[30]], "[30] is too short"),
         ("datasets.digits.training.batch_size", 1298, "1298 is more than the 1297 training"),
         (
             "datasets.digits.models.VAE.training",
             {"batch_size": 1298},
-            "1298 is more than the 1297 training",
+            "digits.models.VAE.training.batch_size: 1298 is more than the 1297 training",
         ),
         (
             "datasets.digits.panels",
@@ -164,7 +165,7 @@ def test_the_mnist_protocol_is_the_papers():
 
 
 def test_the_faces_protocol_is_the_papers():
-    """App. B.2; the WAE's numbers are the released code's."""
+    """App. B.2; the WAE's numbers and the frozen normalisation are the released code's."""
     config = yaml.safe_load((ROOT / "config/celeba.yaml").read_text())
     data = parse(config, SCHEMA).datasets["celeba"]
     assert data.network_parameters == {"width": 1, "batch_norm": "frozen"}
@@ -204,6 +205,14 @@ def test_a_model_may_be_another_on_one_dataset():
     assert runs["HEBAE"].training.batch_size == runs["VAE"].training.batch_size
     with pytest.raises(UserError, match="'vae' has no parameter 'scales'"):
         parse(edited("datasets.digits.models.VAE.parameters", {"scales": [1]}), SCHEMA)
+
+
+def test_panels_matter_only_where_they_are_drawn():
+    document = edited("datasets.toyfaces.panels", ...)
+    with pytest.raises(UserError, match="no class 7; classes are 0 to 3; or say end_points: image"):
+        parse(document, SCHEMA)
+    del document["figures"]["fig3"]
+    parse(document, SCHEMA)
 
 
 def test_only_datasets_that_ask_for_it_have_a_distance():
@@ -258,6 +267,12 @@ def test_the_registry_knows_the_datasets():
         assert (entry.n_train, entry.n_test) == (len(arrays.train_images), len(arrays.test_images))
         assert entry.image_shape == arrays.train_images.shape[1:]
         assert entry.n_classes == tuple(arrays.test_labels.max(0) + 1)
+    raw = registry.DATASETS["celeba"].raw
+    assert raw == {
+        celeba.ZIP: (celeba.ZIP_BYTES,),
+        celeba.FOLDER: (),
+        celeba.PARTITION: (celeba.IMAGES * 13, celeba.IMAGES * 14),
+    }
     mnist = registry.DATASETS["mnist"]
     assert (mnist.n_train, mnist.n_test, mnist.n_classes) == (60_000, 10_000, (10,))
 

@@ -17,7 +17,7 @@ import pytest
 from sklearn.datasets import load_digits
 from torchvision.datasets import MNIST
 
-from hebae import prepare
+from hebae import downloads, prepare
 from hebae import prepared as prepared_files
 from hebae.datasets import Arrays, Stream, digits, mnist
 from hebae.errors import UserError
@@ -40,7 +40,7 @@ def tiny(monkeypatch) -> dict[str, np.ndarray]:
         arrays[f"{kind}-labels-idx1-ubyte"] = rng.integers(0, 10, n, dtype=np.uint8)
     for name, array in arrays.items():
         monkeypatch.setitem(mnist.MD5, name, hashlib.md5(idx(array)).hexdigest())
-    monkeypatch.setattr(mnist, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0)
     # a test that should not download fails here rather than reaching for the network
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -259,7 +259,7 @@ def test_a_corrupted_download_is_retried_then_refused(tiny, mirror, tmp_path):
     with pytest.raises(UserError) as error:
         mnist.load(data)
     message = one_line(error)
-    assert asked.count(bad.name) == mnist.ATTEMPTS
+    assert asked.count(bad.name) == downloads.ATTEMPTS
     assert str(data / "MNIST/raw") in message
     # the file before it is whole and stays; it is not asked for again
     assert list(snapshot(data)) == [f"MNIST/raw/{NAMES[0]}.gz"]
@@ -274,8 +274,8 @@ def test_a_mirror_that_recovers_is_asked_again(tiny, mirror, tmp_path, monkeypat
 
     def fails_at_first(name):
         calls.append(name)
-        if len(calls) < mnist.ATTEMPTS:
-            raise mnist._FetchError("down")
+        if len(calls) < downloads.ATTEMPTS:
+            raise downloads.FetchError("down")
         return fetch(name)
 
     monkeypatch.setattr(mnist, "_fetch", fails_at_first)

@@ -19,7 +19,7 @@ from pytorch_fid import inception as pytorch_fid
 from torch import nn
 from torchvision.models import inception_v3
 
-from hebae import features
+from hebae import downloads, features
 from hebae.datasets import Arrays, digits
 from hebae.errors import UserError
 from hebae.features import classifier, inception
@@ -74,7 +74,7 @@ def weights(hub, monkeypatch) -> Path:
     """The random weights, taken for the real ones; torch.hub has nothing, the network is down."""
     path = hub / "hub/checkpoints" / inception.NAME
     monkeypatch.setattr(inception, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setattr(inception, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0)
     monkeypatch.setattr(pytorch_fid, "FID_WEIGHTS_URL", f"http://127.0.0.1:9/{inception.NAME}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("TORCH_HOME", str(hub.parent / "empty"))
@@ -173,7 +173,7 @@ def test_a_corrupted_download_is_retried_then_refused(server, weights, tmp_path)
     (server[0] / inception.NAME).write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(UserError, match="could not be downloaded") as error:
         call(inception, "--data-dir", tmp_path / "data", "--output", tmp_path / "features")
-    assert len(server[1]) == inception.ATTEMPTS
+    assert len(server[1]) == downloads.ATTEMPTS
     assert "SHA-256 of what came" in one_line(error)
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
 

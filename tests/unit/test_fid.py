@@ -219,8 +219,9 @@ def test_a_runs_fid_has_beside_it_what_it_depends_on(
     assert accuracy == features.read_record(digits_features).accuracy
     assert row == {
         "dataset": "digits", "model": "HEBAE", "latent_dim": "4", "weight": "2", "seed": "3",
-        "n_generated": "300", "n_reference": "500", "features": "classifier of digits",
-        "common_weight": "2.0", "n_features": "64", "warning": "",
+        "n_generated": "300", "n_reference": "500", "reference": "test",
+        "features": "classifier of digits", "common_weight": "2.0", "n_features": "64",
+        "warning": "",
     }  # fmt: skip
     call(fid, *arguments, "--count", 64, "--output", tmp_path / "c")
     row = the_row(tmp_path / "c")
@@ -259,7 +260,7 @@ def test_samples_are_decoded_prior_codes(digits_run, monkeypatch):
         parser.parse_args([*map(str, digits_run), "--output", "x", "--device", "cpu"])
     )
     whole = torch.cat(list(fid.samples(trained, 200)))
-    monkeypatch.setattr(fid, "chunk_size", lambda _: 30)
+    monkeypatch.setattr("hebae.trained.chunk_size", lambda _: 30)
     chunks = list(fid.samples(trained, 200))
     assert [len(chunk) for chunk in chunks] == [30] * 6 + [20]
     assert whole.dtype == torch.uint8 and whole.shape == (200, 8, 8, 1)

@@ -203,6 +203,7 @@ def fid_row(run, fid, random: np.random.Generator) -> dict[str, object]:
     return {
         "n_generated": fid.n_generated,
         "n_reference": fid.n_reference,
+        "reference": fid.reference,
         "features": "inception" if inception else f"classifier of {run.dataset}",
         "fid": least * (1 + slope * away) * random.uniform(0.95, 1.05),
         "common_weight": common,

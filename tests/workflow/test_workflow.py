@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
@@ -411,6 +413,62 @@ def test_a_wrong_inception_file_is_named_and_stops_distances_alone(project):
     assert wrong.read_bytes() == b"<html>quota exceeded</html>"
     assert (project / "figures/inception/fig2a.png").exists()
     assert not (project / "figures/inception/fig1b.png").exists()
+
+
+def test_real_faces_from_a_folder(project):
+    """A user's own images, convolutional networks, and a model trained otherwise than the rest."""
+    config = json.loads(json.dumps(TINY))
+    celeba = config["datasets"].pop("digits")
+    celeba.pop("fid")
+    celeba.update(
+        network={"name": "convolutional", "width": 0.02, "batch_norm": "frozen"},
+        reconstruction={"name": "squared_error"},
+        training={"epochs": 2, "batch_size": 10},
+        models={
+            "HEBAE": {"weight": 0.001},
+            "WAE": {
+                "weight": 100,
+                "parameters": {"prior_variance": 2},
+                "reconstruction": {"name": "squared_error", "reduction": "sum", "factor": 0.05},
+                "training": {"epochs": 1, "adam_beta1": 0.5},
+            },
+        },
+        panels={"interpolations": [[0, 1]], "end_points": "image", "samples": [2, 2], "steps": 3},
+    )
+    config.update(experiment="faces", data_dir="photos", seeds=[0])
+    config["datasets"]["celeba"] = celeba
+    config["figures"] = {"fig2b": "celeba", "fig2d": "celeba", "fig3": "celeba"}
+    (project / "faces.yaml").write_text(yaml.safe_dump(config))
+    folder = project / "photos/celeba/img_align_celeba"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    colours = random.integers(0, 256, (61, 5, 5, 3), dtype=np.uint8)
+    for i, image in enumerate(colours[:60]):
+        Image.fromarray(image).resize((178, 218)).save(folder / f"{i:06}.jpg")
+    parts = [f"{i:06}.jpg {2 * (i % 3 == 0)}" for i in range(60)]
+    (folder.parent / "list_eval_partition.txt").write_text("\n".join(parts))
+
+    snakemake(project, config="faces.yaml")
+    for figure in config["figures"]:
+        assert (project / f"figures/faces/{figure}.png").read_bytes().startswith(b"\x89PNG")
+    tables = project / "results/faces/tables"
+    by_weight = pd.read_csv(tables / "elbo_by_weight.csv")
+    assert by_weight[["elbo", "elbo_paper"]].isna().all(axis=None)  # a mean square is no likelihood
+    assert by_weight.reconstruction.between(0, 4).all()
+    epochs = pd.read_csv(tables / "elbo_by_epoch.csv").groupby("model").epoch.max()
+    assert epochs.to_dict() == {"HEBAE": 2, "WAE": 1}
+    assert not (tables / "fid.csv").exists()
+    assert plan(project, config="faces.yaml") == {}
+
+    # another set of images is other data, wherever it lies
+    shutil.move(project / "photos", project / "moved")
+    config["data_dir"] = "moved"
+    (project / "faces.yaml").write_text(yaml.safe_dump(config))
+    assert plan(project, config="faces.yaml") == {}
+    Image.fromarray(colours[60]).resize((178, 218)).save(
+        project / "moved/celeba/img_align_celeba/000060.jpg"
+    )
+    assert plan(project, config="faces.yaml")["prepare"] == 1
 
 
 def test_results_that_cannot_be_written(tmp_path):

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import yaml
@@ -109,6 +110,40 @@ wildcard_constraints:
 def code(*modules):
     """Source files of a step. Snakemake compares them by content and follows no imports."""
     return [os.path.relpath(path) for path in sources.closure(modules)]
+
+
+def raw_state(wildcards):
+    """What tells the raw files of a dataset of the user's own from others, at a glance.
+
+    Names and sizes, not places or times: moving or copying them remakes nothing. Nothing where
+    a dataset is always the same, or is still to be downloaded.
+    """
+    state = []
+    data_dir = Path(EXPERIMENT.data_dir).expanduser()
+    for name, published in registry.DATASETS[wildcards.dataset].raw.items():
+        for path in (data_dir / name, data_dir / wildcards.dataset / name):
+            if path.is_dir():
+                state.append((name, len(os.listdir(path))))
+            elif path.is_file() and path.stat().st_size not in published:
+                state.append((name, path.stat().st_size))
+    return str(state)
+
+
+def prepare_threads(wildcards):
+    """All cores where images are decoded, one where they are only copied or drawn."""
+    return workflow.cores if registry.DATASETS[wildcards.dataset].raw else 1
+
+
+def memory(wildcards):
+    """Megabytes of a job that trains or runs networks: PyTorch, the images, the networks.
+
+    A user's own images may be as many as CelebA's.
+    """
+    data = EXPERIMENT.datasets[wildcards.dataset]
+    entry = registry.DATASETS[wildcards.dataset]
+    images = 210_000 if entry.n_train is None else entry.n_train + entry.n_test
+    filters = data.network_parameters.get("width", 1) * (data.network != "dense")
+    return int(1500 + images * prod(entry.image_shape) / 1e6 + 4000 * filters**2)
 
 
 def run_of(wildcards):

@@ -16,13 +16,15 @@ rule prepare:
         "<benchmarks>/{dataset}/prepare.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: prepare_threads
     resources:
         # where raw data lies decides nothing about a result: not among the params, which do
         data_dir=EXPERIMENT.data_dir,
     params:
+        raw=raw_state,
         folder=lambda wildcards, output: os.path.dirname(output.manifest),
     message:
         "Preparing {wildcards.dataset}"
     shell:
         "python -m hebae.prepare --dataset {wildcards.dataset} --data-dir {resources.data_dir:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        " --output {params.folder:q} --threads {threads} > {log:q} 2>&1"

@@ -43,6 +43,7 @@ rule classifier:
     threads: 1
     resources:
         gpu=on_gpu(),
+        mem_mb=memory,
         device=EXPERIMENT.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
@@ -72,6 +73,7 @@ rule reference:
     threads: 1
     resources:
         gpu=on_gpu(),
+        mem_mb=memory,
         device=EXPERIMENT.device,
         cache="results/cache",
     params:
@@ -110,6 +112,7 @@ rule fid:
     threads: 1
     resources:
         gpu=on_gpu(),
+        mem_mb=memory,
         device=EXPERIMENT.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),

@@ -19,6 +19,7 @@ rule encode:
     threads: 1
     resources:
         gpu=on_gpu(),
+        mem_mb=memory,
         device=EXPERIMENT.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
@@ -49,6 +50,7 @@ rule images:
     threads: 1
     resources:
         gpu=on_gpu(),
+        mem_mb=memory,
         device=EXPERIMENT.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),

@@ -19,6 +19,7 @@ rule train:
     threads: 1
     resources:
         gpu=on_gpu(),
+        mem_mb=memory,
         device=EXPERIMENT.device,
     params:
         run=lambda wildcards: run_of(wildcards).to_json(),

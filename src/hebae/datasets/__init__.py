@@ -1,4 +1,4 @@
-"""Datasets: each module has ``load(data_dir)``, which returns :class:`Arrays`."""
+"""Datasets: each module has ``load(data_dir, threads)``, which returns :class:`Arrays`."""
 
 from __future__ import annotations
 

@@ -16,15 +16,16 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from tqdm import tqdm
 
 from hebae.datasets import Arrays, Stream
+from hebae.downloads import FetchError, attempt
 from hebae.errors import UserError
 
 ZIP = "img_align_celeba.zip"
@@ -37,22 +38,21 @@ PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
 PLACES = (".", "celeba")  # under `data_dir`; downloads go to the last, as torchvision's do
 
+SUFFIXES = (".jpg", ".jpeg")
+LARGEST_BYTES = 50_000_000  # of an image; unpacked, a few kilobytes of a zip may be gigabytes
+
 CROP = 140
 SIDE = 64
 TEST_SHARE = 0.1  # where no partition file says
 
-CHUNK = 128  # images a worker decodes at a time: 1.5 MiB
-MAX_WORKERS = 16  # the one process that reads and writes keeps up with no more
+CHUNK = 128  # images a thread decodes at a time: 1.5 MiB
 LOG_SECONDS = 30  # between two lines of progress where there is no terminal
 
 # RuntimeError: encrypted, or compressed in a way that Python does not know
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
-ATTEMPTS = 3
-BACKOFF_SECONDS = 1.0  # before the second attempt; doubles from there
 
-
-def load(data_dir: Path) -> Arrays:
+def load(data_dir: Path, threads: int = 1) -> Arrays:
     """Streams of training and test images, uint8 (N, 64, 64, 3), in the order of their names.
 
     ``img_align_celeba.zip`` or, where there is none, the folder ``img_align_celeba`` is looked
@@ -64,8 +64,11 @@ def load(data_dir: Path) -> Arrays:
     The partition file, beside the images or in those two places, says which images train
     (0) and test (2); those for validation (1) are left out, because nothing here selects a
     model on them. It may name images that are not there (a subset, noted on stderr), and must
-    name all that are. Without it a tenth of the images, by a hash of the name, is the test
+    name all that are. If all of CelebA is there without it, it is downloaded; without it, a tenth
+    of a subset, by a hash of the name, is the test
     split, so that an image's split does not depend on which others are there.
+
+    They are decoded in as many `threads`.
 
     JPEGs, RGB or grey, of any size: one of less than 140 pixels a side is cropped to its
     largest centred square. There are no labels: CelebA's attributes are not used here.
@@ -73,9 +76,19 @@ def load(data_dir: Path) -> Arrays:
     Raises :class:`UserError`, here or as the streams are read, for a damaged file, one that is
     not what its name says, a split without images, or a failed download.
     """
-    source = _find(data_dir, ZIP, FOLDER) or _download(data_dir)
+    if data_dir.name == FOLDER and data_dir.is_dir():  # the images' folder itself
+        data_dir = data_dir.parent
+    source = _find(data_dir, ZIP, FOLDER)
+    if source is None:
+        # In this order, because a zip without its partition would be split in another way.
+        missing = [ZIP] if _find(data_dir, PARTITION) else [PARTITION, ZIP]
+        _download(data_dir, missing)
+        source = _find(data_dir, ZIP)
     images, read = _open(source)
     partition = _find(source.parent, PARTITION) or _find(data_dir, PARTITION)
+    if partition is None and len(images) == IMAGES:
+        _download(data_dir, [PARTITION])
+        partition = _find(data_dir, PARTITION)
     if partition:
         parts = _partition(partition, images)
     else:
@@ -89,7 +102,7 @@ def load(data_dir: Path) -> Arrays:
                 f"none of the {len(images)} images of {source} is in the {split} split by "
                 f"{partition or 'a hash of their names'}; add images, or a {PARTITION} with some"
             )
-        chunks = _chunks(f"CelebA {split}", source, members, read)
+        chunks = _chunks(f"CelebA {split}", source, members, read, threads)
         arrays.append(Stream((len(members), SIDE, SIDE, 3), chunks))
         arrays.append(np.empty((len(members), 0), np.int64))
     return Arrays(*arrays, factors=())
@@ -116,11 +129,14 @@ def _open(source: Path) -> tuple[dict[str, str], Callable[[str], bytes]]:
             members, read = list(_walk(source)), lambda member: (source / member).read_bytes()
         else:
             archive = zipfile.ZipFile(source)
-            members, read = [each for each in archive.namelist() if each[-1:] != "/"], archive.read
-            for member in members:
-                path = PureWindowsPath(member)  # knows both kinds of slashes, and drives
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            members, read = [info.filename for info in infos], archive.read
+            for info in infos:
+                path = PureWindowsPath(info.filename)  # knows both kinds of slashes, and drives
                 if path.anchor or ".." in path.parts:
-                    raise ValueError(f"its member {member!r} is outside of it")
+                    raise ValueError(f"its member {info.filename!r} is outside of it")
+                if info.file_size > LARGEST_BYTES and path.suffix.lower() in SUFFIXES:
+                    raise ValueError(f"its member {info.filename!r} is too large for a face")
     except UNREADABLE as error:
         raise _damaged(source, error) from error
 
@@ -129,7 +145,7 @@ def _open(source: Path) -> tuple[dict[str, str], Callable[[str], bytes]]:
         path = PurePosixPath(member)
         # what macOS adds to folders and zips: .DS_Store, __MACOSX/._000001.jpg
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-        if hidden or path.suffix.lower() not in (".jpg", ".jpeg"):
+        if hidden or path.suffix.lower() not in SUFFIXES:
             continue
         if path.name in images:
             raise _damaged(source, f"{images[path.name]} and {member} have the same name")
@@ -166,9 +182,11 @@ def _original(name: str) -> str:
 
 
 def _damaged(path: Path, reason: object) -> UserError:
+    what = f"{path} is not intact ({' '.join(str(reason).split())}); it was left as it is: "
+    if path.is_dir():
+        return UserError(f"{what}put CelebA's own images there, or move the folder away")
     return UserError(
-        f"{path} is not intact ({' '.join(str(reason).split())}); it was left as it is: "
-        f"put {_original(ZIP)} in its place, or delete it to have that downloaded"
+        f"{what}put {_original(ZIP)} in its place, or delete it to have that downloaded"
     )
 
 
@@ -219,7 +237,7 @@ def _part(name: str) -> int:
 
 
 def _chunks(
-    title: str, source: Path, members: list[str], read: Callable[[str], bytes]
+    title: str, source: Path, members: list[str], read: Callable[[str], bytes], threads: int
 ) -> Iterator[np.ndarray]:
     """The images in order, uint8 (n, 64, 64, 3) with n at most `CHUNK`, with progress."""
     batches = (
@@ -233,7 +251,7 @@ def _chunks(
     started = reported = time.monotonic()
     done = 0
     with tqdm(desc=title, total=len(members), unit="image", disable=not on_terminal) as bar:
-        for chunk in _decoded(batches, min(_cores(), -(-len(members) // CHUNK))):
+        for chunk in _decoded(batches, threads):
             yield chunk
             bar.update(len(chunk))
             done += len(chunk)
@@ -251,21 +269,15 @@ def _content(source: Path, member: str, read: Callable[[str], bytes]) -> bytes:
         raise _damaged(source, f"{member}: {error}") from error
 
 
-def _cores() -> int:
-    # what this process may use, not what the machine has
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, MAX_WORKERS)
-
-
-def _decoded(batches: Iterable[list[tuple[str, bytes]]], n_workers: int) -> Iterator[np.ndarray]:
-    """:func:`_decode` of each batch, in order, with at most two batches a worker under way."""
-    # Threads: Pillow decodes and resizes outside of the interpreter's lock.
-    pool = ThreadPoolExecutor(n_workers)
+def _decoded(batches: Iterable[list[tuple[str, bytes]]], threads: int) -> Iterator[np.ndarray]:
+    """:func:`_decode` of each batch, in order, with at most two batches a thread under way."""
+    # Pillow decodes and resizes outside of the interpreter's lock
+    pool = ThreadPoolExecutor(threads)
     pending = deque()
     try:
         for batch in batches:
             pending.append(pool.submit(_decode, batch))
-            if len(pending) == 2 * n_workers:
+            if len(pending) == 2 * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -306,21 +318,9 @@ def _not_a_jpeg(path: str, reason: str) -> UserError:
 # Downloads
 
 
-class _FetchError(Exception):
-    """Google Drive did not give the file; the message is why."""
-
-
-def _download(data_dir: Path) -> Path:
-    """Download the zip, and the partition file before it if it is missing; the zip's path."""
+def _download(data_dir: Path, missing: list[str]) -> None:
+    """Download files to `data_dir`/celeba, one after the other."""
     folder = data_dir / PLACES[-1]
-    # In this order, because a zip without its partition would be split in another way.
-    missing = [ZIP] if _find(data_dir, PARTITION) else [PARTITION, ZIP]
-    retrying = Retrying(
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential(multiplier=BACKOFF_SECONDS),
-        retry=retry_if_exception_type(_FetchError),
-        reraise=True,
-    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while missing:
@@ -328,10 +328,12 @@ def _download(data_dir: Path) -> Path:
             _note(f"downloading {folder / name}")
             # a folder of its own takes whatever the downloader leaves when it is interrupted
             with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
-                retrying(_fetch, name, temporary)
+                attempt(_fetch, name, temporary)
                 (Path(temporary) / name).replace(folder / name)
             del missing[0]
-    except _FetchError as error:
+    except FetchError as error:
+        with suppress(OSError):
+            folder.rmdir()  # if nothing is in it
         wanted = ", ".join(f"{name} (MD5 {MD5[name]})" for name in missing)
         raise UserError(
             f"CelebA could not be downloaded from Google Drive ({error}); get these files "
@@ -342,7 +344,6 @@ def _download(data_dir: Path) -> Path:
             f"CelebA cannot be written to {folder} ({error}); "
             "make it writable or choose another data_dir"
         ) from error
-    return folder / ZIP
 
 
 def _fetch(name: str, folder: str) -> None:
@@ -353,4 +354,4 @@ def _fetch(name: str, folder: str) -> None:
     try:
         download_file_from_google_drive(ids[name], folder, name, MD5[name])
     except Exception as error:  # gdown's and requests' many: no network, quota, wrong content
-        raise _FetchError(" ".join(str(error).split())) from error
+        raise FetchError(" ".join(str(error).split())) from error

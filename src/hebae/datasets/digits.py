@@ -13,7 +13,7 @@ from hebae.datasets import Arrays
 N_TEST = 500
 
 
-def load(data_dir: Path) -> Arrays:
+def load(data_dir: Path, threads: int = 1) -> Arrays:
     """1,297 training and 500 test images, uint8 (N, 8, 8, 1); one label, 0 to 9.
 
     The data has no split of its own: this one keeps each digit's share and is always the same.

@@ -12,10 +12,10 @@ from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from hebae import files
 from hebae.datasets import Arrays
+from hebae.downloads import FetchError, attempt
 from hebae.errors import UserError
 
 # MD5 of the uncompressed files: the published MD5s are of one particular compression
@@ -30,12 +30,10 @@ MD5 = {
 # Where files are looked for under `data_dir`; downloads go to the first, as torchvision's do.
 FOLDERS = ("MNIST/raw", "mnist", ".")
 
-ATTEMPTS = 3  # each asks every mirror
-BACKOFF_SECONDS = 1.0  # before the second attempt; doubles from there
 TIMEOUT_SECONDS = 20
 
 
-def load(data_dir: Path) -> Arrays:
+def load(data_dir: Path, threads: int = 1) -> Arrays:
     """60,000 training and 10,000 test images, uint8 (N, 28, 28, 1); one label, 0 to 9.
 
     The four files, gzipped or not, are looked for in `data_dir` and its folders ``MNIST/raw``
@@ -101,14 +99,9 @@ def _download(folder: Path, missing: list[str]) -> bytes:
     print(f"downloading {path}", file=sys.stderr)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stored = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential(multiplier=BACKOFF_SECONDS),
-            retry=retry_if_exception_type(_FetchError),
-            reraise=True,
-        )(_fetch, name)
+        stored = attempt(_fetch, name)
         files.write_bytes(path, stored)
-    except _FetchError as error:
+    except FetchError as error:
         wanted = ", ".join(f"{each} (MD5 {MD5[each]})" for each in missing)
         raise UserError(
             f"MNIST could not be downloaded ({error}); put these files into {folder}, "
@@ -120,10 +113,6 @@ def _download(folder: Path, missing: list[str]) -> bytes:
             "make it writable or choose another data_dir"
         ) from error
     return _content(name, stored)
-
-
-class _FetchError(Exception):
-    """No mirror gave the file; the message is what went wrong at the last one."""
 
 
 def _fetch(name: str) -> bytes:
@@ -140,7 +129,7 @@ def _fetch(name: str) -> bytes:
             return stored
         except (OSError, HTTPException, ValueError) as error:
             reason = " ".join(f"{url}: {error}".split())
-    raise _FetchError(reason)
+    raise FetchError(reason)
 
 
 def _parse(content: bytes) -> np.ndarray:

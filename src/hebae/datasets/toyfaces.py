@@ -70,7 +70,7 @@ CURLS_BEHIND = ((18, -1, 6), (20, -9, 6.5), (16, -17, 7), (8.5, -22, 7), (0, -23
 CURLS_BEFORE = ((13.5, -13, 4.5), (7, -15.5, 5), (0, -16.5, 5))
 
 
-def load(data_dir: Path) -> Arrays:
+def load(data_dir: Path, threads: int = 1) -> Arrays:
     """`N_TRAIN` training and `N_TEST` test faces, uint8 (N, 64, 64, 3), always the same.
 
     Labels are indices into the classes of `FACTORS`, a column for each factor. Nothing is read

@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from hebae import features
 from hebae.adam import Adam
+from hebae.device import set_up
 from hebae.errors import UserError, command
-from hebae.model import choose_device
 from hebae.prepared import load_prepared, read_manifest
 from hebae.streams import derive_seed
 
@@ -160,14 +160,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
 
-    torch.set_num_threads(options.threads)
+    device = set_up(options.device, options.threads)
     manifest = read_manifest(options.data)
     if not manifest.factors:
         raise UserError(
             f"{options.data}: dataset {manifest.name} has no labels to train a classifier on; "
             "use inception features for it"
         )
-    device = choose_device(options.device)
     train_split = load_prepared(options.data, "train")
     network = train(*train_split, manifest.n_classes, options.seed, device)
     shares = accuracies(network, *load_prepared(options.data, "test"))

@@ -21,11 +21,11 @@ from typing import Any, BinaryIO
 from unittest.mock import patch
 
 import torch
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hebae import features, files
+from hebae.downloads import FetchError, attempt
 from hebae.errors import UserError, command
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -34,8 +34,6 @@ SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 FOLDER = "inception"  # under `data_dir`; where a download goes
 N_FEATURES = 2048  # of the last pooling, "pool3"
 
-ATTEMPTS = 3
-BACKOFF_SECONDS = 1.0  # before the second attempt; doubles from there
 TIMEOUT_SECONDS = 20
 PIECE = 1 << 20  # bytes held while downloading
 
@@ -48,7 +46,7 @@ class Inception(nn.Module):
         n_features: 64, 192, 768 or 2048: the block whose features are averaged over space.
     """
 
-    chunk = 25  # an image takes some 17 MB at 299×299; larger chunks are no faster on a CPU
+    chunk = 25  # an image takes some 17 MB at 299×299; on a CPU larger chunks are no faster
 
     def __init__(self, state: dict[str, Any], n_features: int) -> None:
         super().__init__()
@@ -111,13 +109,8 @@ def _download(folder: Path) -> Path:
     print(f"downloading {path} (91 MB)", file=sys.stderr, flush=True)
     try:
         with files.replacing(path) as stream:
-            Retrying(
-                stop=stop_after_attempt(ATTEMPTS),
-                wait=wait_exponential(multiplier=BACKOFF_SECONDS),
-                retry=retry_if_exception_type(_FetchError),
-                reraise=True,
-            )(_fetch, FID_WEIGHTS_URL, stream)
-    except _FetchError as error:
+            attempt(_fetch, FID_WEIGHTS_URL, stream)
+    except FetchError as error:
         raise UserError(
             f"the Inception weights could not be downloaded ({error}); put {NAME} "
             f"(SHA-256 {SHA256}) from {FID_WEIGHTS_URL} into {folder}"
@@ -130,10 +123,6 @@ def _download(folder: Path) -> Path:
     return path
 
 
-class _FetchError(Exception):
-    """The file could not be had, or is not the one; the message says why."""
-
-
 def _fetch(url: str, stream: BinaryIO) -> None:
     """Write what the address gives to `stream`, from its beginning."""
     stream.seek(0)
@@ -143,7 +132,7 @@ def _fetch(url: str, stream: BinaryIO) -> None:
         digest.update(piece)
         stream.write(piece)
     if digest.hexdigest() != SHA256:
-        raise _FetchError(f"{url}: the SHA-256 of what came is {digest.hexdigest()}")
+        raise FetchError(f"{url}: the SHA-256 of what came is {digest.hexdigest()}")
 
 
 def _pieces(url: str) -> Iterator[bytes]:
@@ -153,7 +142,7 @@ def _pieces(url: str) -> Iterator[bytes]:
             while piece := response.read(PIECE):
                 yield piece
     except (OSError, HTTPException) as error:
-        raise _FetchError(" ".join(f"{url}: {error}".split())) from error
+        raise FetchError(" ".join(f"{url}: {error}".split())) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

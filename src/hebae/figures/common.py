@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hebae import files
+from hebae import files, npz
 from hebae.config import Experiment
 from hebae.errors import UserError, command
 from hebae.registry import FIGURES
@@ -182,13 +181,8 @@ def read_images(
     for run in experiment.main_runs(dataset):
         path = results / "runs" / run.path / "images.npz"
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in IMAGES}
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except KeyError as error:
-            raise UserError(f"{path}: {error.args[0]}") from None
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            found = npz.read(path, list(IMAGES))
+        except ValueError as error:
             raise UserError(f"{path}: not saved images: {error}") from None
         shapes = {name: array.shape for name, array in found.items()}
         if (

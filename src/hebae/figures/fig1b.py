@@ -45,7 +45,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     )
     # a grid may have fewer seeds than the default weights, and a mean should be over the same
     runs = grid or default
-    counts, kinds = ("n_generated", "n_reference"), ("features", "accuracy")
+    counts, kinds = ("n_generated", "n_reference"), ("reference", "features", "accuracy")
     table = rows(
         tables,
         "fid",
@@ -55,7 +55,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
         texts=(*kinds, "warning"),
     )
     file = tables["fid"].attrs.get("file", "fid")
-    n_generated, n_reference, features, accuracy = (
+    n_generated, n_reference, reference, features, accuracy = (
         _same(table, column, file) for column in (*counts, *kinds)
     )
 
@@ -92,16 +92,17 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
         figure, [Line2D([], [], label=names[m], **look(experiment, m)._asdict()) for m in models]
     )
     left_out = [name for model, name in names.items() if model not in models]
-    on_grid = any(run.weight != data.models[run.model].default for run in runs)
+    filled = any(run.weight == data.models[run.model].default for run in runs)
     seeds = {run.seed for run in runs}
     note(
         figure,
         f"{data.title}, latent dimension {', '.join(map(str, latent_dims))}.",
         f"{n_generated:,.0f} generated images, clipped and rounded to 8 bits, uncompressed, "
-        f"against {n_reference:,.0f} 8-bit images of the {data.fid.reference} split.",
+        f"against {n_reference:,.0f} 8-bit images of the {reference} split.",
         _features_text(features, accuracy),
         f"Without a grid of λ: {', '.join(left_out)}." if left_out else "",
-        "Filled marks: default λ." if on_grid else "Each model at its default λ.",
+        "Filled marks: default λ." if filled and grid else "",
+        "" if grid else "Each model at its default λ.",
         f"Mean over {count(len(seeds), 'seed')}; bars: minimum to maximum."
         if len(seeds) > 1
         else "One seed.",

@@ -15,8 +15,6 @@ from hebae.figures.common import WIDTH, in_style, titles
 HEADINGS = ("interpolations", "reconstructions (originals above)", "samples")
 GAP, LINE, MARGIN = 0.12, 0.17, 0.03  # between blocks, a line of text, around all: inches
 WIDEST = 2.6  # of a block
-
-
 LARGEST = 0.5  # side of an image in a strip
 
 

@@ -27,6 +27,10 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
     Its statistics stay 0 and 1, so it is a learned scale and offset of each channel.
     """
 
+    def __init__(self, channels: int, epsilon: float) -> None:
+        super().__init__(channels, epsilon)
+        self.train()
+
     def train(self, mode: bool = True) -> FrozenBatchNorm2d:
         return super().train(False)
 
