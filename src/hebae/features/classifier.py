@@ -31,7 +31,7 @@ WIDTHS = (16, 32, 64)  # filters of the layers; those after the last have as man
 SMALLEST = 4  # pixels a side, where halving ends
 BATCH_SIZE = 64
 # Passed through the network in training, at least: small datasets are gone through more often
-EXAMPLES = 32_000
+EXAMPLES = 20_000
 LEAST_EPOCHS = 3
 LEARNING_RATE = 3e-3  # falls to 0 on half a cosine
 ADAM_EPSILON = 1e-8
