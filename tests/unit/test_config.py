@@ -239,6 +239,7 @@ def test_runs_are_the_grids():
 
 def test_dataset_seeds_override_the_experiments():
     document = edited("datasets.digits.seeds", [7])
+    del document["datasets"]["digits"]["weight_seeds"]
     data = parse(document, SCHEMA).datasets["digits"]
     assert data.seeds == data.weight_seeds == (7,)
 
