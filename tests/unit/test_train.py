@@ -40,7 +40,7 @@ OBJECTIVES = {
 }
 
 
-LONG = changed(epochs=120)
+LONG = changed(epochs=60)
 """Long enough to be killed in its middle, also on a busy machine."""
 
 
@@ -86,7 +86,7 @@ def fit(run: Run, images, folder: Path):
 @pytest.mark.parametrize("objective", ["hebae", "wae_mmd"])
 def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     """SIGKILL twice in mid-training; weights and history come out bit for bit the same."""
-    run = changed(**OBJECTIVES[objective], epochs=120)
+    run = changed(**OBJECTIVES[objective], epochs=60)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(run, data, whole), check=True, capture_output=True)
 
@@ -103,7 +103,7 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
         assert not (killed / "run/run.json").exists()
         # the last epoch in the history may be one that no checkpoint has
         reached = len(rows(history))
-        assert 0 < reached < 2 * 120
+        assert 0 < reached < 2 * 60
 
     done = subprocess.run(command(run, data, killed), check=True, capture_output=True, text=True)
     assert "continuing digits/" in done.stderr

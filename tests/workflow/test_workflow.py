@@ -497,7 +497,7 @@ def test_a_diverged_run_stops_itself_and_no_other(project):
 def test_a_workflow_killed_in_mid_training_ends_as_if_it_had_not(project, tmp_path):
     """SIGKILL to the whole process group; then the plain command again."""
     config = json.loads(json.dumps(TINY))
-    config["datasets"]["digits"]["training"]["epochs"] = 400
+    config["datasets"]["digits"]["training"]["epochs"] = 200
     config["datasets"]["digits"]["models"] = {"HEBAE": {"weight": 1}}
     config.update(seeds=[0], figures={"fig2a": "digits"})
     whole, killed = tmp_path / "whole", tmp_path / "killed"
