@@ -64,16 +64,17 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     seeds = count(len(data.seeds), "seed")
     if weight_runs and data.weight_seeds != data.seeds:
         seeds += f" (top), {count(len(data.weight_seeds), 'seed')} (bottom)"
-    several = len(data.seeds) > 1 or (bool(weight_runs) and len(data.weight_seeds) > 1)
+    spreads = ["bands"] * (len(data.seeds) > 1)
+    spreads += ["bars"] * (bool(weight_runs) and len(data.weight_seeds) > 1)
     aggregate = any(experiment.models[model].objective == "hebae" for model in bounds)
     note(
         figure,
         f"{data.title}. Paper’s bound: −(reconstruction + regulariser), λ = 1 in the sum"
         + ("; HEBAE’s regulariser is the KL divergence of the aggregated posterior." * aggregate)
         + "." * (not aggregate),
-        f"Lines: {'mean over ' * several}{seeds}"
-        + f"; bands{' and bars' * bool(weight_runs)}: minimum to maximum over seeds." * several
-        + "." * (not several),
+        f"Lines: {'mean over ' * bool(spreads)}{seeds}"
+        + f"; {' and '.join(spreads)}: minimum to maximum over seeds" * bool(spreads)
+        + ".",
         f"First epochs, below the {CUT}th percentile of the lowest curve, are cut off." * cut,
     )
     return figure
