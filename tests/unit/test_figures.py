@@ -550,6 +550,21 @@ def on_grid(results: Path) -> pd.DataFrame:
     return shown
 
 
+@pytest.mark.parametrize(
+    "seeds, weight_seeds, said",
+    [
+        ((0, 1), (0, 1), "Lines: mean over 2 seeds; bands and bars: minimum to"),
+        ((0, 1), (0,), "Lines: mean over 2 seeds (top), 1 seed (bottom); bands: minimum to"),
+        ((0,), (0, 1), "Lines: mean over 1 seed (top), 2 seeds (bottom); bars: minimum to"),
+        ((0,), (0,), "Lines: 1 seed."),
+    ],
+)
+def test_fig1a_says_whose_spread_is_drawn(tmp_path, seeds, weight_seeds, said):
+    dims = {"latent_dims": (8,), "weight_latent_dims": (8,), "main_latent_dim": 8}
+    made = experiment(seeds=seeds, weight_seeds=weight_seeds, **dims)
+    assert said in note_of(draw("fig1a", write_results(tmp_path, made), made))
+
+
 @pytest.mark.parametrize("place, scale", list(enumerate(SCALES)))
 def test_fig1b(figures, results, faces, place, scale):
     ax = figures["fig1b"].axes[place]
