@@ -1,6 +1,32 @@
 """What all tests share."""
 
+import http.server
+import threading
+
+import pytest
 import torch
 
 # the suite's tensors are small: one thread is faster than handing work to several
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def local_server(tmp_path):
+    """A web server: its folder, its address ending in a slash, and the paths it was asked for."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_request(self, *args):
+            asked.append(self.path.lstrip("/"))
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}/", asked
+        server.shutdown()
+        thread.join()

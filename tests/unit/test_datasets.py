@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
 import json
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,27 +67,11 @@ def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
 
 
 @pytest.fixture
-def mirror(tmp_path, monkeypatch):
+def mirror(local_server, monkeypatch):
     """A local mirror behind a dead one: its folder, and the paths it was asked for."""
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-    asked = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(folder))
-
-        def log_request(self, *args):
-            asked.append(self.path.lstrip("/"))
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/"
-        monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/", url])
-        yield folder, asked
-        server.shutdown()
-        thread.join()
+    folder, url, asked = local_server
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/", url])
+    return folder, asked
 
 
 # Arrays

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -135,27 +133,11 @@ def test_offline_says_which_file_to_put_where(weights, tmp_path):
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch, weights):
+def server(local_server, monkeypatch, weights):
     """A local server for the weights: its folder, and the paths it was asked for."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    asked = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(folder))
-
-        def log_request(self, *args):
-            asked.append(self.path.lstrip("/"))
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{running.server_port}/{inception.NAME}"
-        monkeypatch.setattr(pytorch_fid, "FID_WEIGHTS_URL", url)
-        yield folder, asked
-        running.shutdown()
-        thread.join()
+    folder, url, asked = local_server
+    monkeypatch.setattr(pytorch_fid, "FID_WEIGHTS_URL", url + inception.NAME)
+    return folder, asked
 
 
 def test_inception_is_downloaded_once(server, weights, tmp_path):
