@@ -43,6 +43,7 @@ TABLES = {
     "fid": Table(Experiment.fid_runs, "fid.csv"),
     "covariance": Table(Experiment.default_runs, "covariance.csv"),
     "mutual_information": Table(Experiment.default_runs, "mutual_information.csv"),
+    "diagnostics": Table(Experiment.diagnostics_runs, "diagnostics.csv"),
     "index_code_information": Table(Experiment.default_runs, "index_code_information.csv"),
 }
 

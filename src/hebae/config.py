@@ -24,6 +24,7 @@ from hebae import registry
 from hebae.errors import UserError
 from hebae.registry import (
     DATASETS,
+    DIVERGENCES,
     FEATURES,
     FIGURES,
     NETWORKS,
@@ -51,7 +52,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is trained on one dataset: its weights λ, protocol and reconstruction.
+    """How one model is trained on one dataset: weights λ, protocol, network, reconstruction.
 
     ``parameters`` are those of the objective that are others here than the model's.
     """
@@ -60,6 +61,8 @@ class Recipe:
     grid: tuple[str, ...]
     parameters: dict[str, Any]
     training: Training
+    network: str
+    network_parameters: dict[str, Any]
     reconstruction: str
     reconstruction_parameters: dict[str, Any]
 
@@ -98,13 +101,27 @@ class Fid:
 
 
 @dataclass(frozen=True)
+class Diagnostics:
+    """How far the codes of a whole split are from the prior, and on what training sets.
+
+    ``training_sizes`` are those smaller than the whole one, at the main latent dimension.
+    """
+
+    kernel: str
+    permutations: int
+    training_sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """One dataset of an experiment, with everything that is trained and measured on it."""
+    """One dataset of an experiment, with everything that is trained and measured on it.
+
+    ``name`` is a label in the config, ``source`` the dataset whose images these are.
+    """
 
     name: str
+    source: str
     title: str
-    network: str
-    network_parameters: dict[str, Any]
     latent_dims: tuple[int, ...]
     main_latent_dim: int
     seeds: tuple[int, ...]
@@ -114,6 +131,7 @@ class Dataset:
     mutual_information: MutualInformation
     panels: Panels
     fid: Fid | None
+    diagnostics: Diagnostics | None
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,15 @@ class Experiment:
     figures: dict[str, str]
     """Figure name to the dataset it is drawn for."""
 
-    def run(self, dataset: str, model: str, latent_dim: int, weight: str, seed: int) -> Run:
+    def run(
+        self,
+        dataset: str,
+        model: str,
+        latent_dim: int,
+        weight: str,
+        seed: int,
+        n_train: int | None = None,
+    ) -> Run:
         """Everything that determines one run."""
         data, label = self.datasets[dataset], self.models[model]
         trained = data.models[model]
@@ -140,11 +166,12 @@ class Experiment:
             seed=seed,
             objective=label.objective,
             parameters={**label.parameters, **trained.parameters},
-            network=data.network,
-            network_parameters=data.network_parameters,
+            network=trained.network,
+            network_parameters=trained.network_parameters,
             reconstruction=trained.reconstruction,
             reconstruction_parameters=trained.reconstruction_parameters,
             training=trained.training,
+            n_train=n_train,
         )
 
     def default_runs(self) -> Iterator[Run]:
@@ -164,8 +191,22 @@ class Experiment:
                         for seed in data.weight_seeds:
                             yield self.run(data.name, model, latent_dim, weight, seed)
 
+    def diagnostics_runs(self) -> Iterator[Run]:
+        """Default runs of the datasets with diagnostics, and those on smaller training sets."""
+        for run in self.default_runs():
+            if self.datasets[run.dataset].diagnostics is not None:
+                yield run
+        for data in self.datasets.values():
+            if data.diagnostics is not None:
+                for model, weights in data.models.items():
+                    for size in data.diagnostics.training_sizes:
+                        for seed in data.seeds:
+                            yield self.run(
+                                data.name, model, data.main_latent_dim, weights.default, seed, size
+                            )
+
     def runs(self) -> list[Run]:
-        """Every run of the experiment, once."""
+        """Every run of the experiment on all training images, once."""
         return list({run.path: run for run in (*self.default_runs(), *self.weight_runs())}.values())
 
     def fid_runs(self) -> Iterator[Run]:
@@ -201,6 +242,7 @@ class Experiment:
                 for model, trained in data["models"].items()
             }
             data["fid"] = data["fid"] and Fid(**data["fid"])
+            data["diagnostics"] = data["diagnostics"] and _diagnostics(data["diagnostics"])
             data["mutual_information"] = MutualInformation(**data["mutual_information"])
             data["panels"] = _panels(data["panels"])
             for key in ("latent_dims", "seeds", "weight_seeds", "weight_latent_dims"):
@@ -208,6 +250,10 @@ class Experiment:
             datasets[name] = Dataset(**data)
         models = {name: Model(**model) for name, model in fields["models"].items()}
         return cls(**{**fields, "models": models, "datasets": datasets})
+
+
+def _diagnostics(fields: Mapping[str, Any]) -> Diagnostics:
+    return Diagnostics(**{**fields, "training_sizes": tuple(fields["training_sizes"])})
 
 
 def _panels(fields: Mapping[str, Any]) -> Panels:
@@ -319,16 +365,17 @@ def _inherited(document: Mapping[str, Any]) -> dict[str, Any]:
         reconstruction = data.pop("reconstruction", {"name": "bernoulli"})
         for trained in data["models"].values():
             trained["training"] = {**data["training"], **trained.get("training", {})}
+            trained.setdefault("network", data["network"])
             trained.setdefault("reconstruction", reconstruction)
         del data["training"]
     return document
 
 
 def _model(name: str, fields: Mapping[str, Any]) -> Model:
-    entry = lookup(OBJECTIVES, "objective", fields["objective"])
     parameters = {key: fields[key] for key in fields if key not in ("objective", "title")}
-    what = f"objective {fields['objective']!r}"
-    _check_parameters(f"config: models.{name}", what, parameters, entry.parameters)
+    _check_objective(f"config: models.{name}", fields["objective"], parameters)
+    if divergences := OBJECTIVES[fields["objective"]].divergences:
+        parameters.setdefault("divergence", {"name": divergences[0]})
     return Model(name, fields.get("title", name), fields["objective"], parameters)
 
 
@@ -336,11 +383,8 @@ def _dataset(
     name: str, fields: Mapping[str, Any], models: Mapping[str, Model], seeds: list[int]
 ) -> Dataset:
     where = f"config: datasets.{name}"
-    images = lookup(DATASETS, "dataset", name)
-    network = dict(fields["network"])
-    network_name = network.pop("name")
-    _check_network(where, network_name, network, images)
-
+    source = fields.get("source", name)
+    images = lookup(DATASETS, "dataset", source)
     latent_dims = tuple(fields["latent_dims"])
     main_latent_dim = fields.get("main_latent_dim", latent_dims[-1])
     weight_latent_dims = tuple(fields.get("weight_latent_dims", latent_dims))
@@ -354,7 +398,8 @@ def _dataset(
     mutual_information = MutualInformation(**fields["mutual_information"])
     panels = _panels(fields["panels"])
     fid = Fid(**fields["fid"]) if "fid" in fields else None
-    _check_images(where, images, mutual_information, fid)
+    diagnostics = _diagnostics(fields["diagnostics"]) if "diagnostics" in fields else None
+    _check_images(where, images, mutual_information, fid, diagnostics)
     used: dict[str, Recipe] = {}
     for model, weights in fields["models"].items():
         training = Training.from_fields(weights["training"])
@@ -364,35 +409,47 @@ def _dataset(
         entry = lookup(RECONSTRUCTIONS, "reconstruction", term)
         at = f"{where}.models.{model}.reconstruction"
         _check_parameters(at, f"{term!r}", reconstruction, entry.parameters)
+        network = dict(weights["network"])
+        network_name = network.pop("name")
+        own = weights["network"] != fields["network"]
+        at = f"{where}.models.{model}.network" if own else f"{where}.network"
+        _check_network(at, network_name, network, images, term)
         if model not in models:
             known = ", ".join(models)
             raise UserError(f"{where}.models: unknown model {model!r}; models has: {known}")
         if OBJECTIVES[models[model].objective].needs_covariance:
             _check_covariance(where, model, max(latent_dims), training, images)
+            for size in diagnostics.training_sizes if diagnostics else ():
+                if main_latent_dim >= size:
+                    raise UserError(
+                        f"{where}.diagnostics.training_sizes: {size} images are too few for the "
+                        f"covariance of {model} in {main_latent_dim} dimensions (Eq. 11)"
+                    )
         grid = tuple(weight_text(weight) for weight in weights["weights"])
         if len(set(grid)) < len(grid):
             raise UserError(f"{where}.models.{model}.weights: two are the same: {', '.join(grid)}")
         objective = models[model].objective
         parameters = dict(weights["parameters"])
-        _check_parameters(
-            f"{where}.models.{model}.parameters",
-            f"objective {objective!r}",
-            parameters,
-            OBJECTIVES[objective].parameters,
-        )
+        at = f"{where}.models.{model}"
+        _check_objective(f"{at}.parameters", objective, parameters)
+        both = {**models[model].parameters, **parameters}
+        for key, values in (("weight", [weights["weight"]]), ("weights", weights["weights"])):
+            for weight in values:
+                _check_weight(f"{at}.{key}", objective, both, weight)
         used[model] = Recipe(
             default=weight_text(weights["weight"]),
             grid=grid,
             parameters=parameters,
             training=training,
+            network=network_name,
+            network_parameters=network,
             reconstruction=term,
             reconstruction_parameters=reconstruction,
         )
     return Dataset(
         name=name,
+        source=source,
         title=fields.get("title", name),
-        network=network_name,
-        network_parameters=network,
         latent_dims=latent_dims,
         main_latent_dim=main_latent_dim,
         seeds=tuple(fields.get("seeds", seeds)),
@@ -402,7 +459,43 @@ def _dataset(
         mutual_information=mutual_information,
         panels=panels,
         fid=fid,
+        diagnostics=diagnostics,
     )
+
+
+def _check_objective(where: str, objective: str, parameters: Mapping[str, Any]) -> None:
+    entry = lookup(OBJECTIVES, "objective", objective)
+    known = (*entry.parameters, *["divergence"] * bool(entry.divergences))
+    _check_parameters(where, f"objective {objective!r}", parameters, known)
+    if "divergence" not in parameters:
+        return
+    given = dict(parameters["divergence"])
+    name = given.pop("name")
+    if name not in DIVERGENCES:
+        known = ", ".join(DIVERGENCES)
+        raise UserError(f"{where}.divergence: unknown divergence {name!r}; there are: {known}")
+    divergence = DIVERGENCES[name]
+    if name not in entry.divergences:
+        raise UserError(
+            f"{where}.divergence: objective {objective!r} is one of {', '.join(entry.divergences)}"
+            f", not of {name!r}"
+        )
+    of_divergence = (*divergence.parameters, *divergence.adversary_parameters)
+    _check_parameters(f"{where}.divergence", f"{name!r}", given, of_divergence)
+
+
+def _check_weight(where: str, objective: str, parameters: Mapping[str, Any], weight: float) -> None:
+    """What λ has to be where the objective is told it (Zhao et al. 2017, Eq. 6)."""
+    if not OBJECTIVES[objective].takes_weight:
+        return
+    if weight <= 0:
+        raise UserError(f"{where}: objective {objective!r} needs a λ above 0, not {weight:g}")
+    alpha = parameters.get("alpha", 1)
+    if alpha + weight - 1 < 0:
+        raise UserError(
+            f"{where}: α + λ − 1 must not be below 0, and is {alpha:g} + {weight:g} − 1: "
+            "the codes would be driven away from the prior"
+        )
 
 
 def _check_parameters(where: str, what: str, given: Collection[str], known: Sequence[str]) -> None:
@@ -413,18 +506,31 @@ def _check_parameters(where: str, what: str, given: Collection[str], known: Sequ
 
 
 def _check_network(
-    where: str, name: str, parameters: Mapping[str, Any], images: registry.Dataset
+    where: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    images: registry.Dataset,
+    reconstruction: str,
 ) -> None:
     entry = lookup(NETWORKS, "network", name)
-    _check_parameters(f"{where}.network", f"{name!r}", parameters, entry.parameters)
+    _check_parameters(where, f"{name!r}", parameters, entry.parameters)
     for key in entry.required:
         if key not in parameters:
-            raise UserError(f"{where}.network: {name!r} needs {key!r}")
-    height, width, _ = images.image_shape
+            raise UserError(f"{where}: {name!r} needs {key!r}")
+    height, width, channels = images.image_shape
     if height % entry.multiple or width % entry.multiple:
         raise UserError(
-            f"{where}.network: {name!r} needs images whose sides are multiples of "
+            f"{where}: {name!r} needs images whose sides are multiples of "
             f"{entry.multiple}, not {height}×{width}"
+        )
+    if entry.channels not in (None, channels):
+        raise UserError(
+            f"{where}: {name!r} is for images of {entry.channels} channel, not {channels}"
+        )
+    if entry.reconstructions and reconstruction not in entry.reconstructions:
+        raise UserError(
+            f"{where}: the decoder of {name!r} needs the reconstruction "
+            f"{' or '.join(entry.reconstructions)}, not {reconstruction!r}"
         )
 
 
@@ -444,6 +550,7 @@ def _check_images(
     images: registry.Dataset,
     mutual_information: MutualInformation,
     fid: Fid | None,
+    diagnostics: Diagnostics | None,
 ) -> None:
     """What would otherwise fail after hours of training, and after old results are gone."""
     if images.n_test is not None and mutual_information.indices > images.n_test:
@@ -451,6 +558,12 @@ def _check_images(
             f"{where}.mutual_information.indices: {mutual_information.indices} is more than the "
             f"{images.n_test} test images"
         )
+    for size in diagnostics.training_sizes if diagnostics else ():
+        if images.n_train is not None and size >= images.n_train:
+            raise UserError(
+                f"{where}.diagnostics.training_sizes: {size} is not below the {images.n_train} "
+                "training images there are, which are always among them"
+            )
     if fid is None:
         return
     if lookup(FEATURES, "features", fid.features).needs_labels and not images.n_classes:
@@ -476,8 +589,11 @@ def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
     if entry.needs_fid and experiment.datasets[dataset].fid is None:
         raise UserError(f"{where}: {dataset!r} has no fid block, so there is no distance to plot")
     if entry.needs_images:
-        panels = experiment.datasets[dataset].panels
-        _check_panels(f"config: datasets.{dataset}.panels", DATASETS[dataset], panels)
+        data = experiment.datasets[dataset]
+        images = DATASETS[data.source]
+        _check_panels(f"config: datasets.{dataset}.panels", images, data.panels)
+    if entry.needs_diagnostics and experiment.datasets[dataset].diagnostics is None:
+        raise UserError(f"{where}: {dataset!r} has no diagnostics block, so there are none to plot")
 
 
 def _check_panels(where: str, images: registry.Dataset, panels: Panels) -> None:

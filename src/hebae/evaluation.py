@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -11,31 +11,41 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from hebae.divergences import posterior_kl
+from hebae.divergences.gaussian import posterior_kl
 from hebae.latent import Latent, Normal
 from hebae.reconstruction import Reconstruction
-from hebae.registry import OBJECTIVES, RECONSTRUCTIONS, lookup, resolve
+from hebae.registry import resolve
 from hebae.run import Run
 
 
-def chunk_size(image_shape: Sequence[int]) -> int:
+def chunk_size(run: Run, image_shape: Sequence[int]) -> int:
     """Images that pass the networks at once: bounds memory, changes nothing beyond rounding.
 
-    1,000 MNIST images, 65 faces: activations grow with the image.
+    1,000 MNIST images, 65 faces: activations grow with the image. An autoregressive decoder has
+    channels at the image's full size: 127 MNIST images.
     """
-    return max(1, min(1000, 800_000 // prod(image_shape)))
+    values = 100_000 if run.entries[1].autoregressive else 800_000
+    return max(1, min(1000, values // prod(image_shape)))
 
 
 def reconstruction_of(run: Run, image_shape: Sequence[int]) -> Reconstruction:
     """The run's reconstruction term for images (height, width, channels)."""
-    entry = lookup(RECONSTRUCTIONS, "reconstruction", run.reconstruction)
-    return resolve(entry.function)(image_shape, **run.reconstruction_parameters)
+    return resolve(run.entries[2].function)(image_shape, **run.reconstruction_parameters)
 
 
-def objective_of(run: Run):
+def objective_of(run: Run, model: nn.ModuleDict) -> Callable[..., Latent]:
     """The run's objective, ready to be called with (mean, log_sigma, normal)."""
-    entry = lookup(OBJECTIVES, "objective", run.objective)
-    return partial(resolve(entry.function), **run.parameters)
+    entry = run.entries[0]
+    given = dict(run.parameters)
+    if entry.takes_weight:
+        given["weight"] = float(run.weight)
+    if run.divergence is not None:
+        divergence, parameters = run.divergence
+        own = {key: parameters[key] for key in parameters if key in divergence.parameters}
+        if divergence.adversary is not None:
+            own["adversary"] = model["adversary"]
+        given["divergence"] = partial(resolve(divergence.function), **own)
+    return partial(resolve(entry.function), **given)
 
 
 def autocast(run: Run, device: torch.device) -> AbstractContextManager:
@@ -97,7 +107,7 @@ def encode(
 ) -> tuple[Tensor, Tensor | None]:
     """Mean and log σ of every image; images are uint8 (N, height, width, channels)."""
     chunks = []
-    for chunk in images.split(chunk_size(images.shape[1:])):
+    for chunk in images.split(chunk_size(run, images.shape[1:])):
         with autocast(run, images.device):
             chunks.append(in_float32(model["encoder"](reconstruction.inputs(chunk))))
     mean = torch.cat([mean for mean, _ in chunks])
@@ -114,13 +124,14 @@ def evaluate(
     A batch's aggregate KL is biased upwards (docs/paper.md), the split's hardly.
     """
     mean, log_sigma = encode(run, model, images, reconstruction)
-    latent = objective_of(run)(mean, log_sigma, normal)
+    latent = objective_of(run, model)(mean, log_sigma, normal)
     total = torch.zeros((), dtype=torch.float64, device=images.device)
-    size = chunk_size(images.shape[1:])
+    size = chunk_size(run, images.shape[1:])
     for chunk, codes in zip(images.split(size), latent.z.split(size), strict=True):
+        x = reconstruction.inputs(chunk)
         with autocast(run, images.device):
-            output = model["decoder"](codes)
-        total += reconstruction.error(output.float(), reconstruction.inputs(chunk)).sum()
+            output = model["decoder"](codes, x)
+        total += reconstruction.error(output.float(), x).sum()
     kl = None
     if log_sigma is not None:
         kl = float(posterior_kl(mean, log_sigma, latent.mixing).mean())

@@ -30,7 +30,7 @@ def samples(trained: Trained, count: int) -> Iterator[Tensor]:
     # all codes at once: how noise is drawn must not depend on the size of a chunk
     normal = normal_stream(derive_seed(trained.run.seed, "fid"), trained.device)
     prior = normal(torch.empty(count, trained.run.latent_dim, device=trained.device))
-    return trained.decode(prior)
+    return trained.decode(prior, "fid")
 
 
 def rank_warning(n_features: int, **counts: int) -> str | None:

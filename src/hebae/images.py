@@ -2,7 +2,9 @@
 
 ``images.npz`` holds uint8 arrays, so that a figure needs neither weights nor torch:
 ``originals`` and ``reconstructions`` (2·k, h, w, c), the end points of k interpolations;
-``interpolations`` (k, steps, h, w, c); ``samples`` (rows, columns, h, w, c).
+``interpolations`` (k, steps, h, w, c); ``samples`` (rows, columns, h, w, c). They are means of
+p(x|z), or images drawn from it where the decoder is autoregressive; ``originals`` are what the
+networks saw.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from torch import Tensor
 from hebae import files
 from hebae.errors import UserError, command
 from hebae.evaluation import encode, normal_stream
+from hebae.reconstruction import Reconstruction
 from hebae.streams import derive_seed
 from hebae.trained import Trained, command_line
 
@@ -49,6 +52,13 @@ def end_points(
     return taken
 
 
+def seen(images: Tensor, reconstruction: Reconstruction) -> Tensor:
+    """Images as the networks see them, uint8 like the images: black and white if binarised."""
+    x = reconstruction.inputs(images)
+    low, high = reconstruction.inputs(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+    return ((x - low) / (high - low)).mul(255).round().to(torch.uint8)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line("Reconstruct, interpolate and sample.")
     parser.add_argument(
@@ -70,15 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
     prior = normal(torch.empty(rows * columns, run.latent_dim, device=trained.device))
 
-    def decode(codes: Tensor) -> np.ndarray:
-        return torch.cat(list(trained.decode(codes))).cpu().numpy()
+    def decode(codes: Tensor, *purpose: str | int) -> np.ndarray:
+        return torch.cat(list(trained.decode(codes, *purpose))).cpu().numpy()
 
-    lines = [interpolate(codes[2 * k], codes[2 * k + 1], options.steps) for k in range(len(pairs))]
+    steps = options.steps
+    lines = [interpolate(codes[2 * k], codes[2 * k + 1], steps) for k in range(len(pairs))]
+    # along a line only the code changes
+    interpolations = decode(torch.cat(lines), "interpolations", steps)
     arrays = {
-        "originals": originals.cpu().numpy(),
-        "reconstructions": decode(codes),
-        "interpolations": np.stack([decode(line) for line in lines]),
-        "samples": decode(prior).reshape(rows, columns, *originals.shape[1:]),
+        "originals": seen(originals, reconstruction).cpu().numpy(),
+        "reconstructions": decode(codes, "reconstructions"),
+        "interpolations": interpolations.reshape(len(pairs), steps, *originals.shape[1:]),
+        "samples": decode(prior, "samples").reshape(rows, columns, *originals.shape[1:]),
     }
     with files.replacing(options.output) as stream:
         np.savez(stream, **arrays)

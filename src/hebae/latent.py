@@ -11,6 +11,15 @@ Normal = Callable[[Tensor], Tensor]
 """Standard normal noise, of the shape, type and device of its argument."""
 
 
+class Discrepancy(NamedTuple):
+    """How far codes are from the prior."""
+
+    value: Tensor
+    """A scalar. What codes should follow is its gradient, which may be that of a surrogate."""
+    adversary_loss: Tensor | None = None
+    """What the divergence's adversary lowers, a scalar; its gradient moves the adversary alone."""
+
+
 class Latent(NamedTuple):
     """Codes of a batch of n images, and what the objective charges for them.
 
@@ -23,3 +32,5 @@ class Latent(NamedTuple):
     """R, unweighted, a scalar."""
     mixing: Tensor | None = None
     """L, shape (d, d); None where it is the identity or nothing is sampled."""
+    adversary_loss: Tensor | None = None
+    """The loss of the objective's adversary, a scalar; None where it has none."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hebae.errors import UserError
-from hebae.registry import NETWORKS, OBJECTIVES, lookup, resolve
+from hebae.registry import resolve
 from hebae.run import Run
 from hebae.streams import derive_seed
 
@@ -19,15 +19,21 @@ from hebae.streams import derive_seed
 def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
     """Freshly initialised ``encoder`` and ``decoder``, on the CPU.
 
-    The weights depend on the run's seed alone, not on the device they will live on.
+    The weights depend on the run's seed alone, not on the device they will live on. There is an
+    ``adversary`` too where the objective's divergence needs one.
     """
-    objective = lookup(OBJECTIVES, "objective", run.objective)
-    build = resolve(lookup(NETWORKS, "network", run.network).function)
+    objective, network, *_ = run.entries
     generator = torch.Generator().manual_seed(derive_seed(run.seed, "initialise"))
-    encoder, decoder = build(
+    encoder, decoder = resolve(network.function)(
         image_shape, run.latent_dim, objective.stochastic, generator, **run.network_parameters
     )
-    return nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+    modules = {"encoder": encoder, "decoder": decoder}
+    divergence, parameters = run.divergence or (None, {})
+    if divergence is not None and divergence.adversary is not None:
+        generator = torch.Generator().manual_seed(derive_seed(run.seed, "initialise adversary"))
+        own = {key: parameters[key] for key in parameters if key in divergence.adversary_parameters}
+        modules["adversary"] = resolve(divergence.adversary)(run.latent_dim, generator, **own)
+    return nn.ModuleDict(modules)
 
 
 def load_model(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hebae.errors import UserError
+from hebae.streams import derive_seed
 
 MANIFEST = "dataset.json"
 
@@ -52,6 +53,21 @@ def load_prepared(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     images = _load(directory / f"{split}_images.npy", np.uint8, (count, *manifest.image_shape))
     labels = _load(directory / f"{split}_labels.npy", np.int64, (count, len(manifest.factors)))
     return images, labels
+
+
+def training_subset(count: int, n_train: int | None, seed: int) -> np.ndarray | None:
+    """Which of `count` training images a run with this seed is given; None for all of them.
+
+    A random subset, and a larger one holds a smaller one of the same seed.
+
+    Raises UserError where there are not as many.
+    """
+    if n_train is None:
+        return None
+    if n_train > count:
+        raise UserError(f"n_train is {n_train}, more than the {count} training images")
+    order = np.random.default_rng(derive_seed(seed, "subset")).permutation(count)
+    return order[:n_train]
 
 
 def _load(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

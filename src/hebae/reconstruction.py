@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -17,7 +18,7 @@ class Reconstruction:
 
     ``inputs``: uint8 images (n, height, width, channels) to what the networks see.
     ``error``: decoder output and inputs to the error of each image, shape (n,).
-    ``pixels``: decoder output to uint8 images.
+    ``pixels``: decoder output to uint8 images, the mean of p(x|z) where pixels are independent.
     ``scale``: the training loss is scale · mean error + λ · regulariser. λ / scale is
     comparable between models that scale the same error differently.
     """
@@ -45,6 +46,36 @@ def _sigmoid_pixels(logits: Tensor) -> Tensor:
 def bernoulli(image_shape: Sequence[int]) -> Reconstruction:
     """−log p(x|z) of independent Bernoulli pixels, in nats; the decoder outputs logits."""
     return Reconstruction(_to_unit, _cross_entropy, _sigmoid_pixels)
+
+
+def _to_binary(images: Tensor) -> Tensor:
+    return (images > 127).to(torch.float32)
+
+
+def binary(image_shape: Sequence[int]) -> Reconstruction:
+    """−log p(x|z) in nats of images made black and white, at the middle of the grey values.
+
+    The decoder outputs the logit of each pixel being white: independent of each other, or given
+    the pixels before it. Either way this is the exact probability of a discrete image, which
+    grey values taken for probabilities have only on average, and only where pixels are
+    independent.
+    """
+    return Reconstruction(_to_binary, _cross_entropy, _sigmoid_pixels)
+
+
+def gaussian(image_shape: Sequence[int], *, variance: float = 0.01) -> Reconstruction:
+    """−log p(x|z) in nats of independent Gaussian pixels of a fixed variance, images in [0, 1].
+
+    Mean x̂ = sigmoid(output): Σ (x − x̂)²/2σ² + P/2·log 2πσ² over the P = height · width ·
+    channels values. A density, so it may be negative.
+    """
+    constant = 0.5 * prod(image_shape) * math.log(2 * math.pi * variance)
+
+    def error(output: Tensor, target: Tensor) -> Tensor:
+        squares = (output.sigmoid() - target).square().flatten(1).sum(dim=1)
+        return squares / (2 * variance) + constant
+
+    return Reconstruction(_to_unit, error, _sigmoid_pixels)
 
 
 def _to_signed(images: Tensor) -> Tensor:

@@ -16,6 +16,30 @@ from hebae.errors import UserError
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """A divergence of the codes from the prior, and its adversary where it needs one."""
+
+    function: str
+    parameters: tuple[str, ...] = ()
+    """Keyword arguments of the function that a config may set."""
+    adversary: str | None = None
+    """Network of codes that the function takes as ``adversary``; it has its own optimiser."""
+    adversary_parameters: tuple[str, ...] = ()
+    """Keyword arguments of that network that a config may set."""
+
+
+DIVERGENCES = {
+    "mmd": Divergence("hebae.divergences.mmd:mmd", ("kernel", "prior_variance", "scales")),
+    "adversarial": Divergence(
+        "hebae.divergences.adversarial:adversarial",
+        adversary="hebae.divergences.adversarial:Discriminator",
+        adversary_parameters=("widths", "rate_factor", "adam_beta1"),
+    ),
+    "stein": Divergence("hebae.divergences.stein:stein"),
+}
+
+
+@dataclass(frozen=True)
 class Objective:
     """A training objective, and what has to be known of it without importing it."""
 
@@ -28,6 +52,10 @@ class Objective:
     """Whether a batch must hold more images than the code has dimensions."""
     parameters: tuple[str, ...] = ()
     """Keyword arguments of the function that a config may set."""
+    takes_weight: bool = False
+    """Whether the function is told λ, which must then be above 0."""
+    divergences: tuple[str, ...] = ()
+    """Those the function can be given as ``divergence``; the first where a config names none."""
 
 
 OBJECTIVES = {
@@ -40,6 +68,19 @@ OBJECTIVES = {
         stochastic=False,
         bound=False,
         parameters=("prior_variance", "scales"),
+    ),
+    "wae_gan": Objective(
+        "hebae.objectives.wae:wae_gan",
+        stochastic=False,
+        bound=False,
+        divergences=("adversarial",),
+    ),
+    "infovae": Objective(
+        "hebae.objectives.infovae:infovae",
+        bound=False,
+        parameters=("alpha",),
+        takes_weight=True,
+        divergences=("mmd", "adversarial", "stein"),
     ),
 }
 
@@ -55,6 +96,13 @@ class Network:
     """Those that it may set."""
     multiple: int = 1
     """Height and width of an image must be multiples of this."""
+    channels: int | None = None
+    """How many channels an image must have; any number where None."""
+    reconstructions: tuple[str, ...] = ()
+    """The reconstruction terms that its decoder's output fits; all where empty."""
+    autoregressive: bool = False
+    """Whether the decoder states each pixel given the ones before it: it is told the image, and
+    images are drawn from it pixel by pixel."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -66,6 +114,14 @@ NETWORKS = {
     "dense": Network("hebae.networks.dense:build", required=("encoder_widths", "decoder_widths")),
     "convolutional": Network(
         "hebae.networks.convolutional:build", optional=("width", "batch_norm"), multiple=16
+    ),
+    "pixelcnn": Network(
+        "hebae.networks.pixelcnn:build",
+        required=("encoder_widths", "decoder_widths"),
+        optional=("channels", "layers", "kernel"),
+        channels=1,
+        reconstructions=("binary",),
+        autoregressive=True,
     ),
 }
 
@@ -83,6 +139,10 @@ class Reconstruction:
 
 RECONSTRUCTIONS = {
     "bernoulli": Reconstruction("hebae.reconstruction:bernoulli", likelihood=True),
+    "binary": Reconstruction("hebae.reconstruction:binary", likelihood=True),
+    "gaussian": Reconstruction(
+        "hebae.reconstruction:gaussian", likelihood=True, parameters=("variance",)
+    ),
     "squared_error": Reconstruction(
         "hebae.reconstruction:squared_error", likelihood=False, parameters=("reduction", "factor")
     ),
@@ -150,6 +210,7 @@ class Figure:
     needs_bound: bool = False
     needs_fid: bool = False
     needs_images: bool = False
+    needs_diagnostics: bool = False
 
 
 FIGURES = {
@@ -161,6 +222,9 @@ FIGURES = {
     "fig2d": Figure(("mutual_information",)),
     "fig3": Figure(needs_images=True),
     "appendix_c": Figure(needs_images=True),
+    "infovae_diagnostics": Figure(("diagnostics",), needs_diagnostics=True),
+    "infovae_decoder": Figure(("index_code_information", "elbo_by_weight"), needs_images=True),
+    "infovae_samples": Figure(needs_images=True),
 }
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from hebae.errors import UserError
 from hebae.registry import (
+    DIVERGENCES,
     NETWORKS,
     OBJECTIVES,
     RECONSTRUCTIONS,
+    Divergence,
     Network,
     Objective,
     Reconstruction,
@@ -48,8 +50,9 @@ class Run:
     """One model on one dataset with one latent dimension, weight and seed.
 
     ``weight`` is λ as text, the way it stands in paths; ``parameters`` are the objective's
-    keyword arguments, ``network_parameters`` and ``reconstruction_parameters`` those of the
-    network pair and of the reconstruction term.
+    keyword arguments (``divergence`` is a name with that divergence's own),
+    ``network_parameters`` and ``reconstruction_parameters`` those of the network pair and of the
+    reconstruction term. ``n_train`` is the number of training images where it is not all.
     """
 
     dataset: str
@@ -64,11 +67,14 @@ class Run:
     reconstruction: str
     reconstruction_parameters: dict[str, Any]
     training: Training
+    n_train: int | None = None
 
     @property
     def path(self) -> str:
         """Folder of the run below ``runs/``."""
-        return f"{self.dataset}/{self.model}/z{self.latent_dim}/w{self.weight}/s{self.seed}"
+        subset = "" if self.n_train is None else f"/n{self.n_train}"
+        model = f"{self.dataset}/{self.model}"
+        return f"{model}/z{self.latent_dim}/w{self.weight}{subset}/s{self.seed}"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -77,12 +83,23 @@ class Run:
         return {name: getattr(self, name) for name in names}
 
     @property
-    def entries(self) -> tuple[Objective, Network, Reconstruction]:
-        """What the run takes from the registries: objective, network and reconstruction."""
+    def divergence(self) -> tuple[Divergence, dict[str, Any]] | None:
+        """The divergence that the objective is given, and its keyword arguments."""
+        if "divergence" not in self.parameters:
+            return None
+        parameters = dict(self.parameters["divergence"])
+        return lookup(DIVERGENCES, "divergence", parameters.pop("name")), parameters
+
+    @property
+    def entries(self) -> tuple[Objective | Network | Reconstruction | Divergence, ...]:
+        """What the run takes from the registries: objective, network, reconstruction, and the
+        objective's divergence where it takes one."""
+        divergence = self.divergence
         return (
             lookup(OBJECTIVES, "objective", self.objective),
             lookup(NETWORKS, "network", self.network),
             lookup(RECONSTRUCTIONS, "reconstruction", self.reconstruction),
+            *(() if divergence is None else divergence[:1]),
         )
 
     @property
@@ -93,7 +110,7 @@ class Run:
     @property
     def bound(self) -> bool:
         """Whether −(reconstruction + regulariser) is what the paper plots as a bound."""
-        objective, _, reconstruction = self.entries
+        objective, _, reconstruction, *_ = self.entries
         return objective.bound and reconstruction.likelihood
 
     def to_json(self) -> str:

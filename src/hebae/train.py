@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -31,7 +32,7 @@ from hebae import files, sources
 from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
 from hebae.device import set_up
-from hebae.divergences import SingularCovariance, posterior_kl
+from hebae.divergences.gaussian import SingularCovariance, posterior_kl
 from hebae.errors import UserError, command
 from hebae.evaluation import (
     Terms,
@@ -43,7 +44,7 @@ from hebae.evaluation import (
     reconstruction_of,
 )
 from hebae.model import build_model
-from hebae.prepared import load_prepared, read_manifest
+from hebae.prepared import load_prepared, read_manifest, training_subset
 from hebae.reconstruction import Reconstruction
 from hebae.run import Run, Training
 from hebae.streams import derive_seed
@@ -79,10 +80,11 @@ def train_epoch(
     reconstruction: Reconstruction,
     epoch: int,
     bar: tqdm,
+    adversary: Adam | None = None,
 ) -> Terms:
     """One pass over the training images; the mean over its batches of each term."""
     device = images.device
-    objective = objective_of(run)
+    objective = objective_of(run, model)
     weight = float(run.weight)
     normal = normal_stream(derive_seed(run.seed, "noise", epoch), device)
     shuffle = torch.Generator().manual_seed(derive_seed(run.seed, "shuffle", epoch))
@@ -99,12 +101,15 @@ def train_epoch(
         mean, log_sigma = in_float32(posterior)
         latent = objective(mean, log_sigma, normal)
         with autocast(run, device):
-            output = model["decoder"](latent.z)
+            output = model["decoder"](latent.z, x)
         error = reconstruction.error(output.float(), x).mean()
         loss = reconstruction.scale * error + weight * latent.regulariser
 
         loss.backward()
         optimiser.step(rate)
+        if adversary is not None:
+            latent.adversary_loss.backward()
+            adversary.step(rate * model["adversary"].rate_factor)
 
         with torch.no_grad():
             sums[0] += error
@@ -155,13 +160,20 @@ def fit(
     likelihood = run.entries[2].likelihood
     reconstruction = reconstruction_of(run, images["train"].shape[1:])
     model = build_model(run, images["train"].shape[1:]).to(device)
-    optimiser = Adam(model.parameters(), ADAM_EPSILON, run.training.adam_beta1)
+    parameters = [*model["encoder"].parameters(), *model["decoder"].parameters()]
+    optimiser = Adam(parameters, ADAM_EPSILON, run.training.adam_beta1)
+    adversary = None
+    if "adversary" in model:
+        network = model["adversary"]
+        adversary = Adam(network.parameters(), ADAM_EPSILON, network.adam_beta1)
     rows: list[dict[str, Any]] = []
     seconds = 0.0
     first = 0
     if state := checkpoints.load():
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
+        if adversary is not None:
+            adversary.load_state_dict(state["adversary"])
         rows, seconds, first = state["rows"], state["seconds"], state["epoch"] + 1
         print(f"continuing {run.path} after epoch {first}", file=sys.stderr, flush=True)
 
@@ -183,7 +195,7 @@ def fit(
             started = time.perf_counter()
             try:
                 train = train_epoch(
-                    run, model, optimiser, images["train"], reconstruction, epoch, bar
+                    run, model, optimiser, images["train"], reconstruction, epoch, bar, adversary
                 )
                 check_finite(run, epoch, "train", train)
                 model.eval()
@@ -212,6 +224,7 @@ def fit(
                 {
                     "model": model.state_dict(),
                     "optimiser": optimiser.state_dict(),
+                    "adversary": None if adversary is None else adversary.state_dict(),
                     "rows": rows,
                     "seconds": seconds,
                     "epoch": epoch,
@@ -298,10 +311,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = Run.from_json(options.run)
     device = set_up(options.device, options.threads)
     manifest = read_manifest(options.data)
-    images = {
-        split: torch.from_numpy(load_prepared(options.data, split)[0]).to(device)
-        for split in ("train", "test")
-    }
+    arrays = {split: load_prepared(options.data, split)[0] for split in ("train", "test")}
+    n_train = len(arrays["train"])
+    subset = training_subset(n_train, run.n_train, run.seed)
+    if subset is not None:
+        # as many steps an epoch as with all images: those there are come again
+        arrays["train"] = arrays["train"][np.resize(subset, n_train)]
+        n_train = len(subset)
+    images = {split: torch.from_numpy(array).to(device) for split, array in arrays.items()}
 
     checkpoints = Checkpoints(
         options.checkpoints / run.path,
@@ -319,6 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "run": asdict(run),
         "dataset_checksum": manifest.checksum,
         "image_shape": list(manifest.image_shape),
+        "n_train": n_train,
         "final": {
             key: rows[-1][key] for key in ("reconstruction", "regulariser", "elbo_paper", "elbo")
         },

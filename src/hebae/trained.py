@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from hebae.device import set_up
 from hebae.evaluation import chunk_size, reconstruction_of
@@ -17,6 +19,7 @@ from hebae.model import load_model
 from hebae.prepared import load_prepared
 from hebae.reconstruction import Reconstruction
 from hebae.run import Run, read_run
+from hebae.streams import derive_seed
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
@@ -67,10 +70,38 @@ class Trained:
         return float(self.run.weight) / self.reconstruction.scale
 
     @torch.inference_mode()
-    def decode(self, codes: Tensor) -> Iterator[Tensor]:
-        """Codes (n, d) to uint8 images (·, height, width, channels), a chunk at a time."""
-        for chunk in codes.split(chunk_size(self.images.shape[1:])):
-            yield self.reconstruction.pixels(self.model["decoder"](chunk))
+    def decode(self, codes: Tensor, purpose: str, repeat: int = 1) -> Iterator[Tensor]:
+        """Codes (n, d) to uint8 images (·, height, width, channels), a chunk at a time.
+
+        A decoder with independent pixels gives the mean of p(x|z). An autoregressive one has
+        none to give: an image is drawn from it, pixel by pixel, with randomness of its own for
+        each `purpose`, which `repeat` successive codes share.
+        """
+        size = chunk_size(self.run, self.images.shape[1:])
+        decoder = self.model["decoder"]
+        if not self.run.entries[1].autoregressive:
+            for chunk in codes.split(size):
+                yield self.reconstruction.pixels(decoder(chunk))
+            return
+        generator = torch.Generator(self.device)
+        generator.manual_seed(derive_seed(self.run.seed, f"pixels/{purpose}"))
+        # all at once: how pixels are drawn must not depend on the size of a chunk
+        shape = (len(codes) // repeat, *self.images.shape[1:])
+        uniform = torch.rand(shape, generator=generator, device=self.device)
+        uniform = uniform.repeat_interleave(repeat, dim=0)
+        what = f"{purpose} of {self.run.path}"
+        rows = -(-len(codes) // size) * shape[1]
+        on_terminal = sys.stderr.isatty()
+        with tqdm(
+            desc=what, total=rows, unit="row", disable=not on_terminal, dynamic_ncols=True
+        ) as bar:
+            drawn = 0
+            for chunk, noise in zip(codes.split(size), uniform.split(size), strict=True):
+                images = decoder.sample(chunk, noise, bar.update)
+                drawn += len(images)
+                if not on_terminal:
+                    print(f"{what}: {drawn}/{len(codes)} images", file=sys.stderr, flush=True)
+                yield images.mul(255).to(torch.uint8)
 
     def on_device(self, images: np.ndarray) -> Tensor:
         """Some of the images, copied to the device."""

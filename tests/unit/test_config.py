@@ -15,6 +15,9 @@ from hebae.run import Run
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 DEMO = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+DIVERGENCES = "datasets.digits-divergences"
+DECODERS = "datasets.digits-decoders"
+INFOVAE = f"{DIVERGENCES}.models.InfoVAE"
 
 
 def edited(path: str, value):
@@ -121,6 +124,74 @@ def test_the_configs_we_ship_are_right(path):
         ("datasets.digits.training.epochs", True, "True is not of type 'integer'"),
         ("datasets.digits.training.epoch", 3, "'epoch' was unexpected); known here: epochs"),
         ("datasets.digits.training", ..., "'training' is a required property"),
+        (
+            "models.InfoVAE-Stein.divergence.name",
+            "kl",
+            "models.InfoVAE-Stein.divergence: unknown divergence 'kl'; there are: mmd, adversarial",
+        ),
+        (
+            "models.InfoVAE.divergence",
+            {"name": "mmd", "kernel": "rbf"},
+            "models.InfoVAE.divergence.kernel: 'rbf' is not one of ['imq', 'gaussian']",
+        ),
+        (
+            "models.InfoVAE.divergence",
+            {"name": "stein", "kernel": "imq"},
+            "models.InfoVAE.divergence: 'stein' has no parameter 'kernel'; it has: none",
+        ),
+        (
+            "models.InfoVAE.divergence",
+            {"name": "mmd", "widths": [64]},
+            "'mmd' has no parameter 'widths'; it has: kernel, prior_variance, scales",
+        ),
+        ("models.InfoVAE.divergence", {"kernel": "imq"}, "'name' is a required property"),
+        ("models.InfoVAE.alpha", 1.5, "alpha: 1.5 is greater than the maximum of 1"),
+        ("models.VAE.alpha", 1, "objective 'vae' has no parameter 'alpha'; it has: none"),
+        ("models.VAE.divergence", {"name": "mmd"}, "'vae' has no parameter 'divergence'"),
+        (
+            "models.GAN",
+            {"objective": "wae_gan", "divergence": {"name": "mmd"}},
+            "models.GAN.divergence: objective 'wae_gan' is one of adversarial, not of 'mmd'",
+        ),
+        (f"{INFOVAE}.weight", 0, "InfoVAE.weight: objective 'infovae' needs a λ above 0, not 0"),
+        (f"{INFOVAE}.weight", -3, "InfoVAE.weight: -3 is less than the minimum of 0"),
+        (f"{INFOVAE}.weights", [1, 0], "weights.1: 0 is less than or equal to the minimum of 0"),
+        (
+            f"{INFOVAE}",
+            {"weight": 10, "weights": [0.5, 0.2], "parameters": {"alpha": 0.5}},
+            "InfoVAE.weights: α + λ − 1 must not be below 0, and is 0.5 + 0.2 − 1",
+        ),
+        (
+            f"{INFOVAE}.parameters",
+            {"divergence": {"name": "mdd"}},
+            "unknown divergence 'mdd'",
+        ),
+        (
+            f"{DECODERS}.network",
+            {"name": "pixelcnn", "encoder_widths": [9]},
+            "digits-decoders.network: 'pixelcnn' needs 'decoder_widths'",
+        ),
+        (
+            f"{DECODERS}.reconstruction",
+            {"name": "bernoulli"},
+            "models.VAE-AR.network: the decoder of 'pixelcnn' needs the reconstruction binary, "
+            "not 'bernoulli'",
+        ),
+        (
+            "datasets.toyfaces.models.VAE.network",
+            DEMO["datasets"]["digits-decoders"]["models"]["VAE-AR"]["network"],
+            "toyfaces.models.VAE.network: 'pixelcnn' is for images of 1 channel, not 3",
+        ),
+        (f"{DECODERS}.models.VAE-AR.network.kernel", 4, "kernel: 4 is not one of [3, 5, 7, 9, 11]"),
+        (f"{DECODERS}.source", "digit", "unknown dataset 'digit'; there are: digits"),
+        (f"{DIVERGENCES}.reconstruction.variance", 0, "variance: 0 is less than or equal to"),
+        (f"{DIVERGENCES}.diagnostics.kernel", "rbf", "kernel: 'rbf' is not one of"),
+        (
+            f"{DIVERGENCES}.diagnostics.training_sizes",
+            [50, 1297],
+            "diagnostics.training_sizes: 1297 is not below the 1297 training images",
+        ),
+        ("figures.infovae_diagnostics", "digits", "'digits' has no diagnostics block"),
         ("figures.fig9", "digits", "unknown figure 'fig9'; there are: fig1a"),
         ("figures.fig1a", "mnist", "figures.fig1a: dataset 'mnist' is not in datasets"),
         ("seeds", [0, 0], "non-unique"),
@@ -136,6 +207,48 @@ def test_what_is_wrong_is_said_in_one_line(path, value, message):
         parse(edited(path, value), SCHEMA)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_covariance_needs_more_images_than_dimensions_on_subsets_too():
+    document = edited(f"{DIVERGENCES}.models.HEBAE", {"weight": 1})
+    document["datasets"]["digits-divergences"]["diagnostics"]["training_sizes"] = [2, 50]
+    with pytest.raises(UserError, match="2 images are too few for the covariance of HEBAE in 2"):
+        parse(document, SCHEMA)
+    document["datasets"]["digits-divergences"]["diagnostics"]["training_sizes"] = [3, 50]
+    parse(document, SCHEMA)
+
+
+def test_alpha_and_lambda_may_just_cancel():
+    parse(edited(INFOVAE, {"weight": 0.5, "parameters": {"alpha": 0.5}}), SCHEMA)
+    parse(edited(INFOVAE, {"weight": 1e-9}), SCHEMA)
+
+
+def test_the_runs_of_diagnostics():
+    """Default runs, then the small training sets, at the main latent dimension alone."""
+    experiment = parse(DEMO, SCHEMA)
+    data = experiment.datasets["digits-divergences"]
+    found = [(run.model, run.latent_dim, run.n_train) for run in experiment.diagnostics_runs()]
+    models = ["VAE", "InfoVAE", "InfoVAE-adversarial", "InfoVAE-Stein"]
+    assert found == [(model, d, None) for model in models for d in (2, 8)] + [
+        (model, 2, size) for model in models for size in (50, 250)
+    ]
+    assert data.source == "digits"
+    paths = [run.path for run in experiment.diagnostics_runs()]
+    assert "digits-divergences/VAE/z2/w1/n50/s0" in paths and len(set(paths)) == len(paths)
+    # and nowhere else
+    assert all(run.n_train is None for run in experiment.runs())
+
+
+def test_models_have_a_divergence_and_a_network_of_their_own():
+    experiment = parse(DEMO, SCHEMA)
+    runs = {run.model: run for run in experiment.main_runs("digits-decoders")}
+    assert [run.network for run in runs.values()] == ["dense", "dense", "pixelcnn", "pixelcnn"]
+    assert runs["VAE-AR"].training.precision == "bfloat16"
+    assert runs["InfoVAE-AR"].parameters == {"divergence": {"name": "mmd"}}
+    assert runs["InfoVAE"].modules[-1] == "hebae.divergences.mmd"
+    document = edited(f"{INFOVAE}.parameters", {"divergence": {"name": "stein"}, "alpha": 0})
+    run = parse(document, SCHEMA).run("digits-divergences", "InfoVAE", 2, "1000", 0)
+    assert run.parameters == {"divergence": {"name": "stein"}, "alpha": 0}
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 3, {}])
@@ -157,7 +270,8 @@ def test_the_mnist_protocol_is_the_papers():
     assert (training.epochs, training.batch_size) == (100, 128)
     assert (training.learning_rate, training.learning_rate_decay) == (0.001, 0.995)
     assert data.latent_dims == (8, 10, 16) and data.main_latent_dim == 10
-    assert data.network_parameters == {"encoder_widths": [784, 800], "decoder_widths": [800, 800]}
+    widths = {"encoder_widths": [784, 800], "decoder_widths": [800, 800]}
+    assert all(model.network_parameters == widths for model in data.models.values())
     for model in ("VAE", "HEBAE"):
         assert data.models[model].default == "1"
         assert data.models[model].grid == ("0.1", "0.5", "1", "2", "5", "10", "20")
@@ -168,7 +282,8 @@ def test_the_faces_protocol_is_the_papers():
     """App. B.2; the WAE's numbers and the frozen normalisation are the released code's."""
     config = yaml.safe_load((ROOT / "config/celeba.yaml").read_text())
     data = parse(config, SCHEMA).datasets["celeba"]
-    assert data.network_parameters == {"width": 1, "batch_norm": "frozen"}
+    network = {"width": 1, "batch_norm": "frozen"}
+    assert all(model.network_parameters == network for model in data.models.values())
     assert data.latent_dims == (64,)
     for name, model in data.models.items():
         training = model.training
@@ -281,9 +396,21 @@ def test_the_registry_knows_the_datasets():
 def test_objectives_say_what_they_are():
     """A registry entry that lies would fill or empty a table's bounds."""
     bounds = {name: entry.bound for name, entry in registry.OBJECTIVES.items()}
-    assert bounds == {"vae": True, "hebae": True, "wae_mmd": False}
+    assert bounds == {
+        "vae": True,
+        "hebae": True,
+        "wae_mmd": False,
+        "wae_gan": False,
+        "infovae": False,
+    }
     stochastic = {name: entry.stochastic for name, entry in registry.OBJECTIVES.items()}
-    assert stochastic == {"vae": True, "hebae": True, "wae_mmd": False}
+    assert stochastic == {
+        "vae": True,
+        "hebae": True,
+        "wae_mmd": False,
+        "wae_gan": False,
+        "infovae": True,
+    }
 
 
 def test_the_order_of_keys_is_no_other_run():

@@ -260,7 +260,7 @@ def test_samples_are_decoded_prior_codes(digits_run, monkeypatch):
         parser.parse_args([*map(str, digits_run), "--output", "x", "--device", "cpu"])
     )
     whole = torch.cat(list(fid.samples(trained, 200)))
-    monkeypatch.setattr("hebae.trained.chunk_size", lambda _: 30)
+    monkeypatch.setattr("hebae.trained.chunk_size", lambda *_: 30)
     chunks = list(fid.samples(trained, 200))
     assert [len(chunk) for chunk in chunks] == [30] * 6 + [20]
     assert whole.dtype == torch.uint8 and whole.shape == (200, 8, 8, 1)

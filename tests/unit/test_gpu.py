@@ -61,7 +61,7 @@ def one_step(run, device: torch.device, batch: np.ndarray):
     x = term.inputs(torch.from_numpy(batch).to(device))
     noise = torch.randn(len(batch), run.latent_dim, generator=torch.Generator().manual_seed(0))
     mean, log_sigma = model["encoder"](x)
-    latent = objective_of(run)(mean, log_sigma, lambda like: noise.to(like))
+    latent = objective_of(run, model)(mean, log_sigma, lambda like: noise.to(like))
     error = term.error(model["decoder"](latent.z), x).mean()
     loss = term.scale * error + float(run.weight) * latent.regulariser
     loss.backward()

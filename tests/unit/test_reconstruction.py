@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from tests.runs import changed
+from tests.runs import RUN, changed
 
 from hebae import train
 from hebae.adam import Adam
 from hebae.evaluation import chunk_size, reconstruction_of
 from hebae.model import build_model
-from hebae.reconstruction import bernoulli, squared_error
+from hebae.reconstruction import bernoulli, binary, gaussian, squared_error
 from hebae.trained import Trained
 
 FACE = (64, 64, 3)
@@ -45,6 +45,30 @@ def test_the_error_is_the_mean_square_whatever_the_scale(parameters):
     inputs = term.inputs(faces())
     expected = ((np.tanh(output.double().numpy()) - inputs.double().numpy()) ** 2).mean((1, 2, 3))
     np.testing.assert_allclose(term.error(output, inputs), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"variance": 0.001}, {"variance": 2.0}])
+def test_gaussian_pixels_are_torchs(parameters):
+    term = gaussian((8, 8, 1), **parameters)
+    images = faces()[:, :8, :8, :1]
+    output = torch.randn(3, 8, 8, 1, generator=torch.Generator().manual_seed(1)).double()
+    inputs = term.inputs(images).double()
+    assert inputs.min() >= 0 and inputs.max() <= 1
+    deviation = parameters.get("variance", 0.01) ** 0.5
+    pixels = torch.distributions.Normal(output.sigmoid(), deviation)
+    torch.testing.assert_close(term.error(output, inputs), -pixels.log_prob(inputs).sum((1, 2, 3)))
+    assert term.scale == 1
+
+
+def test_binary_images_are_black_and_white_at_the_middle():
+    term = binary((16, 16, 1))
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
+    assert torch.equal(term.inputs(pixels).flatten(), (torch.arange(256) >= 128).float())
+    output = torch.randn(1, 16, 16, 1, generator=torch.Generator().manual_seed(1))
+    chances = torch.distributions.Bernoulli(logits=output)
+    expected = -chances.log_prob(term.inputs(pixels)).sum((1, 2, 3))
+    torch.testing.assert_close(term.error(output, term.inputs(pixels)), expected)
+    assert torch.equal(term.pixels(output), output.sigmoid().mul(255).round().byte())
 
 
 def test_scales_are_those_of_the_released_code():
@@ -125,5 +149,7 @@ def test_the_common_weight_undoes_the_scale():
 
 
 def test_chunks_bound_the_pixels_at_once():
-    assert [chunk_size(shape) for shape in ((8, 8, 1), (28, 28, 1), FACE)] == [1000, 1000, 65]
-    assert chunk_size((2000, 2000, 3)) == 1
+    shapes = ((8, 8, 1), (28, 28, 1), FACE, (2000, 2000, 3))
+    assert [chunk_size(RUN, shape) for shape in shapes] == [1000, 1000, 65, 1]
+    pixelcnn = changed(network="pixelcnn")
+    assert [chunk_size(pixelcnn, shape) for shape in shapes[:2]] == [1000, 127]

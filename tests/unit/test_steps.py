@@ -17,9 +17,10 @@ from hebae.collect import TABLES, final_test_row
 from hebae.config import parse
 from hebae.datasets import digits
 from hebae.errors import UserError
-from hebae.evaluation import encode, normal_stream
+from hebae.evaluation import encode, normal_stream, reconstruction_of
 from hebae.model import load_model
 from hebae.prepare import write_prepared
+from hebae.prepared import training_subset
 from hebae.run import Run
 from hebae.streams import derive_seed
 
@@ -109,6 +110,102 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
         "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
     )  # fmt: skip
     assert again.read_bytes() == output.read_bytes()
+
+
+PANELS = ("--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3)
+
+
+@pytest.fixture(scope="module")
+def autoregressive(data, tmp_path_factory) -> tuple[Run, Path]:
+    folder = tmp_path_factory.mktemp("autoregressive")
+    small = {"encoder_widths": [16], "decoder_widths": [16], "channels": 4, "layers": 2}
+    run = changed(
+        objective="infovae",
+        parameters={"divergence": {"name": "adversarial", "widths": [8]}},
+        network="pixelcnn",
+        network_parameters=small,
+        reconstruction="binary",
+        latent_dim=3,
+        epochs=1,
+    )
+    run = dataclasses.replace(run, n_train=40)
+    step(
+        "train", "--run", run.to_json(), "--data", data, "--output", folder,
+        "--checkpoints", folder / "checkpoints", "--device", "cpu",
+    )  # fmt: skip
+    return run, folder
+
+
+def test_images_of_an_autoregressive_decoder_are_drawn(
+    autoregressive, data, tmp_path, monkeypatch, capsys
+):
+    run, folder = autoregressive
+    output = tmp_path / "images.npz"
+    step("images", *inputs(folder, data), "--output", output, *PANELS)
+    drawn = np.load(output)
+    assert all(set(np.unique(drawn[name])) == {0, 255} for name in drawn.files)
+    assert f"interpolations of {run.path}: 10/10 images" in capsys.readouterr().err
+    # the originals are what the networks saw
+    arrays = digits.load(Path())
+    first = arrays.test_images[np.flatnonzero(arrays.test_labels[:, 0] == 7)[0]]
+    assert (drawn["originals"][0] == np.where(first > 127, 255, 0)).all()
+    # samples are drawn with noise of their own from codes of the prior
+    model = load_model(run, (8, 8, 1), folder / "weights.pt")
+    normal = normal_stream(derive_seed(run.seed, "sample"), torch.device("cpu"))
+    codes = normal(torch.empty(6, 3))
+    generator = torch.Generator().manual_seed(derive_seed(run.seed, "pixels/samples"))
+    expected = model["decoder"].sample(codes, torch.rand(6, 8, 8, 1, generator=generator))
+    assert (drawn["samples"].reshape(6, 8, 8, 1) == 255 * expected.numpy()).all()
+    # along a line the noise is one and the same, so equal codes are equal images
+    monkeypatch.setattr(images, "interpolate", lambda start, end, steps: start.repeat(steps, 1))
+    # however images are cut into chunks
+    monkeypatch.setattr("hebae.trained.chunk_size", lambda *_: 3)
+    step("images", *inputs(folder, data), "--output", output, *PANELS)
+    still = np.load(output)
+    assert (still["interpolations"] == still["interpolations"][:, :1]).all()
+    assert (still["interpolations"][0, 0] != still["interpolations"][1, 0]).any()
+    assert (still["samples"] == drawn["samples"]).all()
+
+
+def test_a_run_on_a_subset_sees_and_encodes_that_alone(autoregressive, data, tmp_path, monkeypatch):
+    run, folder = autoregressive
+    record = json.loads((folder / "run.json").read_text())
+    assert record["n_train"] == 40 and record["run"]["n_train"] == 40
+    seen = {}
+
+    def spy(run, images, history, checkpoints):
+        seen.update(images)
+        raise UserError("enough")
+
+    monkeypatch.setattr(train, "fit", spy)
+    arguments = (
+        "train", "--run", run.to_json(), "--data", data, "--output", tmp_path / "run",
+        "--checkpoints", tmp_path, "--device", "cpu",
+    )  # fmt: skip
+    with pytest.raises(UserError, match="enough"):
+        step(*arguments)
+    assert len(seen["train"]) == 1297 and len(seen["test"]) == 500
+    images_seen, counts = torch.unique(seen["train"], dim=0, return_counts=True)
+    assert len(images_seen) == 40 and set(counts.tolist()) == {1297 // 40, 1297 // 40 + 1}
+
+    output = tmp_path / "posterior_train.npz"
+    both = ("--output", tmp_path / "posterior.npz", "--train-output", output)
+    step("encode", *inputs(folder, data), *both)
+    assert len(np.load(tmp_path / "posterior.npz")["mean"]) == 500
+    model = load_model(run, (8, 8, 1), folder / "weights.pt")
+    mean, log_sigma = encode(run, model, seen["train"][:40], reconstruction_of(run, (8, 8, 1)))
+    posterior = np.load(output)
+    np.testing.assert_allclose(posterior["mean"], mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(posterior["sigma"], log_sigma.exp(), rtol=1e-5, atol=1e-6)
+
+
+def test_subsets_are_nested_and_of_their_seed():
+    small, large = (training_subset(1000, size, seed=3) for size in (10, 200))
+    assert (large[:10] == small).all() and len(set(large)) == 200 and large.max() > 500
+    assert (training_subset(1000, 10, seed=4) != small).any()
+    assert training_subset(1000, None, seed=3) is None
+    with pytest.raises(UserError, match="n_train is 1001, more than the 1000 training images"):
+        training_subset(1000, 1001, seed=3)
 
 
 def test_weights_of_another_training_are_refused(trained, data, tmp_path):
@@ -227,5 +324,5 @@ def test_the_experiment_goes_through_a_command_line(tmp_path):
         "collect", "--experiment", demo.to_json(), "--table", "mutual_information",
         "--runs", tmp_path / "runs", "--output", tmp_path / "table.csv",
     )  # fmt: skip
-    assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 36 + 3
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 36 + 3 + 8 + 4
     assert json.loads(demo.to_json())["name"] == "demo"

@@ -4,6 +4,7 @@ import copy
 import csv
 import dataclasses
 import json
+import math
 import os
 import pty
 import signal
@@ -23,7 +24,8 @@ from hebae import evaluation, reconstruction, train
 from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
 from hebae.datasets import digits, toyfaces
-from hebae.divergences import imq_mmd, posterior_kl
+from hebae.divergences.gaussian import posterior_kl
+from hebae.divergences.mmd import mmd_squared
 from hebae.errors import UserError
 from hebae.evaluation import encode, evaluate, normal_stream
 from hebae.model import build_model, load_model
@@ -37,6 +39,14 @@ OBJECTIVES = {
     "vae": {"objective": "vae", "model": "VAE"},
     "hebae": {},
     "wae_mmd": {"objective": "wae_mmd", "model": "WAE", "weight": "10"},
+    "adversarial": {
+        "objective": "infovae",
+        "model": "InfoVAE",
+        "parameters": {
+            "alpha": 0.5,
+            "divergence": {"name": "adversarial", "widths": [16], "rate_factor": 0.25},
+        },
+    },
 }
 
 
@@ -83,7 +93,7 @@ def fit(run: Run, images, folder: Path):
     )
 
 
-@pytest.mark.parametrize("objective", ["hebae", "wae_mmd"])
+@pytest.mark.parametrize("objective", ["hebae", "adversarial"])
 def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     """SIGKILL twice in mid-training; weights and history come out bit for bit the same."""
     run = changed(**OBJECTIVES[objective], epochs=60)
@@ -273,9 +283,13 @@ def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
     trained, table = fit(run, few, tmp_path)
 
     model = build_model(run, (8, 8, 1))
-    adam = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7)
+    networks = [*model["encoder"].parameters(), *model["decoder"].parameters()]
+    adam = torch.optim.Adam(networks, lr=1e-3, eps=1e-7)
+    critic = model["adversary"] if objective == "adversarial" else torch.nn.Linear(1, 1)
+    its_adam = torch.optim.Adam(critic.parameters(), lr=1e-3, eps=1e-7, betas=(0.5, 0.999))
     for epoch in range(2):
         adam.param_groups[0]["lr"] = 1e-3 * 0.995**epoch
+        its_adam.param_groups[0]["lr"] = 0.25e-3 * 0.995**epoch
         shuffle = torch.Generator().manual_seed(derive_seed(3, "shuffle", epoch))
         noise = torch.Generator().manual_seed(derive_seed(3, "noise", epoch))
         order = torch.randperm(300, generator=shuffle)
@@ -288,7 +302,7 @@ def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
             if objective == "wae_mmd":
                 z = mean
                 scales = (0.1, 0.2, 0.5, 1, 2, 5, 10)  # with σ_p² = 1, as released
-                regulariser = imq_mmd(z, epsilon, [2 * 4 * scale for scale in scales])
+                regulariser = mmd_squared(z, epsilon, [2 * 4 * scale for scale in scales])
             else:
                 if objective == "hebae":
                     mixing = torch.linalg.cholesky(torch.cov(mean.T, correction=0))
@@ -301,13 +315,28 @@ def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
                 prior = MultivariateNormal(torch.zeros(4), torch.eye(4))
                 posterior_divergence = kl_divergence(posterior, prior).mean()
                 regulariser = kl_divergence(aggregate, prior) if aggregate else posterior_divergence
+            penalty = 3 * regulariser
+            if objective == "adversarial":
+                real = critic(torch.randn(128, 4, generator=noise))
+                targets = torch.cat([torch.ones(128), torch.zeros(128)])
+                entropy = torch.nn.functional.binary_cross_entropy_with_logits
+                # α = .5, λ = 3; JS ≥ log 2 − entropy, and codes follow E[−log D]
+                fooled = entropy(critic(z), torch.ones(128))
+                penalty = 0.5 * regulariser + 2.5 * fooled
+                its_loss = 2 * entropy(torch.cat([real, critic(z.detach())]), targets)
+                js = math.log(2) - its_loss.item() / 2
+                regulariser = (0.5 * regulariser + 2.5 * js) / 3
             output = model["decoder"](z)
             nats = torch.nn.functional.binary_cross_entropy_with_logits(
                 output, x, reduction="sum"
             ) / len(x)
             adam.zero_grad()
-            (nats + 3 * regulariser).backward()
+            (nats + penalty).backward()
             adam.step()
+            if objective == "adversarial":
+                its_adam.zero_grad()
+                its_loss.backward()
+                its_adam.step()
             per_sample = None if objective == "wae_mmd" else nats + posterior_divergence
             terms.append((nats.item(), regulariser.item(), per_sample and -per_sample.item()))
         row = table[2 * epoch]
@@ -486,7 +515,7 @@ def test_a_splits_score_does_not_depend_on_how_it_is_chunked(objective, images, 
     model = build_model(run, (8, 8, 1)).eval()
     scores = []
     for chunk in (500, 64):
-        monkeypatch.setattr(evaluation, "chunk_size", lambda _, chunk=chunk: chunk)
+        monkeypatch.setattr(evaluation, "chunk_size", lambda *_, chunk=chunk: chunk)
         normal = normal_stream(7, torch.device("cpu"))
         terms, _ = evaluate(run, model, images["test"], BERNOULLI, normal)
         scores.append((terms.reconstruction, terms.regulariser, terms.posterior_kl or 0.0))

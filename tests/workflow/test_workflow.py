@@ -222,7 +222,7 @@ def test_after_a_loss_is_edited_its_runs_are_retrained(editable):
     jobs = plan(editable)
     assert jobs["train"] == 3  # VAE: two seeds, and one more weight
     assert jobs["encode"] == 2 and jobs["fig1a"] == 1 and "prepare" not in jobs
-    shared = editable / "src/hebae/divergences.py"
+    shared = editable / "src/hebae/divergences/gaussian.py"
     shared.write_text(shared.read_text() + "\n# edited\n")
     assert plan(editable)["train"] == 8
 
@@ -310,6 +310,79 @@ def test_a_fresh_checkout_beside_the_results_retrains_nothing(project, tmp_path)
     assert plan(tmp_path) == {}
 
 
+SMALL = {"encoder_widths": [16], "decoder_widths": [16]}
+INFOVAE = {
+    "experiment": "infovae",
+    "models": {
+        "VAE": {"objective": "vae"},
+        "InfoVAE": {
+            "objective": "infovae",
+            "alpha": 0.5,
+            "divergence": {"name": "adversarial", "widths": [8]},
+        },
+    },
+    "datasets": {
+        "twice": {
+            "source": "digits",
+            "network": {"name": "dense", **SMALL},
+            "reconstruction": {"name": "binary"},
+            "latent_dims": [3],
+            "training": {"epochs": 1},
+            "models": {
+                "VAE": {"weight": 1},
+                "InfoVAE": {
+                    "weight": 2,
+                    "network": {"name": "pixelcnn", "channels": 4, "layers": 2, **SMALL},
+                },
+            },
+            "mutual_information": {"indices": 4, "draws": 10, "sets": 2},
+            "panels": {"samples": [3, 4], "steps": 5},
+            "diagnostics": {"training_sizes": [60], "permutations": 50},
+        }
+    },
+    "figures": dict.fromkeys(
+        ["infovae_diagnostics", "infovae_decoder", "infovae_samples"], "twice"
+    ),
+}
+
+
+def test_infovae_from_config_to_figures(editable):
+    """A label for a dataset, a divergence with an adversary, another decoder, a subset."""
+    (editable / "info.yaml").write_text(yaml.safe_dump(INFOVAE))
+    snakemake(editable, config="info.yaml")
+    for figure in INFOVAE["figures"]:
+        assert (editable / f"figures/infovae/{figure}.png").read_bytes().startswith(b"\x89PNG")
+    tables = editable / "results/infovae/tables"
+    diagnostics = pd.read_csv(tables / "diagnostics.csv")
+    columns = ["dataset", "model", "latent_dim", "weight", "seed", "n_train", "split"]
+    assert list(diagnostics.columns[:7]) == columns
+    assert {"mmd", "null_low", "null_high", "p_value", "log_det"} <= set(diagnostics.columns)
+    expected = [
+        ("twice", model, 3, weight, 0, n_train, split)
+        for n_train in (1297, 60)
+        for model, weight in (("InfoVAE", 2), ("VAE", 1))  # as safe_dump sorts them
+        for split in ("train", "test")
+    ]
+    assert list(diagnostics[columns].itertuples(index=False, name=None)) == expected
+    assert diagnostics.n_codes.tolist() == [1297, 500] * 2 + [60, 500] * 2
+    for table in ("covariance", "mutual_information", "index_code_information"):
+        assert set(pd.read_csv(tables / f"{table}.csv").model) == {"VAE", "InfoVAE"}
+    # the other table is of the runs on all images
+    assert len(pd.read_csv(tables / "elbo_by_weight.csv")) == 2
+    assert plan(editable, config="info.yaml") == {}
+
+    divergence = editable / "src/hebae/divergences/adversarial.py"
+    divergence.write_text(divergence.read_text() + "\n# edited\n")
+    assert plan(editable, config="info.yaml")["train"] == 2
+    path = editable / "src/hebae/registry.py"
+    text = path.read_text()
+    entry = '"hebae.divergences.adversarial:adversarial",'
+    assert entry in text
+    path.write_text(text.replace(entry, entry + ' parameters=("slope",),'))
+    divergence.write_text(divergence.read_text().removesuffix("\n# edited\n"))
+    assert plan(editable, config="info.yaml")["train"] == 2
+
+
 def complain(folder: Path, *arguments: str, config: str = "tiny.yaml") -> str:
     """The output of a call that must fail without a traceback, and leave everything as it was."""
     before = files_below(folder)
@@ -323,6 +396,14 @@ def complain(folder: Path, *arguments: str, config: str = "tiny.yaml") -> str:
         name: content for name, content in before.items() if "/logs/" not in name
     }
     return output
+
+
+def add_infovae(config: dict, recipe: dict, **divergence) -> None:
+    config["models"]["InfoVAE"] = {
+        "objective": "infovae",
+        "divergence": {"name": "mmd", **divergence},
+    }
+    config["datasets"]["digits"]["models"]["InfoVAE"] = recipe
 
 
 @pytest.mark.parametrize(
@@ -339,6 +420,17 @@ def complain(folder: Path, *arguments: str, config: str = "tiny.yaml") -> str:
         (lambda c: c["datasets"]["digits"]["mutual_information"].update(indices=501), "501 is"),
         (lambda c: c["datasets"]["digits"]["panels"].update(interpolations=[[7, 99]]), "class 99"),
         (lambda c: c.pop("experiment"), "'experiment' is a required property"),
+        (lambda c: add_infovae(c, {"weight": 0}), "needs a λ above 0, not 0"),
+        (
+            lambda c: add_infovae(c, {"weight": 0.3, "parameters": {"alpha": 0.5}}),
+            "α + λ − 1 must not be below 0",
+        ),
+        (lambda c: add_infovae(c, {"weight": 1}, name="kl"), "unknown divergence 'kl'"),
+        (lambda c: add_infovae(c, {"weight": 1}, kernel="rbf"), "'rbf' is not one of"),
+        (
+            lambda c: add_infovae(c, {"weight": 1, "network": {"name": "pixelcnn", **SMALL}}),
+            "the decoder of 'pixelcnn' needs the reconstruction binary, not 'bernoulli'",
+        ),
     ],
     ids=[
         "model",
@@ -352,6 +444,11 @@ def complain(folder: Path, *arguments: str, config: str = "tiny.yaml") -> str:
         "indices",
         "class",
         "no experiment",
+        "no lambda",
+        "alpha and lambda",
+        "divergence",
+        "kernel",
+        "decoder",
     ],
 )
 def test_a_bad_config_is_one_line(project, edit, message):

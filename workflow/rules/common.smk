@@ -76,8 +76,20 @@ DESCRIPTION = replace(EXPERIMENT, data_dir="", device="auto").to_json()
 # Constraints stand here: Snakemake does not apply global ones to what comes from pathvars.
 DATASET = "{dataset," + "|".join(EXPERIMENT.datasets) + "}"
 MODEL = "{model," + "|".join(EXPERIMENT.models) + "}"
-NUMBERS = "z{latent_dim,[0-9]+}/w{weight,[0-9][0-9.e+-]*}/s{seed,[0-9]+}"
+# subset: of the training images, /n100 or nothing
+NUMBERS = (
+    "z{latent_dim,[0-9]+}/w{weight,[0-9][0-9.e+-]*}{subset,(/n[0-9]+)?}/s{seed,[0-9]+}"
+)
 RUN_FOLDER = f"{DATASET}/{MODEL}/{NUMBERS}"
+
+# datasets with diagnostics, which are of the training images too, and those without
+DIAGNOSED = [name for name, data in EXPERIMENT.datasets.items() if data.diagnostics]
+PLAIN = [name for name in EXPERIMENT.datasets if name not in DIAGNOSED]
+
+
+def run_folder(datasets):
+    """Folder of a run of some of the datasets."""
+    return "{dataset," + ("|".join(datasets) or "(?!)") + f"}}/{MODEL}/{NUMBERS}"
 
 
 # <results> and the like in the paths of rules
@@ -112,6 +124,11 @@ def code(*modules):
     return [os.path.relpath(path) for path in sources.closure(modules)]
 
 
+def source_entry(wildcards):
+    """What the registry says of the images of a dataset."""
+    return registry.DATASETS[EXPERIMENT.datasets[wildcards.dataset].source]
+
+
 def raw_state(wildcards):
     """What tells the raw files of a dataset of the user's own from others, at a glance.
 
@@ -120,8 +137,9 @@ def raw_state(wildcards):
     """
     state = []
     data_dir = Path(EXPERIMENT.data_dir).expanduser()
-    for name, published in registry.DATASETS[wildcards.dataset].raw.items():
-        for path in (data_dir / name, data_dir / wildcards.dataset / name):
+    source = EXPERIMENT.datasets[wildcards.dataset].source
+    for name, published in registry.DATASETS[source].raw.items():
+        for path in (data_dir / name, data_dir / source / name):
             if path.is_dir():
                 state.append((name, len(os.listdir(path))))
             elif path.is_file() and path.stat().st_size not in published:
@@ -131,7 +149,7 @@ def raw_state(wildcards):
 
 def prepare_threads(wildcards):
     """All cores where images are decoded, one where they are only copied or drawn."""
-    return workflow.cores if registry.DATASETS[wildcards.dataset].raw else 1
+    return workflow.cores if source_entry(wildcards).raw else 1
 
 
 def memory(wildcards):
@@ -139,10 +157,12 @@ def memory(wildcards):
 
     A user's own images may be as many as CelebA's.
     """
-    data = EXPERIMENT.datasets[wildcards.dataset]
-    entry = registry.DATASETS[wildcards.dataset]
+    entry = source_entry(wildcards)
     images = 210_000 if entry.n_train is None else entry.n_train + entry.n_test
-    filters = data.network_parameters.get("width", 1) * (data.network != "dense")
+    filters = max(
+        recipe.network_parameters.get("width", 1) * (recipe.network == "convolutional")
+        for recipe in EXPERIMENT.datasets[wildcards.dataset].models.values()
+    )
     return int(1500 + images * prod(entry.image_shape) / 1e6 + 4000 * filters**2)
 
 
@@ -154,6 +174,7 @@ def run_of(wildcards):
         int(wildcards.latent_dim),
         wildcards.weight,
         int(wildcards.seed),
+        int(wildcards.subset.removeprefix("/n")) if wildcards.subset else None,
     )
 
 
@@ -179,6 +200,14 @@ def panel_options(wildcards):
         f"--interpolations {pairs} --end-points {panels.end_points} --steps {panels.steps}"
         f" --samples {rows} {columns}"
     )
+
+
+def diagnostics_options(wildcards):
+    """How the distance of codes to the prior is measured, as options of the command."""
+    options = EXPERIMENT.datasets[wildcards.dataset].diagnostics
+    if options is None:
+        raise WorkflowError(f"{wildcards.dataset} has no diagnostics in this config")
+    return f"--kernel {options.kernel} --permutations {options.permutations}"
 
 
 def fid_of(wildcards):

@@ -5,7 +5,7 @@ rule prepare:
     input:
         code=lambda wildcards: code(
             "hebae.prepare",
-            registry.DATASETS[wildcards.dataset].function.split(":")[0],
+            source_entry(wildcards).function.split(":")[0],
         ),
     output:
         manifest="<data>/dataset.json",
@@ -22,9 +22,10 @@ rule prepare:
         data_dir=EXPERIMENT.data_dir,
     params:
         raw=raw_state,
+        source=lambda wildcards: EXPERIMENT.datasets[wildcards.dataset].source,
         folder=lambda wildcards, output: os.path.dirname(output.manifest),
     message:
         "Preparing {wildcards.dataset}"
     shell:
-        "python -m hebae.prepare --dataset {wildcards.dataset} --data-dir {resources.data_dir:q}"
+        "python -m hebae.prepare --dataset {params.source} --data-dir {resources.data_dir:q}"
         " --output {params.folder:q} --threads {threads} > {log:q} 2>&1"

@@ -136,3 +136,52 @@ use rule fig1a as fig3 with:
         "<benchmarks>/figures/fig3.tsv"
     message:
         "Figure 3: interpolations, reconstructions and samples, faces"
+
+
+use rule fig1a as infovae_diagnostics with:
+    input:
+        tables=figure_tables("infovae_diagnostics"),
+        style=STYLE,
+        code=code("hebae.figures.infovae_diagnostics"),
+    output:
+        pdf="<figures>/infovae_diagnostics.pdf",
+        png="<figures>/infovae_diagnostics.png",
+    log:
+        "<logs>/figures/infovae_diagnostics.log",
+    benchmark:
+        "<benchmarks>/figures/infovae_diagnostics.tsv"
+    message:
+        "InfoVAE's diagnostics: distance of the codes to the prior"
+
+
+use rule fig1a as infovae_decoder with:
+    input:
+        tables=figure_tables("infovae_decoder"),
+        images=figure_images("infovae_decoder"),
+        style=STYLE,
+        code=code("hebae.figures.infovae_decoder"),
+    output:
+        pdf="<figures>/infovae_decoder.pdf",
+        png="<figures>/infovae_decoder.png",
+    log:
+        "<logs>/figures/infovae_decoder.log",
+    benchmark:
+        "<benchmarks>/figures/infovae_decoder.tsv"
+    message:
+        "InfoVAE's information preference, by the kind of decoder"
+
+
+use rule fig1a as infovae_samples with:
+    input:
+        images=figure_images("infovae_samples"),
+        style=STYLE,
+        code=code("hebae.figures.infovae_samples"),
+    output:
+        pdf="<figures>/infovae_samples.pdf",
+        png="<figures>/infovae_samples.png",
+    log:
+        "<logs>/figures/infovae_samples.log",
+    benchmark:
+        "<benchmarks>/figures/infovae_samples.tsv"
+    message:
+        "InfoVAE's random samples beside test images"

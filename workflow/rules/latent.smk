@@ -9,7 +9,7 @@ rule encode:
         arrays=ancient(ARRAYS),
         code=lambda wildcards: code("hebae.encode", *run_of(wildcards).modules),
     output:
-        posterior="<run>/posterior.npz",
+        posterior="<results>/runs/" + run_folder(PLAIN) + "/posterior.npz",
     log:
         "<run_logs>/encode.log",
     benchmark:
@@ -23,13 +23,22 @@ rule encode:
         device=EXPERIMENT.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
+        train=lambda wildcards, output: (
+            f"--train-output {shlex.quote(output.train)}" if len(output) > 1 else ""
+        ),
     message:
-        "Encoding the test split of {wildcards.dataset} with {wildcards.model}"
+        "Encoding {wildcards.dataset} with {wildcards.model}"
         " (z = {wildcards.latent_dim}, λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
         "python -m hebae.encode --run {input.run:q} --weights {input.weights:q}"
-        " --data {params.data:q} --output {output.posterior:q}"
+        " --data {params.data:q} --output {output.posterior:q} {params.train}"
         " --device {resources.device} --threads {threads} > {log:q} 2>&1"
+
+
+use rule encode as encode_both with:
+    output:
+        posterior="<results>/runs/" + run_folder(DIAGNOSED) + "/posterior.npz",
+        train="<results>/runs/" + run_folder(DIAGNOSED) + "/posterior_train.npz",
 
 
 rule images:
@@ -83,3 +92,29 @@ rule covariance:
     shell:
         "python -m hebae.measures.covariance --posterior {input.posterior:q} --run {input.run:q}"
         " --output {output.table:q} > {log:q} 2>&1"
+
+
+rule diagnostics:
+    input:
+        run="<run>/run.json",
+        posterior="<run>/posterior.npz",
+        train="<run>/posterior_train.npz",
+        code=code("hebae.measures.diagnostics"),
+    output:
+        table="<run>/diagnostics.csv",
+    log:
+        "<run_logs>/diagnostics.log",
+    benchmark:
+        "<run_benchmarks>/diagnostics.tsv"
+    conda:
+        "../../envs/measures.yaml"
+    threads: 1
+    params:
+        protocol=diagnostics_options,
+    message:
+        "Distance of the codes of {wildcards.model} on {wildcards.dataset} to the prior"
+        " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
+    shell:
+        "python -m hebae.measures.diagnostics --posterior {input.posterior:q}"
+        " --train-posterior {input.train:q} --run {input.run:q} --output {output.table:q}"
+        " {params.protocol} --threads {threads} > {log:q} 2>&1"

@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
 import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 
 from hebae import files, npz
 from hebae.config import Experiment
@@ -49,6 +51,11 @@ LOOKS = (
     Look("#CC79A7", "v", ":", 1.5),
     Look("#E69F00", "P", (0, (6, 1.5)), 1.3),
     Look("#56B4E9", "X", "-", 1.3),
+    # beyond Okabe and Ito's: wine, olive, indigo (Tol), grey
+    Look("#882255", "<", (0, (4, 1, 1, 1)), 1.3),
+    Look("#999933", ">", (0, (6, 1.5)), 1.3),
+    Look("#332288", "p", "-.", 1.3),
+    Look("#777777", "d", "-", 1.3),
 )
 
 
@@ -64,21 +71,45 @@ def titles(experiment: Experiment, dataset: str) -> dict[str, str]:
 
 def note(figure: Figure, *sentences: str) -> None:
     """What a reader must know, in small print under the panels."""
-    width = int(18 * figure.get_figwidth())
-    text = textwrap.fill(" ".join(filter(None, sentences)), width, break_on_hyphens=False)
+    text = note_text(figure.get_figwidth(), *sentences)
     figure.supxlabel(text, x=0.01, ha="left", color="0.25", linespacing=1.3)
 
 
-def legend(figure: Figure, handles: Sequence[Any], **options: Any) -> None:
-    """One legend above all panels."""
-    columns = min(len(handles), 4)
+def note_text(width: float, *sentences: str) -> str:
+    """Sentences, without the empty ones, in lines that fit into `width` inches of small print."""
+    text = " ".join(filter(None, sentences))
+    for whole in ("N(0, I)", "I(n; z)"):
+        text = text.replace(whole, whole.replace(" ", "\u00a0"))
+    return textwrap.fill(text, int(18 * width), break_on_hyphens=False)
+
+
+def legend(figure: Figure, handles: Sequence[Any], **options: Any) -> int:
+    """One legend above all panels, in as many columns as fit, 4 at most; how many lines it has."""
+    labels = [handle.get_label() for handle in handles]
+    room = 72 * figure.get_figwidth()
+    columns = next(
+        n for n in range(min(len(handles), 4), 0, -1) if n == 1 or _fits(labels, n, room)
+    )
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, **options)
+    return -(-len(handles) // columns)
+
+
+def _fits(labels: Sequence[str], columns: int, room: float) -> bool:
+    """Whether a legend of so many columns is at most `room` points wide."""
+    style = matplotlib.rcParams
+    size = style["legend.fontsize"]
+    texts = [TextPath((0, 0), label, size).get_extents().width for label in labels]
+    # a handle and the gap after it, a gap between columns, and the legend's own edge
+    gaps = columns * (style["legend.handlelength"] + style["legend.handletextpad"])
+    gaps += (columns - 1) * style["legend.columnspacing"] + 2 * style["legend.borderpad"] + 1
+    return sum(max(part) for part in np.array_split(texts, columns)) + gaps * size <= room
 
 
 def spread(seeds: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
     """Minimum, mean and maximum over the columns; a gap where a seed has no value."""
     seeds = seeds.where(np.isfinite(seeds))
-    return tuple(getattr(seeds, how)(axis=1, skipna=False) for how in ("min", "mean", "max"))
+    low, mean, high = (getattr(seeds, how)(axis=1, skipna=False) for how in ("min", "mean", "max"))
+    return low, mean.clip(low, high), high  # rounding takes the mean of equal values beyond them
 
 
 def seeds_curve(ax: Axes, seeds: pd.DataFrame, style: Look, **options: Any) -> None:

@@ -62,7 +62,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     models = list(dict.fromkeys(run.model for run in runs))
     latent_dims = list(dict.fromkeys(run.latent_dim for run in runs))
     squared = all(data.models[model].reconstruction == "squared_error" for model in models)
-    pixels = prod(DATASETS[dataset].image_shape)
+    pixels = prod(DATASETS[data.source].image_shape)
 
     figure = Figure(figsize=(WIDTH, 1.7 + 2 * len(latent_dims)), layout="constrained")
     axes = figure.subplots(len(latent_dims), 2, squeeze=False, sharex="col", sharey=True)

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hebae.config import Experiment
+from hebae.config import Dataset, Experiment
 from hebae.figures.common import WIDTH, in_style, titles
+from hebae.registry import NETWORKS
 
 HEADINGS = ("interpolations", "reconstructions (originals above)", "samples")
 GAP, LINE, MARGIN = 0.12, 0.17, 0.03  # between blocks, a line of text, around all: inches
@@ -18,7 +20,7 @@ WIDEST = 2.6  # of a block
 LARGEST = 0.5  # side of an image in a strip
 
 
-class _Page:
+class Page:
     """A figure on which places are inches from its upper left corner."""
 
     def __init__(self, width: float, height: float) -> None:
@@ -32,14 +34,21 @@ class _Page:
     def small(self, x: float, y: float, text: str, **style: Any) -> None:
         self.write(x, y, text, fontsize=7, color="0.25", **style)
 
-    def show(self, x: float, y: float, width: float, height: float, part: np.ndarray) -> None:
+    def note(self, text: str) -> None:
+        """Text along the bottom; :func:`note_height` is the room it takes."""
+        self.small(MARGIN, self.height - MARGIN, text, va="bottom", linespacing=1.3)
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
         box = (
             x / self.width,
             1 - (y + height) / self.height,
             width / self.width,
             height / self.height,
         )
-        ax = self.figure.add_axes(box)
+        return self.figure.add_axes(box)
+
+    def show(self, x: float, y: float, width: float, height: float, part: np.ndarray) -> None:
+        ax = self.axes(x, y, width, height)
         # "auto" keeps the edges of pixels drawn large and averages those drawn small
         ax.imshow(part, cmap="gray", vmin=0, vmax=255, interpolation="auto", aspect="auto")
         ax.set_axis_off()
@@ -61,11 +70,11 @@ def draw_blocks(
     # a block's title, then each part under its heading
     block_height = LINE + sum(LINE + height + 0.06 for height in heights)
     lines = -(-len(names) // columns)
-    page = _Page(
+    page = Page(
         2 * MARGIN + columns * width + (columns - 1) * GAP,
         2 * MARGIN + lines * block_height + (lines - 1) * GAP + LINE,
     )
-    page.small(MARGIN, page.height - MARGIN - 0.8 * LINE, _caption(experiment, dataset))
+    page.small(MARGIN, page.height - MARGIN - 0.8 * LINE, caption(experiment, dataset))
     for place, (model, parts) in enumerate(blocks.items()):
         x = MARGIN + place % columns * (width + GAP)
         y = MARGIN + place // columns * (block_height + GAP)
@@ -101,11 +110,11 @@ def draw_strips(
         for heading, width in zip(HEADINGS, widths, strict=True)
     ]
     top = MARGIN + 0.8 * LINE * (1 + max(heading.count("\n") for heading in headings))
-    page = _Page(
+    page = Page(
         lefts[-1] + widths[-1] + MARGIN,
         top + len(names) * (strip_height + GAP) - GAP + 0.12 + LINE + MARGIN,
     )
-    page.small(MARGIN, page.height - MARGIN - 0.8 * LINE, _caption(experiment, dataset))
+    page.small(MARGIN, page.height - MARGIN - 0.8 * LINE, caption(experiment, dataset))
     for left, heading in zip(lefts, headings, strict=True):
         page.small(left, top, heading, va="bottom")
     for place, (model, parts) in enumerate(strips.items()):
@@ -116,9 +125,35 @@ def draw_strips(
     return page.figure
 
 
-def _caption(experiment: Experiment, dataset: str) -> str:
+def caption(experiment: Experiment, dataset: str) -> str:
+    """Of which runs the images are."""
     data = experiment.datasets[dataset]
     return f"{data.title}, latent dimension {data.main_latent_dim}, seed {data.seeds[0]}."
+
+
+def note_height(text: str) -> float:
+    """Inches of a note, with some white above it."""
+    return GAP + 0.13 * (1 + text.count("\n"))
+
+
+def wrap_title(text: str, width: float) -> str:
+    """In lines that fit into `width` inches of text of 8 points."""
+    return textwrap.fill(text, max(8, int(15 * width)))
+
+
+def decoded_text(experiment: Experiment, dataset: str) -> str:
+    """What the images are that decoders make, in a sentence."""
+    data = experiment.datasets[dataset]
+    found = {autoregressive(data, model) for model in data.models}
+    if found == {True}:
+        return "Decoded images are drawn from p(x|z): the decoders are autoregressive."
+    drawn = "; those of autoregressive decoders are drawn from it" * (True in found)
+    return f"Decoded images are means of p(x|z){drawn}."
+
+
+def autoregressive(data: Dataset, model: str) -> bool:
+    """Whether a model's decoder states each pixel given the ones before it."""
+    return NETWORKS[data.models[model].network].autoregressive
 
 
 def _parts(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:

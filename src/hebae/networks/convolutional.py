@@ -95,7 +95,8 @@ class Decoder(nn.Module):
         last = nn.ConvTranspose2d(filters[0], channels, KERNEL, padding=2, bias=False)
         self.layers = nn.Sequential(*layers, last)
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, images: Tensor | None = None) -> Tensor:
+        """Pixels are independent given the code: the images are not looked at."""
         features = self.unflatten(self.first(codes))
         features = features.contiguous(memory_format=torch.channels_last)
         return self.layers(features).permute(0, 2, 3, 1).flip(1, 2)

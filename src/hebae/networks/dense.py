@@ -23,7 +23,8 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator, heads: int = 
     return layer
 
 
-def _stack(widths: Sequence[int], generator: torch.Generator) -> list[nn.Module]:
+def stack(widths: Sequence[int], generator: torch.Generator) -> list[nn.Module]:
+    """Layers from each width to the next, a ReLU after every one."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [_linear(inputs, outputs, generator), nn.ReLU()]
@@ -37,7 +38,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.heads = heads
         last = _linear(widths[-1], latent_dim, generator, heads)
-        self.layers = nn.Sequential(nn.Flatten(), *_stack(widths, generator), last)
+        self.layers = nn.Sequential(nn.Flatten(), *stack(widths, generator), last)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """log σ is None for a deterministic encoder."""
@@ -52,9 +53,10 @@ class Decoder(nn.Module):
         super().__init__()
         last = _linear(widths[-1], prod(image_shape), generator)
         unflatten = nn.Unflatten(1, tuple(image_shape))
-        self.layers = nn.Sequential(*_stack(widths, generator), last, unflatten)
+        self.layers = nn.Sequential(*stack(widths, generator), last, unflatten)
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, images: Tensor | None = None) -> Tensor:
+        """Pixels are independent given the code: the images are not looked at."""
         return self.layers(codes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hebae.divergences import covariance_factor, gaussian_kl
+from hebae.divergences.gaussian import covariance_factor, gaussian_kl
 from hebae.latent import Latent, Normal
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hebae.divergences import posterior_kl
+from hebae.divergences.gaussian import posterior_kl
 from hebae.latent import Latent, Normal
 
 

@@ -1,20 +1,13 @@
-"""The Wasserstein autoencoder with a maximum mean discrepancy (Tolstikhin et al. 2017)."""
+"""Wasserstein autoencoders (Tolstikhin et al. 2017): the code is a function of the image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
-from hebae.divergences import imq_mmd
-from hebae.latent import Latent, Normal
-
-SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-
-# MMD² costs n² kernel values. Above this many codes (a whole split) it is averaged over
-# blocks: each block's estimate is unbiased, so their mean is too, at a cost linear in n.
-BLOCK = 1000
+from hebae.divergences.mmd import SCALES, mmd
+from hebae.latent import Discrepancy, Latent, Normal
 
 
 def wae_mmd(
@@ -36,7 +29,23 @@ def wae_mmd(
         prior_variance: σ_p² of the kernel's scale.
         scales: the factors s.
     """
-    constants = [2 * mean.shape[1] * prior_variance * scale for scale in scales]
-    blocks = max(1, mean.shape[0] // BLOCK)
-    pairs = zip(mean.tensor_split(blocks), normal(mean).tensor_split(blocks), strict=True)
-    return Latent(mean, torch.stack([imq_mmd(a, b, constants) for a, b in pairs]).mean())
+    return Latent(mean, mmd(mean, normal, prior_variance=prior_variance, scales=scales).value)
+
+
+def wae_gan(
+    mean: Tensor,
+    log_sigma: None,
+    normal: Normal,
+    *,
+    divergence: Callable[[Tensor, Normal], Discrepancy],
+) -> Latent:
+    """z = μ; R = JS(q(z) ‖ N(0, I)) by a discriminator (:mod:`hebae.divergences.adversarial`).
+
+    Args:
+        mean: μ, shape (n, d).
+        log_sigma: None.
+        normal: source of the prior's samples.
+        divergence: D, of codes (n, d).
+    """
+    value, adversary_loss = divergence(mean, normal)
+    return Latent(mean, value, adversary_loss=adversary_loss)

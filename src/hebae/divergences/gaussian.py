@@ -1,12 +1,10 @@
-"""Divergences between codes and the standard normal prior, shared by the objectives.
+"""Moments of codes, and divergences of Gaussians from the standard normal prior, in nats.
 
-Shapes: n codes of d dimensions. All divergences are in nats, except the MMD, which has no
-unit. Moments of a batch divide by n (maximum likelihood), as in the paper.
+Shapes: n codes of d dimensions. Moments of a batch divide by n (maximum likelihood), as in the
+paper.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -87,30 +85,3 @@ def posterior_kl(mean: Tensor, log_sigma: Tensor, mixing: Tensor | None = None) 
         variance = variance * mixing.square().sum(dim=1)
         log_det = log_det + 2 * mixing.diagonal().log().sum()
     return 0.5 * ((mean.square() + variance).sum(dim=1) - mean.shape[1] - log_det)
-
-
-def _inverse_multiquadratic(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
-    """Σ_s C_s/(C_s + ‖a_i − b_j‖²); shape (n_a, n_b)."""
-    squared = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.T)
-    squared = squared.clamp_min(0)
-    return sum(constant / (constant + squared) for constant in constants)
-
-
-def imq_mmd(a: Tensor, b: Tensor, constants: Sequence[float]) -> Tensor:
-    """Unbiased estimate of MMD² under a sum of inverse multiquadratic kernels.
-
-    The within-sample terms leave out the diagonal, the cross term takes all pairs (Gretton et
-    al. 2012, Lemma 6), so the estimate may be negative.
-
-    Args:
-        a: shape (n, d), n ≥ 2.
-        b: shape (m, d), m ≥ 2.
-        constants: C_s of the kernel Σ_s C_s/(C_s + ‖x − y‖²).
-    """
-
-    def within(x: Tensor) -> Tensor:
-        n = x.shape[0]
-        kernel = _inverse_multiquadratic(x, x, constants)
-        return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
-
-    return within(a) + within(b) - 2 * _inverse_multiquadratic(a, b, constants).mean()

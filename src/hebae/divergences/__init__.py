@@ -1,0 +1,1 @@
+"""Divergences between codes and the standard normal prior, shared by the objectives."""
