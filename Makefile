@@ -14,7 +14,7 @@ figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
 
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile
 
 lint: env
 	$(BIN)/ruff check .

@@ -384,7 +384,11 @@ def _dataset(
 ) -> Dataset:
     where = f"config: datasets.{name}"
     source = fields.get("source", name)
-    images = lookup(DATASETS, "dataset", source)
+    if source not in DATASETS:
+        known = ", ".join(DATASETS)
+        hint = "" if "source" in fields else "; a label of your own needs source: with one of them"
+        raise UserError(f"{where}: unknown dataset {source!r}; there are: {known}{hint}")
+    images = DATASETS[source]
     latent_dims = tuple(fields["latent_dims"])
     main_latent_dim = fields.get("main_latent_dim", latent_dims[-1])
     weight_latent_dims = tuple(fields.get("weight_latent_dims", latent_dims))
@@ -409,6 +413,11 @@ def _dataset(
         entry = lookup(RECONSTRUCTIONS, "reconstruction", term)
         at = f"{where}.models.{model}.reconstruction"
         _check_parameters(at, f"{term!r}", reconstruction, entry.parameters)
+        if fid is not None and entry.binary:
+            raise UserError(
+                f"{where}.fid: {model} makes black and white images, and would be compared with "
+                "grey ones; leave fid out"
+            )
         network = dict(weights["network"])
         network_name = network.pop("name")
         own = weights["network"] != fields["network"]
@@ -420,10 +429,12 @@ def _dataset(
         if OBJECTIVES[models[model].objective].needs_covariance:
             _check_covariance(where, model, max(latent_dims), training, images)
             for size in diagnostics.training_sizes if diagnostics else ():
-                if main_latent_dim >= size:
+                # a batch may hold an image twice, and then has fewer that differ
+                if 4 * main_latent_dim > min(size, training.batch_size):
                     raise UserError(
-                        f"{where}.diagnostics.training_sizes: {size} images are too few for the "
-                        f"covariance of {model} in {main_latent_dim} dimensions (Eq. 11)"
+                        f"{where}.diagnostics.training_sizes: batches of {training.batch_size} out "
+                        f"of {size} images are too small for the covariance of {model} in "
+                        f"{main_latent_dim} dimensions (Eq. 11)"
                     )
         grid = tuple(weight_text(weight) for weight in weights["weights"])
         if len(set(grid)) < len(grid):
@@ -477,8 +488,8 @@ def _check_objective(where: str, objective: str, parameters: Mapping[str, Any]) 
     divergence = DIVERGENCES[name]
     if name not in entry.divergences:
         raise UserError(
-            f"{where}.divergence: objective {objective!r} is one of {', '.join(entry.divergences)}"
-            f", not of {name!r}"
+            f"{where}.divergence: objective {objective!r} takes {' or '.join(entry.divergences)}, "
+            f"not {name!r}"
         )
     of_divergence = (*divergence.parameters, *divergence.adversary_parameters)
     _check_parameters(f"{where}.divergence", f"{name!r}", given, of_divergence)
@@ -491,7 +502,7 @@ def _check_weight(where: str, objective: str, parameters: Mapping[str, Any], wei
     if weight <= 0:
         raise UserError(f"{where}: objective {objective!r} needs a λ above 0, not {weight:g}")
     alpha = parameters.get("alpha", 1)
-    if alpha + weight - 1 < 0:
+    if alpha + weight - 1 < -1e-12:  # 1 − α itself is allowed, whatever its rounding
         raise UserError(
             f"{where}: α + λ − 1 must not be below 0, and is {alpha:g} + {weight:g} − 1: "
             "the codes would be driven away from the prior"

@@ -1,4 +1,4 @@
-"""Encode what a trained run was tested on, or trained: ``python -m hebae.encode --help``.
+"""Encode the splits of a trained run: ``python -m hebae.encode --help``.
 
 ``posterior.npz`` is the test split's, ``posterior_train.npz`` that of the images the run was
 trained on. Each has ``mean`` (N, d), ``sigma`` (N, d; zeros for a deterministic encoder) and
@@ -24,7 +24,7 @@ from hebae.trained import Trained, command_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_line("Encode the test split of a trained run.")
+    parser = command_line("Encode the test split of a trained run, or both splits.")
     parser.add_argument("--train-output", type=Path, help="file for the images it was trained on")
     options = parser.parse_args(arguments)
     trained = Trained.open(options)
@@ -43,11 +43,11 @@ def write_posterior(path: Path, trained: Trained, images: np.ndarray, split: str
     images = trained.on_device(images)
     mean, log_sigma = encode(run, trained.model, images, trained.reconstruction)
     mixing = None
-    if log_sigma is not None:
-        # a divergence may ask for samples; nothing of them is kept
+    if run.entries.objective.needs_covariance:
         normal = normal_stream(derive_seed(run.seed, "encode"), trained.device)
         try:
-            mixing = objective_of(run, trained.model)(mean, log_sigma, normal).mixing
+            with torch.inference_mode():
+                mixing = objective_of(run, trained.model)(mean, log_sigma, normal).mixing
         except SingularCovariance as error:
             raise UserError(f"run {run.path}, {split} split: {error}") from None
     arrays = {

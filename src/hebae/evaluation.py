@@ -24,18 +24,20 @@ def chunk_size(run: Run, image_shape: Sequence[int]) -> int:
     1,000 MNIST images, 65 faces: activations grow with the image. An autoregressive decoder has
     channels at the image's full size: 127 MNIST images.
     """
-    values = 100_000 if run.entries[1].autoregressive else 800_000
+    values = 100_000 if run.entries.network.autoregressive else 800_000
     return max(1, min(1000, values // prod(image_shape)))
 
 
 def reconstruction_of(run: Run, image_shape: Sequence[int]) -> Reconstruction:
     """The run's reconstruction term for images (height, width, channels)."""
-    return resolve(run.entries[2].function)(image_shape, **run.reconstruction_parameters)
+    return resolve(run.entries.reconstruction.function)(
+        image_shape, **run.reconstruction_parameters
+    )
 
 
 def objective_of(run: Run, model: nn.ModuleDict) -> Callable[..., Latent]:
     """The run's objective, ready to be called with (mean, log_sigma, normal)."""
-    entry = run.entries[0]
+    entry = run.entries.objective
     given = dict(run.parameters)
     if entry.takes_weight:
         given["weight"] = float(run.weight)

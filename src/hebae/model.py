@@ -22,10 +22,10 @@ def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
     The weights depend on the run's seed alone, not on the device they will live on. There is an
     ``adversary`` too where the objective's divergence needs one.
     """
-    objective, network, *_ = run.entries
+    stochastic = run.entries.objective.stochastic
     generator = torch.Generator().manual_seed(derive_seed(run.seed, "initialise"))
-    encoder, decoder = resolve(network.function)(
-        image_shape, run.latent_dim, objective.stochastic, generator, **run.network_parameters
+    encoder, decoder = resolve(run.entries.network.function)(
+        image_shape, run.latent_dim, stochastic, generator, **run.network_parameters
     )
     modules = {"encoder": encoder, "decoder": decoder}
     divergence, parameters = run.divergence or (None, {})

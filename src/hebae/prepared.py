@@ -60,12 +60,14 @@ def training_subset(count: int, n_train: int | None, seed: int) -> np.ndarray | 
 
     A random subset, and a larger one holds a smaller one of the same seed.
 
-    Raises UserError where there are not as many.
+    Raises UserError where there are not more.
     """
     if n_train is None:
         return None
-    if n_train > count:
-        raise UserError(f"n_train is {n_train}, more than the {count} training images")
+    if n_train >= count:
+        raise UserError(
+            f"diagnostics.training_sizes: {n_train} is not below the {count} training images"
+        )
     order = np.random.default_rng(derive_seed(seed, "subset")).permutation(count)
     return order[:n_train]
 

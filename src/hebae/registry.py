@@ -133,13 +133,15 @@ class Reconstruction:
     function: str
     likelihood: bool
     """Whether it is −log p(x|z) in nats, so that a bound on log p(x) can be made of it."""
+    binary: bool = False
+    """Whether it makes images black and white."""
     parameters: tuple[str, ...] = ()
     """Keyword arguments of the function that a config may set."""
 
 
 RECONSTRUCTIONS = {
     "bernoulli": Reconstruction("hebae.reconstruction:bernoulli", likelihood=True),
-    "binary": Reconstruction("hebae.reconstruction:binary", likelihood=True),
+    "binary": Reconstruction("hebae.reconstruction:binary", likelihood=True, binary=True),
     "gaussian": Reconstruction(
         "hebae.reconstruction:gaussian", likelihood=True, parameters=("variance",)
     ),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hebae.errors import UserError
 from hebae.registry import (
@@ -43,6 +43,16 @@ class Training:
         """From what JSON or YAML makes of it, where tuples are lists."""
         steps = tuple((epochs, divisor) for epochs, divisor in fields["learning_rate_steps"])
         return cls(**{**fields, "learning_rate_steps": steps})
+
+
+class Entries(NamedTuple):
+    """The registry's entries of a run."""
+
+    objective: Objective
+    network: Network
+    reconstruction: Reconstruction
+    divergence: Divergence | None
+    """Of the objective, where it takes one."""
 
 
 @dataclass(frozen=True)
@@ -91,27 +101,28 @@ class Run:
         return lookup(DIVERGENCES, "divergence", parameters.pop("name")), parameters
 
     @property
-    def entries(self) -> tuple[Objective | Network | Reconstruction | Divergence, ...]:
-        """What the run takes from the registries: objective, network, reconstruction, and the
-        objective's divergence where it takes one."""
-        divergence = self.divergence
-        return (
+    def entries(self) -> Entries:
+        """What the run takes from the registries."""
+        return Entries(
             lookup(OBJECTIVES, "objective", self.objective),
             lookup(NETWORKS, "network", self.network),
             lookup(RECONSTRUCTIONS, "reconstruction", self.reconstruction),
-            *(() if divergence is None else divergence[:1]),
+            None if self.divergence is None else self.divergence[0],
         )
 
     @property
     def modules(self) -> list[str]:
         """The modules of :attr:`entries`; they determine the run too."""
-        return [entry.function.split(":")[0] for entry in self.entries]
+        functions = [entry.function for entry in self.entries if entry is not None]
+        divergence = self.entries.divergence
+        if divergence is not None and divergence.adversary is not None:
+            functions.append(divergence.adversary)
+        return list(dict.fromkeys(function.split(":")[0] for function in functions))
 
     @property
     def bound(self) -> bool:
         """Whether −(reconstruction + regulariser) is what the paper plots as a bound."""
-        objective, _, reconstruction, *_ = self.entries
-        return objective.bound and reconstruction.likelihood
+        return self.entries.objective.bound and self.entries.reconstruction.likelihood
 
     def to_json(self) -> str:
         """One line of JSON, from which :meth:`from_json` makes the same run.

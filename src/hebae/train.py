@@ -157,7 +157,7 @@ def fit(
             f"dataset {run.dataset}: batch_size {run.training.batch_size} is larger than its "
             f"{len(images['train'])} training images"
         )
-    likelihood = run.entries[2].likelihood
+    likelihood = run.entries.reconstruction.likelihood
     reconstruction = reconstruction_of(run, images["train"].shape[1:])
     model = build_model(run, images["train"].shape[1:]).to(device)
     parameters = [*model["encoder"].parameters(), *model["decoder"].parameters()]
@@ -340,7 +340,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "final": {
             key: rows[-1][key] for key in ("reconstruction", "regulariser", "elbo_paper", "elbo")
         },
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(
+            p.numel() for name in ("encoder", "decoder") for p in model[name].parameters()
+        ),
         "weights_sha256": files.sha256(weights),
         **provenance(device),
         "training_seconds": rows[-1]["seconds"],

@@ -79,7 +79,7 @@ class Trained:
         """
         size = chunk_size(self.run, self.images.shape[1:])
         decoder = self.model["decoder"]
-        if not self.run.entries[1].autoregressive:
+        if not self.run.entries.network.autoregressive:
             for chunk in codes.split(size):
                 yield self.reconstruction.pixels(decoder(chunk))
             return

@@ -151,7 +151,7 @@ def test_the_configs_we_ship_are_right(path):
         (
             "models.GAN",
             {"objective": "wae_gan", "divergence": {"name": "mmd"}},
-            "models.GAN.divergence: objective 'wae_gan' is one of adversarial, not of 'mmd'",
+            "models.GAN.divergence: objective 'wae_gan' takes adversarial, not 'mmd'",
         ),
         (f"{INFOVAE}.weight", 0, "InfoVAE.weight: objective 'infovae' needs a λ above 0, not 0"),
         (f"{INFOVAE}.weight", -3, "InfoVAE.weight: -3 is less than the minimum of 0"),
@@ -183,7 +183,13 @@ def test_the_configs_we_ship_are_right(path):
             "toyfaces.models.VAE.network: 'pixelcnn' is for images of 1 channel, not 3",
         ),
         (f"{DECODERS}.models.VAE-AR.network.kernel", 4, "kernel: 4 is not one of [3, 5, 7, 9, 11]"),
-        (f"{DECODERS}.source", "digit", "unknown dataset 'digit'; there are: digits"),
+        (f"{DECODERS}.source", "digit", "digits-decoders: unknown dataset 'digit'; there are: dig"),
+        (f"{DECODERS}.source", ..., "a label of your own needs source: with one of them"),
+        (
+            f"{DECODERS}.fid",
+            {"features": "classifier", "n_generated": 100, "n_reference": 100},
+            "digits-decoders.fid: VAE makes black and white images",
+        ),
         (f"{DIVERGENCES}.reconstruction.variance", 0, "variance: 0 is less than or equal to"),
         (f"{DIVERGENCES}.diagnostics.kernel", "rbf", "kernel: 'rbf' is not one of"),
         (
@@ -211,16 +217,19 @@ def test_what_is_wrong_is_said_in_one_line(path, value, message):
 
 def test_a_covariance_needs_more_images_than_dimensions_on_subsets_too():
     document = edited(f"{DIVERGENCES}.models.HEBAE", {"weight": 1})
-    document["datasets"]["digits-divergences"]["diagnostics"]["training_sizes"] = [2, 50]
-    with pytest.raises(UserError, match="2 images are too few for the covariance of HEBAE in 2"):
+    document["datasets"]["digits-divergences"]["diagnostics"]["training_sizes"] = [7, 50]
+    message = "batches of 128 out of 7 images are too small for the covariance of HEBAE in 2 dim"
+    with pytest.raises(UserError, match=message):
         parse(document, SCHEMA)
-    document["datasets"]["digits-divergences"]["diagnostics"]["training_sizes"] = [3, 50]
+    document["datasets"]["digits-divergences"]["diagnostics"]["training_sizes"] = [8, 50]
     parse(document, SCHEMA)
 
 
 def test_alpha_and_lambda_may_just_cancel():
     parse(edited(INFOVAE, {"weight": 0.5, "parameters": {"alpha": 0.5}}), SCHEMA)
     parse(edited(INFOVAE, {"weight": 1e-9}), SCHEMA)
+    assert -0.13 + 1.13 - 1 < 0  # in floating point
+    parse(edited(INFOVAE, {"weight": 1.13, "parameters": {"alpha": -0.13}}), SCHEMA)
 
 
 def test_the_runs_of_diagnostics():

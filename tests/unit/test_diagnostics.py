@@ -20,13 +20,21 @@ from tests.runs import changed
 
 from hebae.errors import UserError
 from hebae.measures import diagnostics as module
-from hebae.measures.diagnostics import diagnostics, kernel_matrix, log_det, main, mmd
+from hebae.measures.diagnostics import (
+    diagnostics,
+    kernel_matrix,
+    log_det,
+    log_det_of_the_prior,
+    main,
+    mmd,
+)
 from hebae.measures.posterior import Posterior
 from hebae.streams import derive_seed
 
 SOURCE = Path(__file__).parents[2] / "src"
 TRAINED = changed(model="infovae", latent_dim=3, weight="0.1", seed=7)
 COLUMNS = ["n_codes", "n_prior", "kernel", "mmd", "null_low", "null_high", "p_value", "log_det"]
+COLUMNS += ["log_det_low", "log_det_high"]
 KERNELS = ("imq", "gaussian")
 
 
@@ -273,6 +281,17 @@ def test_log_det_of_a_singular_covariance_is_empty():
     assert log_det(np.column_stack([codes, codes @ [1, 2, 3]])) is None
     assert log_det(codes[:3]) is None
     assert log_det(codes[:4]) is not None
+
+
+@pytest.mark.parametrize(("n", "d"), [(5, 2), (50, 8), (400, 3)])
+def test_log_det_of_the_prior_is_what_samples_of_it_have(n, d):
+    rng = np.random.default_rng(4)
+    samples = [log_det(rng.standard_normal((n, d))) for _ in range(2000)]
+    low, high = log_det_of_the_prior(n, d)
+    within = np.mean([low < value < high for value in samples])
+    assert within == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 2000))
+    assert np.mean(np.array(samples) < low) == pytest.approx(0.025, abs=0.014)
+    assert log_det_of_the_prior(d, d) is None
 
 
 def test_log_det_of_many_dimensions_does_not_underflow():

@@ -24,6 +24,7 @@ from hebae.features import classifier
 from hebae.model import build_model
 from hebae.prepare import write_prepared
 from hebae.prepared import load_prepared
+from hebae.registry import DIVERGENCES
 
 pytestmark = [
     pytest.mark.gpu,
@@ -39,6 +40,25 @@ OBJECTIVES = {
         "weight": "100",
         "reconstruction_parameters": {"reduction": "sum", "factor": 0.05},
     },
+    **{
+        name: {
+            "objective": "infovae",
+            "weight": "1",
+            "parameters": {"alpha": 0.5, "divergence": {"name": name}},
+        }
+        for name in DIVERGENCES
+    },
+}
+AUTOREGRESSIVE = {
+    **OBJECTIVES["adversarial"],
+    "network": "pixelcnn",
+    "network_parameters": {
+        "encoder_widths": [16],
+        "decoder_widths": [16],
+        "channels": 4,
+        "layers": 2,
+    },
+    "reconstruction": "binary",
 }
 
 
@@ -62,9 +82,11 @@ def one_step(run, device: torch.device, batch: np.ndarray):
     noise = torch.randn(len(batch), run.latent_dim, generator=torch.Generator().manual_seed(0))
     mean, log_sigma = model["encoder"](x)
     latent = objective_of(run, model)(mean, log_sigma, lambda like: noise.to(like))
-    error = term.error(model["decoder"](latent.z), x).mean()
+    error = term.error(model["decoder"](latent.z, x), x).mean()
     loss = term.scale * error + float(run.weight) * latent.regulariser
     loss.backward()
+    if latent.adversary_loss is not None:
+        latent.adversary_loss.backward()
     tensors = {"loss": loss, "mean": mean, "z": latent.z}
     tensors |= {name: parameter.grad for name, parameter in model.named_parameters()}
     return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
@@ -84,10 +106,13 @@ def call(module, *arguments) -> None:
     module.main([str(argument) for argument in arguments])
 
 
-def test_every_step_runs_and_a_stopped_training_is_the_whole_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "fields", [{}, AUTOREGRESSIVE, {**AUTOREGRESSIVE, "precision": "bfloat16"}]
+)
+def test_every_step_runs_and_a_stopped_training_is_the_whole_one(fields, tmp_path, monkeypatch):
     data = tmp_path / "data"
     write_prepared("digits", digits.load(Path()), data)
-    run = changed(epochs=4, latent_dim=3)
+    run = changed(**{"epochs": 4, "latent_dim": 3, **fields})
 
     def train_into(folder: Path) -> bytes:
         call(
@@ -116,7 +141,8 @@ def test_every_step_runs_and_a_stopped_training_is_the_whole_one(tmp_path, monke
     folder = tmp_path / "whole"
     common = ["--run", folder / "run.json", "--weights", folder / "weights.pt", "--data", data]
     common += ["--device", "cuda"]
-    call(encode, *common, "--output", tmp_path / "posterior.npz")
+    both = ("--output", tmp_path / "posterior.npz", "--train-output", tmp_path / "train.npz")
+    call(encode, *common, *both)
     call(
         images, *common, "--output", tmp_path / "images.npz", "--interpolations", "7-3",
         "--end-points", "class", "--steps", 3, "--samples", 2, 2,

@@ -204,8 +204,8 @@ def test_subsets_are_nested_and_of_their_seed():
     assert (large[:10] == small).all() and len(set(large)) == 200 and large.max() > 500
     assert (training_subset(1000, 10, seed=4) != small).any()
     assert training_subset(1000, None, seed=3) is None
-    with pytest.raises(UserError, match="n_train is 1001, more than the 1000 training images"):
-        training_subset(1000, 1001, seed=3)
+    with pytest.raises(UserError, match="1000 is not below the 1000 training images"):
+        training_subset(1000, 1000, seed=3)
 
 
 def test_weights_of_another_training_are_refused(trained, data, tmp_path):

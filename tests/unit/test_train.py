@@ -31,6 +31,7 @@ from hebae.evaluation import encode, evaluate, normal_stream
 from hebae.model import build_model, load_model
 from hebae.objectives import hebae as hebae_module
 from hebae.prepare import write_prepared
+from hebae.registry import DIVERGENCES
 from hebae.registry import OBJECTIVES as OBJECTIVE_ENTRIES
 from hebae.run import Run, read_run
 from hebae.streams import derive_seed
@@ -380,6 +381,25 @@ def test_whatever_decides_a_training_is_in_the_checkpoints_key(monkeypatch):
         patch.setattr(torch, "get_num_threads", lambda: 7)
         keys.add(train.checkpoint_key(RUN, "checksum", cpu))
     assert len(keys) == 7
+
+
+def test_so_are_the_divergence_its_adversary_and_the_subset(monkeypatch):
+    cpu = torch.device("cpu")
+    run = changed(**OBJECTIVES["adversarial"])
+    assert run.modules[-1] == "hebae.divergences.adversarial"
+    keys = {train.checkpoint_key(run, "checksum", cpu)}
+    keys.add(train.checkpoint_key(dataclasses.replace(run, n_train=100), "checksum", cpu))
+    for field in ("function", "adversary"):
+        with monkeypatch.context() as patch:
+            entry = dataclasses.replace(DIVERGENCES["adversarial"], **{field: "hebae.npz:read"})
+            patch.setitem(DIVERGENCES, "adversarial", entry)
+            assert "hebae.npz" in run.modules
+            keys.add(train.checkpoint_key(run, "checksum", cpu))
+    given = []
+    monkeypatch.setattr(train.sources, "fingerprint", lambda modules: str(given.append(modules)))
+    train.checkpoint_key(run, "checksum", cpu)
+    assert given == [["hebae.train", *run.modules]]
+    assert len(keys) == 4
 
 
 def test_a_checkpoint_of_another_key_is_removed(tmp_path):

@@ -159,11 +159,22 @@ def memory(wildcards):
     """
     entry = source_entry(wildcards)
     images = 210_000 if entry.n_train is None else entry.n_train + entry.n_test
-    filters = max(
-        recipe.network_parameters.get("width", 1) * (recipe.network == "convolutional")
+    networks = [
+        network_megabytes(recipe, prod(entry.image_shape))
         for recipe in EXPERIMENT.datasets[wildcards.dataset].models.values()
-    )
-    return int(1500 + images * prod(entry.image_shape) / 1e6 + 4000 * filters**2)
+    ]
+    return int(1500 + images * prod(entry.image_shape) / 1e6 + max(networks))
+
+
+def network_megabytes(recipe, pixels):
+    """Of the networks and what they keep of a batch for the gradient; the dense ones are small."""
+    parameters = recipe.network_parameters
+    if recipe.network == "convolutional":
+        return 4000 * parameters.get("width", 1) ** 2
+    if recipe.network == "pixelcnn":
+        depth = parameters.get("layers", 5) * parameters.get("channels", 32)
+        return 80e-6 * recipe.training.batch_size * pixels * depth
+    return 0
 
 
 def run_of(wildcards):

@@ -1,4 +1,4 @@
-# What the trained networks make of the test split: posteriors, their moments, images.
+# What the trained networks make of the splits: posteriors, their moments, images.
 
 
 rule encode:
@@ -27,7 +27,7 @@ rule encode:
             f"--train-output {shlex.quote(output.train)}" if len(output) > 1 else ""
         ),
     message:
-        "Encoding {wildcards.dataset} with {wildcards.model}"
+        "Encoding {wildcards.dataset}{wildcards.subset} with {wildcards.model}"
         " (z = {wildcards.latent_dim}, λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
         "python -m hebae.encode --run {input.run:q} --weights {input.weights:q}"
@@ -112,7 +112,8 @@ rule diagnostics:
     params:
         protocol=diagnostics_options,
     message:
-        "Distance of the codes of {wildcards.model} on {wildcards.dataset} to the prior"
+        "Distance of the codes of {wildcards.model} on {wildcards.dataset}{wildcards.subset}"
+        " to the prior"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
         "python -m hebae.measures.diagnostics --posterior {input.posterior:q}"

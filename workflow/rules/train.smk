@@ -30,7 +30,7 @@ rule train:
         # not an output: Snakemake deletes those of a job that fails
         checkpoints=f"results/{EXPERIMENT.name}/checkpoints",
     message:
-        "Training {wildcards.model} on {wildcards.dataset} (z = {wildcards.latent_dim},"
+        "Training {wildcards.model} on {wildcards.dataset}{wildcards.subset} (z = {wildcards.latent_dim},"
         " λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
         "python -m hebae.train --run {params.run:q} --data {params.data:q}"

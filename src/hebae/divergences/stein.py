@@ -18,17 +18,13 @@ def _squared_distances(codes: Tensor) -> Tensor:
     return squared.fill_diagonal_(0)
 
 
-def median_bandwidth(squared: Tensor) -> Tensor:
-    """h = med²/log n, so that Σ_j k(z_i, z_j) ≈ n·exp(−med²/h) = 1 (Liu & Wang 2016, §5).
-
-    Args:
-        squared: ‖z_i − z_j‖², shape (n, n), n ≥ 2; the median is over the pairs i ≠ j.
-    """
+def median_squared(squared: Tensor) -> Tensor:
+    """The median over the pairs i ≠ j of ‖z_i − z_j‖², shape (n, n), n ≥ 2; 1 where it is 0."""
     n = squared.shape[0]
     rows, columns = torch.triu_indices(n, n, offset=1, device=squared.device)
     median = squared[rows, columns].median()
     # codes of which most are equal have no scale; any will do
-    return torch.where(median > 0, median / math.log(n), torch.ones_like(median))
+    return torch.where(median > 0, median, torch.ones_like(median))
 
 
 def stein_direction(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
@@ -39,10 +35,11 @@ def stein_direction(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
 
     Args:
         codes: z, shape (n, d), n ≥ 2.
-        bandwidth: h; the median's where absent.
+        bandwidth: h; med²/log n where absent, so that Σ_j k(z_j, z_i) ≈ n·exp(−med²/h) = 1
+            (Liu & Wang 2016, §5).
     """
     squared = _squared_distances(codes)
-    h = median_bandwidth(squared) if bandwidth is None else bandwidth
+    h = median_squared(squared) / math.log(len(codes)) if bandwidth is None else bandwidth
     kernel = (squared / -h).exp()
     attraction = kernel @ codes
     # Σ_j ∇_{z_j} k(z_j, z_i) = 2/h Σ_j (z_i − z_j) k(z_j, z_i)
@@ -51,9 +48,10 @@ def stein_direction(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
 
 
 def stein_discrepancy(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
-    """Kernelised Stein discrepancy of the codes from N(0, I), unbiased, a scalar.
+    """Kernelised Stein discrepancy of the codes from N(0, I), a scalar; unbiased for a fixed h.
 
-    KSD² = E_{x,y~q} u(x, y) is the rate at which φ makes KL(q ‖ p) fall. For this kernel and p
+    KSD² = E_{x,y~q} u(x, y) is the rate at which φ of the same h makes KL(q ‖ p) fall. For this
+    kernel and p
 
     u(x, y) = k(x, y)·[x·y − 2‖x − y‖²/h + 2d/h − 4‖x − y‖²/h²]
 
@@ -61,11 +59,11 @@ def stein_discrepancy(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
 
     Args:
         codes: z, shape (n, d), n ≥ 2.
-        bandwidth: h; the median's where absent.
+        bandwidth: h; med² where absent, so that a batch and a whole split compare.
     """
     n, d = codes.shape
     squared = _squared_distances(codes)
-    h = median_bandwidth(squared) if bandwidth is None else bandwidth
+    h = median_squared(squared) if bandwidth is None else bandwidth
     bracket = codes @ codes.T - 2 * squared / h + 2 * d / h - 4 * squared / h**2
     terms = (squared / -h).exp() * bracket
     return (terms.sum() - terms.diagonal().sum()) / (n * (n - 1))

@@ -37,9 +37,10 @@ from hebae.figures.common import (
 LABELS = {"mmd": "MMD² to the prior", "log_det": "log det Cov of the codes"}
 QUANTITIES = {"mmd": "MMD²", "log_det": "log det"}
 SPLITS = {"train": "codes of training images", "test": "codes of test images"}
-NULL = ["null_low", "null_high"]
+NULLS = {"mmd": ["null_low", "null_high"], "log_det": ["log_det_low", "log_det_high"]}
 KERNELS = {"imq": "inverse multiquadratic", "gaussian": "Gaussian"}
-BAND = "0.87"  # grey
+BAND, EDGE = "0.87", "0.55"  # greys
+OPEN = (0, (4, 2))
 PANEL, LINE = 1.8, 0.165  # height of a panel, and of a line of the legend: inches
 WIDE = 20
 """Values beyond this many times what is near 0 get an axis that is logarithmic from there on."""
@@ -68,7 +69,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     data = experiment.datasets[dataset]
     if data.diagnostics is None:
         raise UserError(f"config: figures.infovae_diagnostics: {dataset!r} has no diagnostics")
-    table = measured(tables, experiment, dataset, ["mmd", *NULL])
+    table = measured(tables, experiment, dataset, ["mmd", *NULLS["mmd"], *NULLS["log_det"]])
     # empty where a covariance is singular, which it may be for all runs of a model
     log_det = measured(tables, experiment, dataset, ["log_det"], finite=False)
     table["log_det"] = log_det["log_det"]
@@ -176,8 +177,7 @@ def _columns(table: pd.DataFrame, experiment: Experiment, dataset: str) -> list[
 
 def _panel(ax: Axes, table: pd.DataFrame, by: str, quantity: str, experiment: Experiment) -> None:
     """A curve a model and split on a log axis, shifted so that none hides another."""
-    if quantity == "mmd":
-        _band(ax, table, by)
+    _bands(ax, table, by, NULLS[quantity])
     ax.axhline(0, color="0.5", linewidth=0.8, zorder=1)
     places = np.sort(table[by].unique()).astype(float)
     reach = _reach(places)
@@ -229,26 +229,35 @@ def _labelled(places: np.ndarray):
     return lambda place, _: f"{place:,.0f}" if place in kept else ""
 
 
-def _null(table: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Where MMD² lies after relabelling at each place, by the run for which that is widest."""
-    return table.groupby(by).agg({"null_low": "min", "null_high": "max"})
+def null(table: pd.DataFrame, by: str, ends: Sequence[str], split: str) -> pd.DataFrame:
+    """Where as many codes of N(0, I) lie at each place: the median of the runs' intervals."""
+    return table[table["split"] == split].groupby(by)[list(ends)].median()
 
 
 def _narrowest(table: pd.DataFrame, columns: Collection[Column]) -> float:
-    """How far from 0 the narrowest band reaches."""
-    nulls = [_null(table[column.shown], column.by).abs().max(axis=1) for column in columns]
+    """How far from 0 the narrowest band of MMD² reaches."""
+    bands = product(columns, SPLITS)
+    nulls = [
+        null(table[c.shown], c.by, NULLS["mmd"], split).abs().max(axis=1) for c, split in bands
+    ]
     return float(pd.concat(nulls).min())
 
 
-def _band(ax: Axes, table: pd.DataFrame, by: str) -> None:
-    """A box around each place."""
-    null = _null(table, by)
-    places = null.index.to_numpy(float)
-    low, high = _limits(places, _reach(places))
-    # from half way to the neighbours, on the log axis
-    edges = np.r_[low, np.sqrt(places[1:] * places[:-1]), high]
-    for left, right, bottom, top in zip(edges, edges[1:], *null[NULL].T.to_numpy(), strict=False):
-        ax.fill_between([left, right], bottom, top, color=BAND, linewidth=0, zorder=0.5)
+def _bands(ax: Axes, table: pd.DataFrame, by: str, ends: Sequence[str]) -> None:
+    """A box around each place for codes of training images, and an outlined one for the others."""
+    for split in SPLITS:
+        band = null(table, by, ends, split)
+        places = band.index.to_numpy(float)
+        low, high = _limits(places, _reach(places))
+        # from half way to the neighbours, on the log axis
+        edges = np.r_[low, np.sqrt(places[1:] * places[:-1]), high]
+        for left, right, bottom, top in zip(edges, edges[1:], *band.T.to_numpy(), strict=False):
+            if split == "train":
+                ax.fill_between([left, right], bottom, top, color=BAND, linewidth=0, zorder=0.5)
+            else:
+                ax.hlines(
+                    [bottom, top], left, right, EDGE, linewidth=0.6, linestyle=OPEN, zorder=0.6
+                )
 
 
 def _y_axis(ax: Axes, values: pd.Series, near: float) -> float | None:
@@ -283,7 +292,9 @@ def _handles(experiment: Experiment, names: Mapping[str, str]) -> list[Line2D | 
         style, options = _look(Look("0.4", "o", "-", 1.3), split)
         options.pop("elinewidth", None)
         handles.append(Line2D([], [], label=label, **style._asdict(), **options))
-    return [*handles, Patch(color=BAND, label="cannot be told from N(0, I)")]
+    outline = Line2D([], [], color=EDGE, linewidth=0.6, linestyle=OPEN)
+    outline.set_label("N(0, I), as many test codes")
+    return [*handles, Patch(color=BAND, label="N(0, I), as many training codes"), outline]
 
 
 def _sentences(
@@ -301,10 +312,10 @@ def _sentences(
         "One code z ~ q(z|x) an image: of the images that the run was trained on (filled marks) "
         "or of the test split (open); marks are shifted sideways to be told apart.",
         f"MMD²: unbiased, so it may be below 0; {KERNELS.get(kernel, kernel)} kernels; no unit.",
-        f"Band: 95 % of the MMD² after {data.diagnostics.permutations} random relabellings of "
-        "codes and samples of the prior, the widest of the runs at each place; values in it "
-        "cannot be told from N(0, I).",
-        "log det: natural logarithm, 0 for N(0, I).",
+        "log det: natural logarithm; 0 for N(0, I), below it for few codes.",
+        "Bands: where 95 % of single runs would lie if their codes, as many, were N(0, I); for "
+        f"MMD² from {data.diagnostics.permutations} random relabellings of codes and samples of "
+        "the prior, the median of the runs at each place.",
         *(
             f"Axis of {QUANTITIES[quantity]}: logarithmic beyond ±{end:g}."
             for quantity, end in ends.items()

@@ -158,6 +158,20 @@ def log_det(codes: np.ndarray) -> float | None:
     return float(np.linalg.slogdet(covariance)[1])
 
 
+def log_det_of_the_prior(n: int, d: int) -> tuple[float, float] | None:
+    """2.5 and 97.5 % of :func:`log_det` for n codes from N(0, I_d); None where n ≤ d.
+
+    n·Σ̂ is Wishart with n − 1 degrees of freedom, so that log det Σ̂ is distributed as
+    Σ_{i=1..d} log χ²_{n−i} − d log n (Muirhead 1982, Theorem 3.2.15): below 0 for few codes.
+    """
+    if n <= d:
+        return None
+    freedom = n - np.arange(1, d + 1)
+    draws = np.log(np.random.default_rng(0).chisquare(freedom, (20_000, d))).sum(1)
+    low, high = np.quantile(draws - d * np.log(n), (0.025, 0.975))
+    return float(low), float(high)
+
+
 def diagnostics(
     posterior: Posterior,
     rng: np.random.Generator,
@@ -166,7 +180,8 @@ def diagnostics(
     n_prior: int | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """One row: n_codes, n_prior, kernel, mmd, null_low, null_high, p_value, log_det.
+    """One row: n_codes, n_prior, kernel, mmd, null_low, null_high, p_value, log_det, log_det_low,
+    log_det_high.
 
     `n_prior` samples stand for the prior: by default as many as there are codes, but at least
     2,000, so that a small split is not made noisier by them, and at most 10,000, to bound the
@@ -179,6 +194,7 @@ def diagnostics(
     codes = posterior.sample(rng)
     prior = rng.standard_normal((n_prior, d))
     estimate, low, high, p_value = mmd(codes, prior, kernel, permutations, rng, threads=threads)
+    log_det_low, log_det_high = log_det_of_the_prior(n, d) or (None, None)
     return dict(
         n_codes=n,
         n_prior=n_prior,
@@ -188,6 +204,8 @@ def diagnostics(
         null_high=high,
         p_value=p_value,
         log_det=log_det(codes),
+        log_det_low=log_det_low,
+        log_det_high=log_det_high,
     )
 
 

@@ -36,5 +36,5 @@ def infovae(
     value, adversary_loss = divergence(z, normal)
     if alpha != 1:
         kl = posterior_kl(mean, log_sigma).mean()
-        value = ((1 - alpha) * kl + (alpha + weight - 1) * value) / weight
+        value = ((1 - alpha) * kl + max(0.0, alpha + weight - 1) * value) / weight
     return Latent(z, value, adversary_loss=adversary_loss)
