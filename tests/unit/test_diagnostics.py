@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from scipy.integrate import quad
 from scipy.stats import binom
@@ -258,6 +259,22 @@ def test_codes_more_even_than_samples_lie_below_the_interval():
 
 
 # --- log det
+
+
+def test_kernels_and_scales_are_those_of_training():
+    """Stated twice, since measures do without torch."""
+    from hebae.divergences import mmd as training
+    from hebae.measures import diagnostics as measure
+
+    assert tuple(measure.SCALES) == tuple(training.SCALES)
+    assert set(measure.KERNELS) == set(training.KERNELS)
+    rng = np.random.default_rng(6)
+    a, b = rng.standard_normal((40, 3)) + 0.5, rng.standard_normal((30, 3))
+    constants = [2 * 3 * scale for scale in training.SCALES]
+    for kernel in training.KERNELS:
+        ours = mmd(a, b, kernel, permutations=1).estimate
+        theirs = training.mmd_squared(torch.from_numpy(a), torch.from_numpy(b), constants, kernel)
+        assert ours == pytest.approx(theirs.item(), abs=1e-12)
 
 
 def test_log_det_of_a_matrix_made_by_hand():
