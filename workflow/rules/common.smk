@@ -73,23 +73,25 @@ TABLES = tables_of(EXPERIMENT)
 # nothing about a figure, so a change of them redraws none.
 DESCRIPTION = replace(EXPERIMENT, data_dir="", device="auto").to_json()
 
+
 # Constraints stand here: Snakemake does not apply global ones to what comes from pathvars.
-DATASET = "{dataset," + "|".join(EXPERIMENT.datasets) + "}"
+def one_of(datasets):
+    """A wildcard for some of the datasets, or for none."""
+    return "{dataset," + ("|".join(datasets) or "(?!)") + "}"
+
+
+DATASET = one_of(EXPERIMENT.datasets)
 MODEL = "{model," + "|".join(EXPERIMENT.models) + "}"
 # subset: of the training images, /n100 or nothing
 NUMBERS = (
     "z{latent_dim,[0-9]+}/w{weight,[0-9][0-9.e+-]*}{subset,(/n[0-9]+)?}/s{seed,[0-9]+}"
 )
-RUN_FOLDER = f"{DATASET}/{MODEL}/{NUMBERS}"
+OF_MODEL = f"{MODEL}/{NUMBERS}"
+RUN_FOLDER = f"{DATASET}/{OF_MODEL}"
 
 # datasets with diagnostics, which are of the training images too, and those without
 DIAGNOSED = [name for name, data in EXPERIMENT.datasets.items() if data.diagnostics]
 PLAIN = [name for name in EXPERIMENT.datasets if name not in DIAGNOSED]
-
-
-def run_folder(datasets):
-    """Folder of a run of some of the datasets."""
-    return "{dataset," + ("|".join(datasets) or "(?!)") + f"}}/{MODEL}/{NUMBERS}"
 
 
 # <results> and the like in the paths of rules
@@ -98,6 +100,8 @@ pathvars:
     figures=f"figures/{EXPERIMENT.name}",
     data=f"<results>/data/{DATASET}",
     run=f"<results>/runs/{RUN_FOLDER}",
+    plain_run=f"<results>/runs/{one_of(PLAIN)}/{OF_MODEL}",
+    diagnosed_run=f"<results>/runs/{one_of(DIAGNOSED)}/{OF_MODEL}",
     run_logs=f"<results>/logs/{RUN_FOLDER}",
     run_benchmarks=f"<results>/benchmarks/{RUN_FOLDER}",
     features=f"<results>/features/{DATASET}",
@@ -185,7 +189,7 @@ def run_of(wildcards):
         int(wildcards.latent_dim),
         wildcards.weight,
         int(wildcards.seed),
-        int(wildcards.subset.removeprefix("/n")) if wildcards.subset else None,
+        int(wildcards.subset.partition("n")[2]) if wildcards.subset else None,
     )
 
 

@@ -9,7 +9,7 @@ rule encode:
         arrays=ancient(ARRAYS),
         code=lambda wildcards: code("hebae.encode", *run_of(wildcards).modules),
     output:
-        posterior="<results>/runs/" + run_folder(PLAIN) + "/posterior.npz",
+        posterior="<plain_run>/posterior.npz",
     log:
         "<run_logs>/encode.log",
     benchmark:
@@ -37,8 +37,8 @@ rule encode:
 
 use rule encode as encode_both with:
     output:
-        posterior="<results>/runs/" + run_folder(DIAGNOSED) + "/posterior.npz",
-        train="<results>/runs/" + run_folder(DIAGNOSED) + "/posterior_train.npz",
+        posterior="<diagnosed_run>/posterior.npz",
+        train="<diagnosed_run>/posterior_train.npz",
 
 
 rule images:
