@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
     prior = normal(torch.empty(rows * columns, run.latent_dim, device=trained.device))
 
-    def decode(codes: Tensor, *purpose: str | int) -> np.ndarray:
-        return torch.cat(list(trained.decode(codes, *purpose))).cpu().numpy()
+    def decode(codes: Tensor, purpose: str, repeat: int = 1) -> np.ndarray:
+        return torch.cat(list(trained.decode(codes, purpose, repeat))).cpu().numpy()
 
     steps = options.steps
     lines = [interpolate(codes[2 * k], codes[2 * k + 1], steps) for k in range(len(pairs))]
