@@ -7,65 +7,130 @@ config, dataset or line of code starts afresh.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
+import json
+import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hebae import files
+from hebae.errors import UserError
+
+SHARE_OF_TIME = 0.01  # of a training, at most, that goes into writing checkpoints
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Checkpoints:
-    """The one newest checkpoint of a run.
+    """The two newest checkpoints of a run, and its outputs until the workflow has noted them.
 
     Args:
-        folder: the run's own folder; what it holds under other keys can never be used again
-            and is removed.
+        folder: the run's own folder. What it holds under other keys stays there until a
+            training ends: a config put back continues where it was.
         key: names what is being trained.
         every: least number of seconds between two writes; an epoch that ends sooner is not
-            written, and is trained again should the process die.
+            written, and is trained again should the process die. Where writing is slow the
+            pauses are longer (:data:`SHARE_OF_TIME`). 0 writes after every epoch.
     """
 
     def __init__(self, folder: Path, key: str, every: float) -> None:
         self.folder = folder
         self.path = folder / f"{key}.pt"
+        self.previous = folder / f"{key}.previous.pt"
+        self.finished = folder / f"{key}.finished"
         self.every = every
-        self._written = time.monotonic()
-        for path in folder.glob("*"):
-            if path != self.path:
-                path.unlink(missing_ok=True)
+        self._next = time.monotonic() + every
 
     def load(self) -> dict[str, Any] | None:
-        """The last state written, or None where there is none that is whole.
+        """The last state that is whole, or None where there is none.
 
         A file begins with the SHA-256 of the rest: PyTorch reads damaged tensors in silence.
         """
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
-            return None
-        digest, state = content[:32], content[32:]
-        if hashlib.sha256(state).digest() != digest:
-            print(f"ignoring a damaged checkpoint: {self.path}", file=sys.stderr)
-            return None
-        return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+        for path in (self.path, self.previous):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            digest, state = content[:32], content[32:]
+            if hashlib.sha256(state).digest() == digest:
+                return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+            print(f"removing a damaged checkpoint: {path}", file=sys.stderr, flush=True)
+            path.unlink()
+        return None
 
     def offer(self, state: dict[str, Any]) -> None:
-        """Write the state, unless the last write is too recent."""
-        if time.monotonic() - self._written < self.every:
+        """Write the state, unless the last write is too recent.
+
+        Raises:
+            UserError: where there is no space for it; the last one is kept.
+        """
+        started = time.monotonic()
+        if started < self._next:
             return
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        with files.replacing(self.path) as stream:
-            stream.write(hashlib.sha256(buffer.getbuffer()).digest())
-            stream.write(buffer.getbuffer())
-        self._written = time.monotonic()
+        content = buffer.getbuffer()
+        try:
+            self._write(content)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            # one that is new is worth more than two of which neither is
+            self.previous.unlink(missing_ok=True)
+            try:
+                self._write(content)
+            except OSError as error:
+                free = shutil.disk_usage(self.folder).free
+                raise UserError(
+                    f"no space for a checkpoint of {len(content) / 1e6:.1f} MB in {self.folder} "
+                    f"({free / 1e6:.1f} MB free): {error.strerror}; the one before is kept: "
+                    "make room, and give the same command again"
+                ) from None
+        ended = time.monotonic()
+        if self.every:
+            self._next = ended + max(self.every, (ended - started) / SHARE_OF_TIME)
 
-    def remove(self) -> None:
-        """Forget everything: the run is complete."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _write(self, content: memoryview) -> None:
+        with files.replacing(self.path, keep=self.previous) as stream:
+            stream.write(hashlib.sha256(content).digest())
+            stream.write(content)
+
+    def finish(self, outputs: Iterable[Path]) -> None:
+        """Forget the checkpoints of a run that is complete, and keep a second name of its outputs.
+
+        The workflow may be killed before it has noted that the outputs are whole, deletes them
+        then, and asks for the same training again (:meth:`recall`). Links take no space;
+        :func:`hebae.workspace.sweep` removes them.
+        """
+        new = self.folder / f".{self.finished.name}"
+        shutil.rmtree(new, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a file system without links
+            new.mkdir(parents=True)
+            for path in outputs:
+                os.link(path, new / path.name)
+            shutil.rmtree(self.finished, ignore_errors=True)
+            new.rename(self.finished)
+        for path in self.folder.glob("*.pt"):
+            path.unlink(missing_ok=True)
+
+    def recall(self, output: Path) -> bool:
+        """Put the outputs of the same training, if it has ended before, where they belong."""
+        try:
+            outputs = {path.name: path.read_bytes() for path in sorted(self.finished.iterdir())}
+            sha256 = json.loads(outputs["run.json"])["weights_sha256"]
+            if hashlib.sha256(outputs["weights.pt"]).hexdigest() != sha256:
+                raise ValueError
+        except (OSError, ValueError, LookupError):
+            shutil.rmtree(self.finished, ignore_errors=True)
+            return False
+        for name in ("weights.pt", "history.csv", "run.json"):
+            files.write_bytes(output / name, outputs[name])
+        return True

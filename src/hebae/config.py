@@ -145,6 +145,8 @@ class Experiment:
     datasets: dict[str, Dataset]
     figures: dict[str, str]
     """Figure name to the dataset it is drawn for."""
+    replace: bool = False
+    """Whether runs trained under another config of the same name may be trained anew."""
 
     def run(
         self,
@@ -286,6 +288,7 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
         models=models,
         datasets=datasets,
         figures=dict(fields["figures"]),
+        replace=fields["replace"],
     )
     for figure, dataset in experiment.figures.items():
         _check_figure(figure, dataset, experiment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ def command(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         # "[Errno 28] No space left on device: 'path'" says what and where already
-        sys.exit(f"error: {error}")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        sys.exit(f"error: {error}" + full * "; make room, and give the same command again")
     except KeyboardInterrupt:
         sys.exit(130)

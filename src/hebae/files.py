@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -14,21 +15,41 @@ from typing import Any, BinaryIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` when the block ends without an error.
 
-    Until then `path` is untouched; afterwards it has the whole content, on the disk.
+    Until then `path` is untouched; afterwards it has the whole content, on the disk. What it
+    had before is then in `keep`, if that is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a write does not say where to
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes left that were killed while they wrote the same file."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        process = leftover.name.removesuffix(".part").rpartition(".")[2]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            leftover.unlink(missing_ok=True)
+        except (ValueError, OSError):
+            continue  # of someone else
 
 
 def write_bytes(path: Path, content: bytes) -> None:

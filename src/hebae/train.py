@@ -18,17 +18,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hebae import files, sources
+from hebae import files, sources, workspace
 from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
 from hebae.device import set_up
@@ -180,7 +181,7 @@ def fit(
     steps = len(images["train"]) // run.training.batch_size
     on_terminal = sys.stderr.isatty()
     with (
-        history.open("w") as log,
+        _writing(history) as log,
         tqdm(
             desc=run.path,
             total=run.training.epochs * steps,
@@ -231,6 +232,23 @@ def fit(
                 }
             )
     return model.eval(), rows
+
+
+@contextmanager
+def _writing(history: Path) -> Iterator[TextIO]:
+    """Write the history as it grows, and leave no part of it where there is no space for it.
+
+    Its rows are in the checkpoints, and the message needs the space.
+    """
+    history.unlink(missing_ok=True)
+    try:
+        with history.open("w") as log:
+            yield log
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(history)
+            history.unlink(missing_ok=True)
+        raise
 
 
 def _report(run: Run, epoch: int, test: dict, pace: float, bar: tqdm, on_terminal: bool) -> None:
@@ -320,15 +338,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n_train = len(subset)
     images = {split: torch.from_numpy(array).to(device) for split, array in arrays.items()}
 
-    checkpoints = Checkpoints(
-        options.checkpoints / run.path,
-        checkpoint_key(run, manifest.checksum, device),
-        options.checkpoint_seconds,
-    )
+    folder = options.checkpoints / run.path
+    key = checkpoint_key(run, manifest.checksum, device)
+    # held until this process ends: the same run is trained by one process at a time
+    _lock = workspace.wait_for(folder / "lock", run.path)
+    checkpoints = Checkpoints(folder, key, options.checkpoint_seconds)
+    if checkpoints.recall(options.output):
+        print(f"{run.path} was trained already: its outputs are put back", file=sys.stderr)
+        return
     options.output.mkdir(parents=True, exist_ok=True)
-    model, rows = fit(run, images, options.output / "history.csv", checkpoints)
+    history, weights = options.output / "history.csv", options.output / "weights.pt"
+    model, rows = fit(run, images, history, checkpoints)
 
-    weights = options.output / "weights.pt"
     buffer = io.BytesIO()
     torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
     files.write_bytes(weights, buffer.getbuffer())
@@ -352,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if device.type == "cuda":
         record["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
     files.write_json(options.output / "run.json", record)
-    checkpoints.remove()
+    checkpoints.finish([weights, history, options.output / "run.json"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+import io
 import json
 import math
 import os
@@ -20,7 +21,7 @@ import torch
 from tests.runs import BERNOULLI, RUN, changed
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from hebae import evaluation, reconstruction, train
+from hebae import evaluation, reconstruction, train, workspace
 from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
 from hebae.datasets import digits, toyfaces
@@ -121,6 +122,8 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     weights = [(folder / "run/weights.pt").read_bytes() for folder in (killed, whole)]
     assert weights[0] == weights[1]
     assert without_time(rows(history)) == without_time(rows(whole / "run/history.csv"))
+    assert not list((killed / "checkpoints").rglob("*.pt.*.part"))
+    workspace.sweep(killed / "checkpoints")
     assert not [path for path in (killed / "checkpoints").rglob("*") if path.is_file()]
 
 
@@ -160,23 +163,149 @@ def test_a_stopped_convolutional_run_is_the_whole_one(batch_norm, tmp_path, monk
     assert without_time(histories[0]) == without_time(histories[1]) and len(histories[0]) == 8
 
 
-@pytest.mark.parametrize("cut", [True, False], ids=["truncated", "a flipped bit"])
-def test_a_damaged_checkpoint_is_noticed(cut, data, tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(LONG, data, whole), check=True, capture_output=True)
-    process = subprocess.Popen(command(LONG, data, broken), stderr=subprocess.DEVNULL)
-    while not (found := list(broken.glob("checkpoints/**/[!.]*.pt"))):
+def kill_after_checkpoints(run: Run, data: Path, folder: Path) -> list[Path]:
+    """Kill a training that has written two checkpoints; these, the newest first."""
+    process = subprocess.Popen(command(run, data, folder), stderr=subprocess.DEVNULL)
+    while not list(folder.glob("checkpoints/**/[!.]*.previous.pt")):
         assert process.poll() is None
         time.sleep(0.002)
     process.kill()
     process.wait()
-    content = bytearray(found[0].read_bytes())
+    return sorted(folder.glob("checkpoints/**/[!.]*.pt"), key=lambda path: len(path.name))
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["truncated", "a flipped bit"])
+def test_after_a_damaged_checkpoint_comes_the_one_before(cut, data, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(LONG, data, whole), check=True, capture_output=True)
+    newest, before = kill_after_checkpoints(LONG, data, broken)
+    epoch = torch.load(io.BytesIO(before.read_bytes()[32:]), weights_only=True)["epoch"]
+    content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
-    found[0].write_bytes(content[:-100] if cut else content)
+    newest.write_bytes(content[:-100] if cut else content)
     done = subprocess.run(command(LONG, data, broken), check=True, capture_output=True, text=True)
-    assert "damaged checkpoint" in done.stderr
+    assert done.stderr.count("damaged checkpoint") == 1
+    assert f"continuing {LONG.path} after epoch {epoch + 1}\n" in done.stderr
     weights = [(folder / "run/weights.pt").read_bytes() for folder in (whole, broken)]
     assert weights[0] == weights[1]
+
+
+def test_without_a_whole_checkpoint_it_starts_over(data, tmp_path):
+    for path in kill_after_checkpoints(LONG, data, tmp_path):
+        path.write_bytes(path.read_bytes()[:-1])
+    done = subprocess.run(command(LONG, data, tmp_path), check=True, capture_output=True, text=True)
+    assert done.stderr.count("damaged checkpoint") == 2 and "continuing" not in done.stderr
+
+
+def test_killed_between_two_renames_it_has_the_one_before(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    for epoch in (1, 2):
+        checkpoints.offer({"epoch": epoch})
+    replace = Path.replace
+
+    def killed(path, target):
+        if target == checkpoints.path:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.offer({"epoch": 3})
+    assert Checkpoints(tmp_path, "key", every=0).load() == {"epoch": 2}
+
+
+def test_no_space_for_a_checkpoint(tmp_path, monkeypatch):
+    """The one before the last makes room for a new one; the last is never given up for it."""
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    for epoch in (1, 2):
+        checkpoints.offer({"epoch": epoch})
+    write = Checkpoints._write
+
+    def full(self, content):
+        if self.previous.exists():
+            raise OSError(28, "No space left on device")
+        write(self, content)
+
+    monkeypatch.setattr(Checkpoints, "_write", full)
+    checkpoints.offer({"epoch": 3})
+    assert checkpoints.load() == {"epoch": 3}
+
+    def quite_full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Checkpoints, "_write", quite_full)
+    with pytest.raises(UserError, match=r"no space for a checkpoint of .* MB in .*the one before"):
+        checkpoints.offer({"epoch": 4})
+    assert checkpoints.load() == {"epoch": 3}
+
+
+def test_checkpoints_take_a_small_share_of_the_time(tmp_path, monkeypatch):
+    """Writing takes 2 s here, an epoch 5: then one is written each 200 s, not each 10."""
+    now = 0.0
+    written = []
+    monkeypatch.setattr("hebae.checkpoint.time.monotonic", lambda: now)
+
+    def write(self, content):
+        nonlocal now
+        now += 2
+        written.append(now)
+
+    monkeypatch.setattr(Checkpoints, "_write", write)
+    checkpoints = Checkpoints(tmp_path, "key", every=10)
+    while now < 10_000:
+        now += 5
+        checkpoints.offer({})
+    assert 2 * len(written) <= 0.01 * now
+    assert len(written) > 40
+    # where it is quick, the least number of seconds is what counts
+    written.clear()
+    start = now
+    monkeypatch.setattr(Checkpoints, "_write", lambda *_: written.append(now))
+    while now < start + 1_000:
+        now += 5
+        checkpoints.offer({})
+    assert 80 <= len(written) <= 100
+
+
+def test_outputs_lost_after_the_training_ended_are_had_again_at_once(data, tmp_path):
+    """Snakemake, killed before it has noted that a job ended, deletes its outputs."""
+    run = changed(epochs=2)
+    subprocess.run(command(run, data, tmp_path), check=True, capture_output=True)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert set(before) == {"weights.pt", "history.csv", "run.json"}
+    for path in (tmp_path / "run").iterdir():
+        path.unlink()
+    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    assert f"{run.path} was trained already" in done.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+    # damaged in place, so that both names have it: trained again
+    path = tmp_path / "run/weights.pt"
+    (kept,) = tmp_path.glob("checkpoints/**/weights.pt")
+    kept.write_bytes(b"damaged")
+    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    assert "epoch 2/2" in done.stderr and path.read_bytes() == before["weights.pt"]
+
+    # what the workflow has noted is forgotten
+    workspace.sweep(tmp_path / "checkpoints")
+    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    assert "epoch 2/2" in done.stderr
+
+
+def test_the_same_run_is_trained_by_one_process_at_a_time(data, tmp_path):
+    """The second, of a Snakemake whose forerunner was killed alone, waits and takes it over."""
+    first = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("checkpoints/**/[!.]*.pt")):
+        assert first.poll() is None
+        time.sleep(0.002)
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.PIPE, text=True)
+    waiting = second.stderr.readline()
+    assert waiting.startswith(f"{LONG.path} is already made by process {first.pid} on")
+    first.send_signal(signal.SIGCONT)
+    said = second.communicate()[1]
+    assert (first.wait(), second.returncode) == (0, 0)
+    assert f"{LONG.path} was trained already" in said and "epoch" not in said
 
 
 def test_another_run_takes_no_foreign_checkpoint(data, tmp_path):
@@ -402,12 +531,13 @@ def test_so_are_the_divergence_its_adversary_and_the_subset(monkeypatch):
     assert len(keys) == 4
 
 
-def test_a_checkpoint_of_another_key_is_removed(tmp_path):
+def test_a_checkpoint_of_another_key_is_neither_taken_nor_lost(tmp_path):
     old = Checkpoints(tmp_path / "run", "old", every=0)
     old.offer({"epoch": 3})
-    assert old.load() == {"epoch": 3}
     new = Checkpoints(tmp_path / "run", "new", every=0)
-    assert new.load() is None and old.load() is None
+    assert new.load() is None and old.load() == {"epoch": 3}
+    new.finish([])  # now no config of this run's name will want it
+    assert old.load() is None
 
 
 def test_streams_differ_by_seed_purpose_and_epoch():

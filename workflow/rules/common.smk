@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -29,7 +30,10 @@ def shell_prefix():
     variables = {
         "PYTHONPATH": shlex.quote(str(ROOT / "src")),
         "PYTHONNOUSERSITE": "1",
-        "MPLCONFIGDIR": "${MPLCONFIGDIR:-${TMPDIR:-/tmp}/hebae-matplotlib}",
+        # TMPDIR may name a folder that is not there; a font cache for each job costs seconds
+        "MPLCONFIGDIR": "${MPLCONFIGDIR:-"
+        + shlex.quote(str(Path(tempfile.gettempdir(), "hebae-matplotlib")))
+        + "}",
     }
     if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
         variables["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ':"$PATH"'
@@ -43,35 +47,21 @@ def shell_prefix():
 shell.prefix(shell_prefix())
 
 
-def check_writable(folder):
-    """Find out before hours of training whether results can be written at all."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"cannot write below {folder}: {there} is not a folder")
-    if not os.access(there, os.W_OK):
-        raise UserError(
-            f"cannot write below {folder}: {there} is read-only for this user"
-        )
-
-
 def load_experiment():
-    """The config, checked, with a place to write to; an error ends the workflow in one line."""
+    """The config, checked; an error ends the workflow in one line."""
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     try:
-        experiment = hebae_config.parse(config, schema)
-        check_writable(Path("results", experiment.name))
-        check_writable(Path("figures", experiment.name))
+        return hebae_config.parse(config, schema)
     except UserError as error:
         sys.exit(f"error: {error}")
-    return experiment
 
 
 EXPERIMENT = load_experiment()
 TABLES = tables_of(EXPERIMENT)
 
-# What steps are told of the experiment. Where raw data lies and what it is computed on decide
-# nothing about a figure, so a change of them redraws none.
-DESCRIPTION = replace(EXPERIMENT, data_dir="", device="auto").to_json()
+# What steps are told of the experiment. Where raw data lies, what it is computed on and what it
+# may replace decide nothing about a figure, so a change of them redraws none.
+DESCRIPTION = replace(EXPERIMENT, data_dir="", device="auto", replace=False).to_json()
 
 
 # Constraints stand here: Snakemake does not apply global ones to what comes from pathvars.

@@ -1,0 +1,185 @@
+"""A folder of results: made by one process at a time, and never by halves of two configs.
+
+What guards it here needs no cleaning up after a process that was killed: the kernel takes a
+lock back when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from hebae.errors import UserError
+from hebae.run import Run
+
+
+class Held(Exception):
+    """Another process has the lock; the message says which."""
+
+
+def hold(path: Path) -> TextIO:
+    """Lock `path` until the returned file is closed or this process ends.
+
+    The file names its holder. Where a file system knows no locks, nothing is locked.
+
+    Raises:
+        Held: where another process has it, on this machine or on another that shares the
+            file system.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        stream = path.open("a+")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip()
+            stream.close()
+            raise Held(holder or "another process") from None
+        except OSError:
+            return stream
+        # its last holder may have removed it in between: then this is a lock on nothing
+        if path.exists() and path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+            break
+        stream.close()
+    stream.truncate(0)
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    stream.write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
+    stream.flush()
+    return stream
+
+
+def wait_for(path: Path, what: str, poll: float = 1.0) -> TextIO:
+    """Like :func:`hold`, and waits while another process has it, saying so once.
+
+    Such a process is one whose Snakemake was killed alone. Killing it too would lose what it
+    has done since its last checkpoint; doing the same beside it would waste a GPU.
+    """
+    told = False
+    while True:
+        try:
+            return hold(path)
+        except Held as holder:
+            if not told:
+                print(f"{what} is already made by {holder}; waiting", file=sys.stderr, flush=True)
+                told = True
+            time.sleep(poll)
+
+
+def claim(experiment: str, results: Path) -> TextIO:
+    """Take an experiment's results for this process.
+
+    Raises:
+        UserError: where another process is at them.
+    """
+    try:
+        return hold(results / ".lock")
+    except Held as holder:
+        raise UserError(
+            f"{experiment} is being made by another Snakemake ({holder}); "
+            "wait until it ends, or end it there with Ctrl-C"
+        ) from None
+
+
+def remove_stale_locks(locks: Path, claimed: Iterable[Path]) -> int:
+    """Remove what a killed Snakemake left locked below folders that this process has claimed.
+
+    Args:
+        locks: Snakemake's folder of them, each a list of files; they name no process.
+        claimed: folders, relative as Snakemake writes them.
+
+    Returns:
+        How many there were.
+    """
+    prefixes = tuple(f"{folder}{os.sep}" for folder in claimed)
+    removed = 0
+    for path in sorted(locks.glob("*.lock")):
+        try:
+            stale = any(line.startswith(prefixes) for line in path.read_text().splitlines())
+            if stale:
+                path.unlink()
+                removed += 1
+        except FileNotFoundError:
+            continue  # another Snakemake, of another experiment, ended
+    return removed
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before hours of training whether results can be written at all.
+
+    Raises:
+        UserError: where `folder` or what it will be made in cannot be written.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"cannot write below {folder}: {there} is not a folder")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"cannot write below {folder}: {there} is read-only for this user")
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """In which keys two descriptions differ, as "training.epochs 100 there, 50 here"."""
+    there, here = _flat(there), _flat(here)
+    found = []
+    for key in dict.fromkeys([*there, *here]):
+        values = [
+            json.dumps(values[key], ensure_ascii=False) if key in values else "nothing"
+            for values in (there, here)
+        ]
+        if values[0] != values[1]:
+            found.append(f"{key} {values[0]} there, {values[1]} here")
+    return found
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            # as JSON has it, where a tuple is a list
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def check_same_config(experiment: str, results: Path, runs: Iterable[Run]) -> None:
+    """See that training would replace no finished run of another config under the same name.
+
+    Raises:
+        UserError: where it would, with the first such run and what differs.
+    """
+    replaced = []
+    for run in runs:
+        path = results / "runs" / run.path / "run.json"
+        try:
+            there = _flat(json.loads(path.read_bytes())["run"])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue  # not there, or nothing that would be lost
+        if differing := differences(there, _flat(json.loads(run.to_json()))):
+            replaced.append((run, differing))
+    if replaced:
+        run, differing = replaced[0]
+        raise UserError(
+            f"{results} has {len(replaced)} trained run{'s' * (len(replaced) > 1)} of another "
+            f"config: {run.path} ({'; '.join(differing[:3])}); give this one's `experiment:` "
+            "another name, or train them anew with --config replace=True"
+        )
+
+
+def sweep(checkpoints: Path) -> None:
+    """Forget trainings that have ended: call it when the workflow has noted their outputs."""
+    for finished in list(checkpoints.rglob("*.finished")):
+        folder = finished.parent
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in folder.parents:
+            if not parent.is_relative_to(checkpoints) or any(parent.iterdir()):
+                break
+            parent.rmdir()

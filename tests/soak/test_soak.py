@@ -1,0 +1,156 @@
+"""The local workflow, killed again and again, ends as if nothing had happened.
+
+``make soak KILLS=25``; the moments are drawn from SOAK_SEED (0).
+"""
+
+import csv
+import io
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from tests.workflow.test_workflow import TINY, copy_project, files_below
+
+KILLS = int(os.environ.get("KILLS", "25"))
+SEED = int(os.environ.get("SOAK_SEED", "0"))
+LIMIT_S = 300  # for one start of the workflow
+
+# the modules of a stage's jobs, and its share of the kills
+STAGES = {
+    "prepare": (r"prepare|features\.classifier", 0.15),
+    "train": (r"train", 0.35),
+    "measure": (r"encode|images|reference|fid|measures\.\w+|collect", 0.3),
+    "draw": (r"figures\.\w+", 0.2),
+}
+TIMED = ("seconds", "training_seconds", "wall_seconds", "peak_memory_bytes")
+
+EXPERIMENT = json.loads(json.dumps(TINY)) | {"experiment": "soak"}
+EXPERIMENT["datasets"]["digits"]["training"]["epochs"] = 60
+COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "soak.yaml"]
+
+
+def new_project(folder: Path) -> Path:
+    folder.mkdir()
+    copy_project(folder)
+    (folder / "soak.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    # trainings here last seconds; those that last hours have a checkpoint each 10 s
+    rule = folder / "workflow/rules/train.smk"
+    text = rule.read_text()
+    assert "hebae.train " in text
+    rule.write_text(text.replace("hebae.train ", "hebae.train --checkpoint-seconds 0.3 "))
+    return folder
+
+
+def start(folder: Path) -> subprocess.Popen:
+    with (folder / "output").open("wb") as output:
+        return subprocess.Popen(
+            COMMAND, cwd=folder, start_new_session=True, stdout=output, stderr=output
+        )
+
+
+def modules(process: subprocess.Popen) -> list[str]:
+    """What the workflow's jobs are running at this moment."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            words = child.cmdline()
+        except psutil.Error:
+            continue
+        if words[1:2] == ["-m"] and words[2].startswith("hebae."):
+            found.append(words[2].removeprefix("hebae."))
+    return found
+
+
+def kill_in(stage: str, delay: float, process: subprocess.Popen) -> str | None:
+    """Kill the whole process group `delay` seconds after a job of the stage was seen.
+
+    Returns what was running, or None where the workflow ended first.
+    """
+    deadline = time.monotonic() + LIMIT_S
+    pattern = re.compile(STAGES[stage][0])
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "the workflow hangs"
+        if any(pattern.fullmatch(module) for module in modules(process)):
+            time.sleep(delay)
+            running = modules(process) if process.poll() is None else []
+            everyone = psutil.Process(process.pid).children(recursive=True)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            _, alive = psutil.wait_procs(everyone, timeout=30)
+            assert not alive, "a job outlives its process group"
+            return " ".join(running) or "between jobs"
+        time.sleep(0.02)
+    return None
+
+
+def content(path: Path, data: bytes) -> object:
+    """A file less its timings."""
+    if path.suffix == ".csv":
+        rows = csv.DictReader(io.StringIO(data.decode()))
+        return [{key: row[key] for key in row if key not in TIMED} for row in rows]
+    if path.name == "run.json":
+        return {key: value for key, value in json.loads(data).items() if key not in TIMED}
+    return data
+
+
+def results(folder: Path) -> dict[str, object]:
+    return {
+        name: content(Path(name), data)
+        for name, data in files_below(folder).items()
+        if not re.match(r"results/soak/(logs|benchmarks)/", name)
+    }
+
+
+@pytest.mark.timeout(3600)
+def test_killed_at_random_moments_it_ends_as_if_it_had_not(tmp_path):
+    whole, killed = new_project(tmp_path / "whole"), new_project(tmp_path / "killed")
+    started = time.monotonic()
+    undisturbed = start(whole)
+    assert undisturbed.wait(LIMIT_S) == 0, (whole / "output").read_text()
+    alone = time.monotonic() - started
+
+    generator = random.Random(SEED)
+    stages = [
+        stage for stage, (_, share) in STAGES.items() for _ in range(max(1, round(share * KILLS)))
+    ]
+    print(f"\nundisturbed: {alone:.0f} s; {len(stages)} kills follow, seed {SEED}")
+    started = time.monotonic()
+    done = dict.fromkeys(STAGES, 0)
+    continued = 0
+    for number, stage in enumerate(stages, 1):
+        # a job's first two seconds or so are Python's imports
+        delay = generator.uniform(0, 4)
+        running = kill_in(stage, delay, start(killed))
+        said = (killed / "output").read_text()
+        assert "Traceback" not in said and "unlock" not in said, said
+        logs = (killed / "results/soak/logs").rglob("train.log")
+        continued += sum("continuing" in log.read_text() for log in logs)
+        print(f"{number:3} {stage:8} {delay:.2f} s  {running or 'was over before'}", flush=True)
+        done[stage] += running is not None
+    assert all(done.values()), f"a stage that was never hit: {done}"
+
+    last = start(killed)
+    assert last.wait(LIMIT_S) == 0, (killed / "output").read_text()
+    disturbed = time.monotonic() - started
+    print(f"{sum(done.values())} kills: {done}; {disturbed:.0f} s; continued: {continued}")
+
+    expected, found = results(whole), results(killed)
+    assert sorted(found) == sorted(expected)
+    assert not [name for name in expected if found[name] != expected[name]]
+    assert {f"results/soak/tables/{table}.csv" for table in ("fid", "elbo_by_epoch")} <= set(found)
+    assert sum(name.startswith("figures/soak/") for name in found) == 2 * len(TINY["figures"])
+    # nothing is left to be cleaned up
+    assert not (killed / ".snakemake/locks").exists()
+    assert not (killed / "results/soak/checkpoints").exists()
+    again = start(killed)
+    assert again.wait(LIMIT_S) == 0
+    assert "Nothing to be done" in (killed / "output").read_text()

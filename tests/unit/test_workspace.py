@@ -1,0 +1,192 @@
+"""A folder of results: one process at a time, no lock outlives its process, no config replaces
+the runs of another."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.runs import RUN, changed
+
+from hebae import files, workspace
+from hebae.errors import UserError
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hebae import workspace
+lock = workspace.hold(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds tmp_path/lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path / "lock"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_live_lock_is_respected_and_a_dead_one_is_none(holder, tmp_path):
+    with pytest.raises(workspace.Held, match=f"process {holder.pid} on .+, since 2"):
+        workspace.hold(tmp_path / "lock")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert (tmp_path / "lock").exists()
+    with workspace.hold(tmp_path / "lock"):
+        assert f"process {os.getpid()} on" in (tmp_path / "lock").read_text()
+
+
+def test_a_lock_can_be_taken_again_when_it_is_given_back(tmp_path):
+    with workspace.hold(tmp_path / "lock"), pytest.raises(workspace.Held):
+        workspace.hold(tmp_path / "lock")
+    workspace.hold(tmp_path / "lock").close()
+
+
+def test_one_who_waits_says_for_whom_and_goes_on(holder, tmp_path, capsys):
+    threading.Timer(0.3, holder.kill).start()
+    started = time.monotonic()
+    workspace.wait_for(tmp_path / "lock", "this run", poll=0.02).close()
+    assert time.monotonic() - started > 0.25
+    assert capsys.readouterr().err.count(f"this run is already made by process {holder.pid}") == 1
+
+
+def test_a_lock_whose_file_was_removed_is_not_mistaken_for_one(tmp_path, monkeypatch):
+    """The last holder removes the file between a waiter's opening and locking it."""
+    path = tmp_path / "lock"
+    path.touch()
+    flock = workspace.fcntl.flock
+    calls = []
+
+    def removed_before(stream, operation):
+        if not calls:
+            path.unlink()
+        calls.append(operation)
+        return flock(stream, operation)
+
+    monkeypatch.setattr(workspace.fcntl, "flock", removed_before)
+    with workspace.hold(path), pytest.raises(workspace.Held):
+        workspace.hold(path)
+    assert len(calls) == 3
+
+
+def test_where_there_are_no_locks_nothing_is_locked(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(workspace.fcntl, "flock", unsupported)
+    with workspace.hold(tmp_path / "lock"), workspace.hold(tmp_path / "lock"):
+        pass
+
+
+def test_a_claim_names_the_experiment_and_who_has_it(tmp_path):
+    with workspace.claim("demo", tmp_path), pytest.raises(UserError) as raised:
+        workspace.claim("demo", tmp_path)
+    message = str(raised.value)
+    assert "demo is being made by another Snakemake" in message and str(os.getpid()) in message
+    assert "\n" not in message
+
+
+def test_only_locks_below_what_was_claimed_are_removed(tmp_path):
+    content = {
+        "0.output.lock": "results/demo/tables/fid.csv\nfigures/demo/fig1a.pdf\n",
+        "0.input.lock": "src/hebae/train.py\nresults/demo/data/digits/dataset.json\n",
+        "1.output.lock": "results/demo2/tables/fid.csv\n",
+        "1.input.lock": "src/hebae/train.py\n",
+    }
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    claimed = [Path("results/demo"), Path("figures/demo")]
+    assert workspace.remove_stale_locks(tmp_path, claimed) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.input.lock", "1.output.lock"]
+    assert workspace.remove_stale_locks(tmp_path / "none", claimed) == 0
+
+
+def test_differences_name_nested_keys():
+    there = {"a": 1, "training": {"epochs": 100, "steps": [[1, 2]]}, "parameters": {}}
+    here = {"a": 1, "training": {"epochs": 50, "steps": ((1, 2),)}, "parameters": {"alpha": "x"}}
+    assert workspace.differences(there, here) == [
+        "training.epochs 100 there, 50 here",
+        "parameters {} there, nothing here",
+        'parameters.alpha nothing there, "x" here',
+    ]
+    assert workspace.differences(here, here) == []
+
+
+def record(results: Path, run) -> None:
+    files.write_json(results / "runs" / run.path / "run.json", {"run": vars(run) | {
+        "training": vars(run.training)}})  # fmt: skip
+
+
+def test_runs_of_another_config_are_found_and_named(tmp_path):
+    runs = [changed(seed=0), changed(seed=1), changed(seed=2)]
+    record(tmp_path, changed(seed=0))
+    workspace.check_same_config("demo", tmp_path, runs)  # the same, and some not yet trained
+    record(tmp_path, changed(seed=1, epochs=77))
+    record(tmp_path, changed(seed=2, epochs=78))
+    with pytest.raises(UserError) as raised:
+        workspace.check_same_config("demo", tmp_path, runs)
+    message = str(raised.value)
+    assert f"2 trained runs of another config: {runs[1].path} (training.epochs 77 there" in message
+    assert "replace=True" in message and "\n" not in message
+    assert RUN.training.epochs != 77
+
+
+def test_a_record_that_is_none_stops_nothing(tmp_path):
+    path = tmp_path / "runs" / RUN.path / "run.json"
+    for content in ("", "[]", '{"run": 3}', "{"):
+        files.write_bytes(path, content.encode())
+        workspace.check_same_config("demo", tmp_path, [RUN])
+
+
+def test_ended_trainings_are_forgotten_and_others_are_not(tmp_path):
+    for name in ("a/s0/key.finished/run.json", "a/s0/lock", "b/s0/key.pt", "b/s1/k.finished/x"):
+        files.write_bytes(tmp_path / name, b"")
+    workspace.sweep(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "b/s0/key.pt"]
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b/s1").exists()
+    workspace.sweep(tmp_path / "none")
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead = tmp_path / f".table.csv.{process.pid}.part"
+    alive = tmp_path / ".table.csv.1.part"
+    other = tmp_path / f".other.csv.{process.pid}.part"
+    for path in (dead, alive, other):
+        path.write_text("half")
+    files.write_bytes(tmp_path / "table.csv", b"whole")
+    assert not dead.exists() and alive.exists() and other.exists()
+    assert (tmp_path / "table.csv").read_bytes() == b"whole"
+
+
+def test_what_was_there_before_is_kept_where_asked(tmp_path):
+    path, before = tmp_path / "a", tmp_path / "before"
+    for content in (b"1", b"2", b"3"):
+        with files.replacing(path, keep=before) as stream:
+            stream.write(content)
+    assert (path.read_bytes(), before.read_bytes()) == (b"3", b"2")
+    with pytest.raises(KeyError), files.replacing(path, keep=before) as stream:
+        raise KeyError
+    assert (path.read_bytes(), before.read_bytes()) == (b"3", b"2")
+
+
+def test_a_write_that_fails_says_where(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"No space left on device: .*/table.csv'"),
+        files.replacing(tmp_path / "table.csv") as _,
+        Path("/dev/full").open("wb", buffering=0) as full,
+    ):
+        full.write(b"x")
+    assert list(tmp_path.iterdir()) == []
