@@ -2,6 +2,7 @@
 #
 #   make figures   the environment, then every figure on embedded data (config/demo.yaml)
 #   make test      the test suite
+#   make test-hostile   full disks, locks, clocks set back, malicious files
 #   make soak      the workflow, killed KILLS times at random moments, against the undisturbed one
 
 PYTHON ?= python3
@@ -10,13 +11,16 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures test soak lint format env lock clean
+.PHONY: figures test test-hostile soak lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
 
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile
+
+test-hostile: env
+	$(BIN)/python -m pytest tests/hostile
 
 soak: env
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/soak

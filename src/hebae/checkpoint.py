@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import shutil
 import sys
 import time
@@ -61,7 +62,9 @@ class Checkpoints:
                 continue
             digest, state = content[:32], content[32:]
             if hashlib.sha256(state).digest() == digest:
-                return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+                # weights_only: a checkpoint is data, never code
+                with contextlib.suppress(pickle.UnpicklingError):
+                    return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
             print(f"removing a damaged checkpoint: {path}", file=sys.stderr, flush=True)
             path.unlink()
         return None

@@ -13,7 +13,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -87,6 +87,22 @@ def claim(experiment: str, results: Path) -> TextIO:
             f"{experiment} is being made by another Snakemake ({holder}); "
             "wait until it ends, or end it there with Ctrl-C"
         ) from None
+
+
+def guarded(workflow: Any, prepare: Callable[[], None]) -> Callable[..., None]:
+    """Snakemake's ``workflow.execute``, which then calls `prepare` where it will make something.
+
+    It is the first place that knows whether it will: rules are read before. And it stands here,
+    not beside the rules: Snakemake blames the last file of those that an error came through.
+    """
+    execute = workflow.execute
+
+    def run(executor_plugin: Any, **settings: Any) -> None:
+        if workflow.is_main_process and not executor_plugin.common_settings.dryrun_exec:
+            prepare()
+        execute(executor_plugin=executor_plugin, **settings)
+
+    return run
 
 
 def remove_stale_locks(locks: Path, claimed: Iterable[Path]) -> int:
@@ -174,10 +190,33 @@ def check_same_config(experiment: str, results: Path, runs: Iterable[Run]) -> No
         )
 
 
-def sweep(checkpoints: Path) -> None:
-    """Forget trainings that have ended: call it when the workflow has noted their outputs."""
+def date_now(folders: Iterable[Path]) -> int:
+    """Date what is dated in the future now, and say how many files that were.
+
+    Snakemake takes what is made from such a file for older than it, and deletes it: hours of
+    training, where a clock has been set back.
+    """
+    now = time.time()
+    dated = 0
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.lstat().st_mtime > now and path.is_file():
+                os.utime(path, (now, now))
+                dated += 1
+    return dated
+
+
+def sweep(checkpoints: Path, runs: Path) -> None:
+    """Forget trainings that have ended and whose outputs the workflow has: call it at its end.
+
+    Args:
+        checkpoints: folder of all checkpoints, :mod:`hebae.checkpoint`.
+        runs: folder of all runs.
+    """
     for finished in list(checkpoints.rglob("*.finished")):
         folder = finished.parent
+        if not (runs / folder.relative_to(checkpoints) / "run.json").exists():
+            continue
         shutil.rmtree(folder, ignore_errors=True)
         for parent in folder.parents:
             if not parent.is_relative_to(checkpoints) or any(parent.iterdir()):

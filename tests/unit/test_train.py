@@ -123,7 +123,9 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     assert weights[0] == weights[1]
     assert without_time(rows(history)) == without_time(rows(whole / "run/history.csv"))
     assert not list((killed / "checkpoints").rglob("*.pt.*.part"))
-    workspace.sweep(killed / "checkpoints")
+    (killed / "runs" / run.path).mkdir(parents=True)
+    (killed / "runs" / run.path / "run.json").touch()
+    workspace.sweep(killed / "checkpoints", killed / "runs")
     assert not [path for path in (killed / "checkpoints").rglob("*") if path.is_file()]
 
 
@@ -287,7 +289,9 @@ def test_outputs_lost_after_the_training_ended_are_had_again_at_once(data, tmp_p
     assert "epoch 2/2" in done.stderr and path.read_bytes() == before["weights.pt"]
 
     # what the workflow has noted is forgotten
-    workspace.sweep(tmp_path / "checkpoints")
+    (tmp_path / "runs" / run.path).mkdir(parents=True)
+    (tmp_path / "runs" / run.path / "run.json").touch()
+    workspace.sweep(tmp_path / "checkpoints", tmp_path / "runs")
     done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
     assert "epoch 2/2" in done.stderr
 

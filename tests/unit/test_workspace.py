@@ -150,12 +150,32 @@ def test_a_record_that_is_none_stops_nothing(tmp_path):
 
 
 def test_ended_trainings_are_forgotten_and_others_are_not(tmp_path):
+    checkpoints, runs = tmp_path / "checkpoints", tmp_path / "runs"
     for name in ("a/s0/key.finished/run.json", "a/s0/lock", "b/s0/key.pt", "b/s1/k.finished/x"):
-        files.write_bytes(tmp_path / name, b"")
-    workspace.sweep(tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "b/s0/key.pt"]
-    assert not (tmp_path / "a").exists() and not (tmp_path / "b/s1").exists()
-    workspace.sweep(tmp_path / "none")
+        files.write_bytes(checkpoints / name, b"")
+    files.write_bytes(runs / "a/s0/run.json", b"")
+    files.write_bytes(runs / "b/s0/run.json", b"")
+    workspace.sweep(checkpoints, runs)
+    # one is not ended, the outputs of another are lost
+    left = {path for path in checkpoints.rglob("*") if path.is_file()}
+    assert left == {checkpoints / "b/s0/key.pt", checkpoints / "b/s1/k.finished/x"}
+    assert not (checkpoints / "a").exists()
+    files.write_bytes(runs / "b/s1/run.json", b"")
+    workspace.sweep(checkpoints, runs)
+    assert not (checkpoints / "b/s1").exists() and (checkpoints / "b").exists()
+    workspace.sweep(tmp_path / "none", runs)
+
+
+def test_files_from_the_future_are_dated_now(tmp_path):
+    for name, seconds in (("old", -100), ("new", 1000)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() + seconds,) * 2)
+    (tmp_path / "link").symlink_to("nowhere")
+    before = (tmp_path / "old").stat().st_mtime
+    assert workspace.date_now([tmp_path, tmp_path / "none"]) == 1
+    assert abs((tmp_path / "new").stat().st_mtime - time.time()) < 60
+    assert (tmp_path / "old").stat().st_mtime == before
+    assert workspace.date_now([tmp_path]) == 0
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):

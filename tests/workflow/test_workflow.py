@@ -532,11 +532,12 @@ def test_real_faces_from_a_folder(project):
         },
         panels={"interpolations": [[0, 1]], "end_points": "image", "samples": [2, 2], "steps": 3},
     )
-    config.update(experiment="faces", data_dir="photos", seeds=[0])
+    photos = """it's "the" {photos} & $HOME"""
+    config.update(experiment="faces", data_dir=photos, seeds=[0])
     config["datasets"]["celeba"] = celeba
     config["figures"] = {"fig2b": "celeba", "fig2d": "celeba", "fig3": "celeba"}
     (project / "faces.yaml").write_text(yaml.safe_dump(config))
-    folder = project / "photos/celeba/img_align_celeba"
+    folder = project / photos / "celeba/img_align_celeba"
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     colours = random.integers(0, 256, (61, 5, 5, 3), dtype=np.uint8)
@@ -558,7 +559,7 @@ def test_real_faces_from_a_folder(project):
     assert plan(project, config="faces.yaml") == {}
 
     # another set of images is other data, wherever it lies
-    shutil.move(project / "photos", project / "moved")
+    shutil.move(project / photos, project / "moved")
     config["data_dir"] = "moved"
     (project / "faces.yaml").write_text(yaml.safe_dump(config))
     assert plan(project, config="faces.yaml") == {}

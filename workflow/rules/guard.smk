@@ -3,43 +3,37 @@
 from hebae import workspace
 
 
-def guarded(execute):
-    """Workflow.execute, the first place where Snakemake knows whether it will make anything."""
-
-    def run(executor_plugin, **settings):
-        if workflow.is_main_process and not executor_plugin.common_settings.dryrun_exec:
-            prepare_to_make(locking=workflow.execution_settings.lock)
-        return execute(executor_plugin=executor_plugin, **settings)
-
-    return run
+def tell(line):
+    print(line, file=sys.stderr, flush=True)
 
 
-def prepare_to_make(locking):
+def prepare_to_make():
     """Claim the results, or end in one line."""
     results = Path("results", EXPERIMENT.name)
     figures = Path("figures", EXPERIMENT.name)
     try:
         workspace.check_writable(results)
         workspace.check_writable(figures)
-        if locking:
+        if workflow.execution_settings.lock:
             # kept: closing it would give it back
             workflow.claim = workspace.claim(EXPERIMENT.name, results)
             locks = Path(".snakemake/locks")
             if workspace.remove_stale_locks(locks, [results, figures]):
-                print(
-                    "A Snakemake that made this was killed: going on.", file=sys.stderr
-                )
+                tell("A Snakemake that made this was killed: going on.")
+        if dated := workspace.date_now([results, figures, ROOT / "src"]):
+            tell(f"{dated} files from the future are dated now.")
         if not EXPERIMENT.replace:
             workspace.check_same_config(EXPERIMENT.name, results, EXPERIMENT.runs())
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
-workflow.execute = guarded(workflow.execute)
+workflow.execute = workspace.guarded(workflow, prepare_to_make)
 
 
 def forget_ended_trainings():
-    workspace.sweep(Path("results", EXPERIMENT.name, "checkpoints"))
+    results = Path("results", EXPERIMENT.name)
+    workspace.sweep(results / "checkpoints", results / "runs")
 
 
 onsuccess:

@@ -1,0 +1,355 @@
+"""What machines and people do to a workflow: a line that says so, and nothing lost.
+
+``make test-hostile``; what needs a small disk of its own is skipped where none can be mounted.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.workflow.test_workflow import TINY, copy_project, files_below, plan, snakemake
+
+EXPERIMENT = json.loads(json.dumps(TINY)) | {"seeds": [0], "figures": {"fig2a": "digits"}}
+EXPERIMENT["datasets"]["digits"]["models"] = {"HEBAE": {"weight": 1}, "WAE": {"weight": 10}}
+EXPERIMENT["datasets"]["digits"].pop("fid")
+
+RUN = "results/tiny/runs/digits/HEBAE/z3/w1/s0"
+CHECKPOINTS = "results/tiny/checkpoints/digits/HEBAE/z3/w1/s0"
+
+
+def new_project(folder: Path, config: dict = EXPERIMENT, checkpoint_seconds: float = 10) -> Path:
+    folder.mkdir(exist_ok=True)
+    copy_project(folder)
+    write(folder, config)
+    rule = folder / "workflow/rules/train.smk"
+    text = rule.read_text()
+    assert "hebae.train " in text
+    option = f"hebae.train --checkpoint-seconds {checkpoint_seconds} "
+    rule.write_text(text.replace("hebae.train ", option))
+    return folder
+
+
+def write(folder: Path, config: dict) -> None:
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+
+
+def changed(**training) -> dict:
+    """The experiment, one model of it, trained otherwise."""
+    config = json.loads(json.dumps(EXPERIMENT))
+    config["datasets"]["digits"]["training"].update(training)
+    config["datasets"]["digits"]["models"].pop("WAE")
+    return config
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores=2", *arguments, "--configfile=tiny.yaml"],
+        cwd=folder, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def until(happened, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.01)
+
+
+def fails(folder: Path, *arguments: str) -> str:
+    """The one line of a call that must fail, without a traceback."""
+    done = snakemake(folder, *arguments, check=False)
+    return only_line(done.stdout + done.stderr, done.returncode)
+
+
+def only_line(output: str, status: int) -> str:
+    assert status != 0 and "Traceback" not in output, output
+    lines = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, output
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A project in which the experiment has been made."""
+    folder = new_project(tmp_path_factory.mktemp("finished"))
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole_weights(tmp_path_factory) -> bytes:
+    """What 400 epochs make of HEBAE when nothing happens."""
+    folder = new_project(tmp_path_factory.mktemp("whole"), changed(epochs=400))
+    snakemake(folder, f"{RUN}/run.json")
+    return (folder / RUN / "weights.pt").read_bytes()
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: float) -> Iterator[None]:
+    """A file system of this size at `folder`."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={int(megabytes * 1024)}k", "tmpfs", folder]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small disk here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def remount(folder: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no byte free."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as stream:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    stream.write(bytes(size))
+            except OSError:
+                continue
+    return filler
+
+
+def test_the_disk_is_full_in_mid_training(tmp_path, whole_weights):
+    folder = new_project(tmp_path / "p", changed(epochs=400), checkpoint_seconds=0.5)
+    with small_disk(folder / "results", 4):
+        process = start(folder, f"{RUN}/run.json")
+        until(lambda: list((folder / CHECKPOINTS).glob("[!.]*.pt")), process)
+        filler = fill(folder / "results")
+        output = process.communicate(timeout=120)[0]
+        line = only_line(output, process.returncode)
+        assert "No space left on device" in line and "make room" in line
+        assert not (folder / RUN / "run.json").exists()
+        assert list((folder / CHECKPOINTS).glob("[!.]*.pt"))
+
+        filler.unlink()
+        snakemake(folder, f"{RUN}/run.json")
+        log = (folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
+        assert "continuing digits/HEBAE/z3/w1/s0 after epoch" in log
+        assert (folder / RUN / "weights.pt").read_bytes() == whole_weights
+
+
+def test_no_space_for_a_checkpoint(tmp_path):
+    config = changed(epochs=60)
+    widths = {"encoder_widths": [600, 600], "decoder_widths": [600]}
+    config["datasets"]["digits"]["network"].update(widths)
+    folder = new_project(tmp_path / "p", config, checkpoint_seconds=0)
+    with small_disk(folder / "results", 4):
+        line = fails(folder, f"{RUN}/run.json")
+        assert "no space for a checkpoint" in line and "make room" in line
+        remount(folder / "results", "size=64m")
+        snakemake(folder, f"{RUN}/run.json")
+
+
+def test_results_on_a_read_only_disk(tmp_path):
+    folder = new_project(tmp_path / "p")
+    with small_disk(folder / "results", 8):
+        snakemake(folder, "results/tiny/data/digits/dataset.json")
+        before = files_below(folder)
+        remount(folder / "results", "ro")
+        line = fails(folder)
+        assert "cannot write below results/tiny" in line and "read-only" in line
+        assert plan(folder)["train"] == 2  # looking is allowed
+        assert files_below(folder) == before
+        remount(folder / "results", "rw")
+        snakemake(folder, f"{RUN}/run.json")
+
+
+def test_results_of_another_config(finished):
+    before = files_below(finished)
+    try:
+        write(finished, changed(epochs=3))
+        line = fails(finished)
+        assert "results/tiny has 1 trained run of another config: digits/HEBAE/z3/w1/s0" in line
+        assert "training.epochs 2 there, 3 here" in line and "replace=True" in line
+        assert files_below(finished) == before
+        assert plan(finished)["train"] == 1  # a dry run says what would be
+        done = snakemake(finished, "--dry-run", "--config", "replace=True")
+        assert "train" in done.stdout + done.stderr
+        config = json.loads(json.dumps(EXPERIMENT)) | {"seeds": [0, 1]}
+        write(finished, config)
+        assert plan(finished)["train"] == 2  # more runs replace none
+    finally:
+        write(finished, EXPERIMENT)
+    assert plan(finished) == {}
+
+
+def test_runs_are_replaced_where_one_says_so(tmp_path):
+    folder = new_project(tmp_path / "p", changed(epochs=1))
+    snakemake(folder, f"{RUN}/run.json")
+    write(folder, changed(epochs=3))
+    assert "replace=True" in fails(folder, f"{RUN}/run.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", f"{RUN}/run.json",
+         "--configfile", "tiny.yaml", "--config", "replace=True"],
+        cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / RUN / "run.json").read_text())["run"]["training"]["epochs"] == 3
+    assert plan(folder, f"{RUN}/run.json") == {}
+
+
+def test_of_deleted_intermediates_only_what_is_needed_is_remade(finished):
+    before = files_below(finished)
+    (finished / RUN / "posterior.npz").unlink()
+    assert plan(finished) == {}  # nobody needs it
+    (finished / RUN / "covariance.csv").unlink()
+    assert plan(finished) == {}
+    (finished / "results/tiny/tables/covariance.csv").unlink()
+    # of this run alone, and what follows from it
+    assert plan(finished) == {
+        "encode": 1, "covariance": 1, "mutual_information": 1, "index_code_information": 1,
+        "collect": 3, "fig2a": 1,
+    }  # fmt: skip
+    snakemake(finished)
+    after = files_below(finished)
+    assert [
+        name
+        for name in before
+        if after.get(name) != before[name] and not name.startswith("results/tiny/benchmarks")
+    ] == []
+
+
+def test_two_at_once(tmp_path):
+    """The second of one experiment is told so; one of another experiment is let."""
+    folder = new_project(tmp_path / "p", changed(epochs=5000))
+    other = changed(epochs=1) | {"experiment": "other"}
+    (folder / "other.yaml").write_text(yaml.safe_dump(other))
+    first = start(folder, f"{RUN}/run.json")
+    until((folder / RUN / "history.csv").exists, first)
+    line = fails(folder)
+    assert "tiny is being made by another Snakemake (process" in line
+    assert str(first.pid) in line
+    assert plan(folder)["train"] == 1
+    target = f"{RUN}/run.json".replace("tiny", "other")
+    snakemake(folder, target, config="other.yaml")
+    rows = (folder / RUN / "history.csv").read_text().count("\n")
+    until(lambda: (folder / RUN / "history.csv").read_text().count("\n") > rows, first)
+    os.killpg(first.pid, signal.SIGINT)
+    first.communicate(timeout=60)
+    snakemake(folder, "results/tiny/data/digits/dataset.json")
+
+
+def test_killed_alone_its_jobs_live_and_are_not_doubled(tmp_path, whole_weights):
+    """SIGKILL to Snakemake, not to its training; the next one waits for that and takes it over."""
+    folder = new_project(tmp_path / "p", changed(epochs=400))
+    first = start(folder, f"{RUN}/run.json")
+    history = folder / RUN / "history.csv"
+    until(lambda: history.exists() and history.read_text().count("\n") > 20, first)
+    first.kill()
+    first.wait()
+    snakemake(folder, f"{RUN}/run.json")
+    log = (folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
+    assert "digits/HEBAE/z3/w1/s0 is already made by process" in log
+    assert (folder / RUN / "weights.pt").read_bytes() == whole_weights
+
+
+def test_the_clock_is_set_back(tmp_path):
+    """What was made before is two days in the future, then; nothing is made again for that."""
+    folder = new_project(tmp_path / "p")
+    snakemake(folder, f"{RUN}/posterior.npz")
+    future = time.time() + 2 * 86400
+    for name in ("results", ".snakemake", "src"):
+        for path in (folder / name).rglob("*"):
+            os.utime(path, (future, future))
+    jobs = plan(folder)
+    assert (jobs["train"], jobs["encode"]) == (1, 1) and "prepare" not in jobs  # the other model's
+    weights = (folder / RUN / "weights.pt").read_bytes()
+    assert "files from the future are dated now" in snakemake(folder).stderr
+    assert (folder / RUN / "weights.pt").read_bytes() == weights
+    assert plan(folder) == {}
+
+
+def test_the_clock_is_set_back_in_mid_training(tmp_path, whole_weights):
+    """Snakemake takes the outputs for older than the inputs, and deletes them."""
+    folder = new_project(tmp_path / "p", changed(epochs=400))
+    process = start(folder, f"{RUN}/run.json")
+    until((folder / RUN / "history.csv").exists, process)
+    future = time.time() + 2 * 86400
+    for path in (folder / "results/tiny/data").rglob("*"):
+        os.utime(path, (future, future))
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode != 0 and "clock skew" in output
+    assert not (folder / RUN / "run.json").exists()
+    snakemake(folder, f"{RUN}/run.json")
+    log = (folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
+    assert "was trained already" in log and "epoch" not in log
+    assert (folder / RUN / "weights.pt").read_bytes() == whole_weights
+    assert not (folder / "results/tiny/checkpoints").exists()
+
+
+def test_a_tmpdir_that_is_not_there(finished, monkeypatch):
+    (finished / "figures/tiny/fig2a.pdf").unlink()
+    monkeypatch.setenv("TMPDIR", "/nowhere/at all")
+    snakemake(finished)
+    assert (finished / "figures/tiny/fig2a.pdf").exists()
+    log = (finished / "results/tiny/logs/figures/fig2a.log").read_text()
+    assert log == ""  # matplotlib complains of a cache it cannot have
+
+
+class Malicious:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["put there", "with its checksum"])
+def test_weights_that_are_a_malicious_pickle(recorded, finished, tmp_path):
+    harm = tmp_path / "harm"
+    run = finished / RUN
+    remade = [run / "posterior.npz", run / "covariance.csv"]
+    remade.append(finished / "results/tiny/tables/covariance.csv")
+    before = {path: path.read_bytes() for path in (run / "weights.pt", run / "run.json", *remade)}
+    content = pickle.dumps(Malicious(harm))
+    (run / "weights.pt").write_bytes(content)
+    if recorded:
+        record = json.loads(before[run / "run.json"])
+        record["weights_sha256"] = hashlib.sha256(content).hexdigest()
+        (run / "run.json").write_text(json.dumps(record))
+    for path in remade:
+        path.unlink()
+    try:
+        line = fails(finished)
+        assert f"cannot load {RUN}/weights.pt: " in line
+        assert ("Weights only load failed" if recorded else "SHA-256 is not the one") in line
+        assert not harm.exists()
+        pickle.loads(content)
+        assert harm.exists()  # it would have been done
+    finally:
+        for path, data in before.items():
+            path.write_bytes(data)
+        snakemake(finished)
+
+
+def test_a_checkpoint_that_is_a_malicious_pickle(tmp_path):
+    folder = new_project(tmp_path / "p", changed(epochs=400), checkpoint_seconds=0)
+    process = start(folder, f"{RUN}/run.json")
+    until(lambda: list((folder / CHECKPOINTS).glob("[!.]*.previous.pt")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    harm = tmp_path / "harm"
+    content = pickle.dumps(Malicious(harm))
+    for path in (folder / CHECKPOINTS).glob("[!.]*.pt"):
+        path.write_bytes(hashlib.sha256(content).digest() + content)
+    snakemake(folder, f"{RUN}/run.json")
+    log = (folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
+    assert log.count("removing a damaged checkpoint") == 2 and "epoch 1/400" in log
+    assert not harm.exists()
