@@ -2,19 +2,23 @@
 #
 #   make figures   the environment, then every figure on embedded data (config/demo.yaml)
 #   make test      the test suite
+#   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
 
 PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures test lint format env lock clean
+.PHONY: figures test test-cluster lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
 
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile
+
+test-cluster: env
+	$(BIN)/python -m pytest tests/cluster
 
 lint: env
 	$(BIN)/ruff check .

@@ -98,9 +98,9 @@ def jobs(folder: Path) -> list[dict[str, str]]:
         fields = dict(re.findall(r"([A-Z][\w/:]*)=(.*?)(?= [A-Z][\w/:]*=|$)", line))
         if fields.get("WorkDir") != str(folder):
             continue
-        # "rule_NAME_wildcards_...", or for a group "rule_GROUP_RULES" with the rules' names
+        # "rule_NAME_wildcards_...", or for a group "rule_GROUP_RULES", with all its rules
         fields["Rule"] = fields["Comment"].removeprefix("rule_").split("_wildcards_")[0]
-        gpus = re.search(r"gres/gpu=(\d+)", fields["TRES"])
+        gpus = re.search(r"gres:gpu:(\d+)", fields.get("TresPerJob", ""))
         fields["GPUs"] = gpus[1] if gpus else "0"
         found.append(fields)
     return sorted(found, key=lambda job: int(job["JobId"]))
@@ -177,9 +177,7 @@ def write_configuration(root: Path) -> None:
         os.mknod(gpu, 0o600 | 0o020000, os.makedev(1, 3))
     except PermissionError:
         gpu = Path("/dev/null")
-    (root / "conf/gres.conf").write_text(
-        f"AutoDetect=off\nNodeName={host} Name=gpu File={gpu}\n"
-    )
+    (root / "conf/gres.conf").write_text(f"AutoDetect=off\nNodeName={host} Name=gpu File={gpu}\n")
     (root / "conf/slurm.conf").write_text(
         SLURM_CONF.format(
             host=host,
@@ -200,6 +198,52 @@ def is_up() -> bool:
     return done.stdout.split()[:1] == ["idle"]
 
 
+def bring_up(root: Path, daemons: list[subprocess.Popen]) -> None:
+    """Start munged, slurmctld and slurmd, in the foreground: a child is surely ours to end."""
+
+    def start(program: str, *arguments: str) -> None:
+        path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        with (root / f"{program}.out").open("w") as out:
+            daemons.append(
+                subprocess.Popen(
+                    [path, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=root
+                )
+            )
+
+    write_configuration(root)
+    munge = root / "munge.socket"
+    start(
+        "munged", "--foreground", f"--key-file={root}/munge.key", f"--socket={munge}",
+        f"--pid-file={root}/munged.pid", f"--seed-file={root}/munged.seed",
+        f"--log-file={root}/munged.log",
+    )  # fmt: skip
+    wait_until(munge.is_socket, "munged")
+    start("slurmctld", "-D", "-c", "-f", f"{root}/conf/slurm.conf")
+    start("slurmd", "-D", "-c", "-f", f"{root}/conf/slurm.conf")
+    wait_until(is_up, "the node of a private SLURM")
+
+
+def take_down(root: Path, daemons: list[subprocess.Popen]) -> None:
+    """End what was started, and leave nothing behind."""
+    with contextlib.suppress(RuntimeError, TimeoutError, subprocess.TimeoutExpired):
+        # what a failed test has left running, while there are daemons to end it
+        if len(daemons) == 3:
+            command("scancel", "--user=root")
+            wait_until(lambda: not command("squeue", "-h"), "the end of all jobs", 20)
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        try:
+            daemon.wait(20)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+    if CONFIGURATION.is_symlink() and CONFIGURATION.readlink() == root / "conf":
+        CONFIGURATION.unlink()
+        with contextlib.suppress(OSError):
+            CONFIGURATION.parent.rmdir()
+    shutil.rmtree(root, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def cluster() -> Iterator[None]:
     """The cluster, up while the context lasts.
@@ -212,56 +256,13 @@ def cluster() -> Iterator[None]:
     root = Path(tempfile.mkdtemp(prefix="hebae-slurm-", dir="/tmp"))
     root.chmod(0o755)
     daemons: list[subprocess.Popen] = []
-
-    def start(*arguments: str | Path) -> None:
-        # in the foreground: a child can be waited for, and is surely ours
-        with (root / f"{Path(arguments[0]).name}.out").open("w") as out:
-            daemons.append(
-                subprocess.Popen(
-                    arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=root
-                )
-            )
-
     try:
-        write_configuration(root)
-        sbin = os.environ["PATH"] + ":/usr/sbin:/sbin"
-        munged, slurmctld, slurmd = (
-            shutil.which(name, path=sbin) for name in ("munged", "slurmctld", "slurmd")
-        )
-        munge = root / "munge.socket"
-        start(
-            munged, "--foreground", f"--key-file={root}/munge.key", f"--socket={munge}",
-            f"--pid-file={root}/munged.pid", f"--seed-file={root}/munged.seed",
-            f"--log-file={root}/munged.log",
-        )  # fmt: skip
-        wait_until(munge.is_socket, "munged")
-        configuration = root / "conf/slurm.conf"
-        start(slurmctld, "-D", "-c", "-f", configuration)
-        start(slurmd, "-D", "-c", "-f", configuration)
-        wait_until(is_up, "the node of a private SLURM")
+        try:
+            bring_up(root, daemons)
+        except TimeoutError as error:
+            logs = [*root.glob("*.log"), *root.glob("*.out")]
+            tails = "".join(path.read_text()[-2000:] for path in logs)
+            raise RuntimeError(f"{error}\n{tails}") from None
         yield
-    except TimeoutError as error:
-        logs = "".join(path.read_text()[-2000:] for path in [*root.glob("*.log"), *root.glob("*.out")])
-        raise RuntimeError(f"{error}\n{logs}") from None
     finally:
-        if len(daemons) == 3:
-            end_jobs()
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            try:
-                daemon.wait(20)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
-        if CONFIGURATION.is_symlink() and CONFIGURATION.readlink() == root / "conf":
-            CONFIGURATION.unlink()
-            with contextlib.suppress(OSError):
-                CONFIGURATION.parent.rmdir()
-        shutil.rmtree(root, ignore_errors=True)
-
-
-def end_jobs() -> None:
-    """What a failed test has left running, while there are daemons to end it."""
-    with contextlib.suppress(RuntimeError, TimeoutError, subprocess.TimeoutExpired):
-        command("scancel", "--user=root")
-        wait_until(lambda: not command("squeue", "-h"), "the end of all jobs", 20)
+        take_down(root, daemons)
