@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-GPU_PARTITION, CPU_PARTITION = "gpu", "cpu"
 CPUS, MEMORY_MB = 8, 32_000
 FIRST_PORT = 26817
 # Where clients look without SLURM_CONF, which the executor's plugin takes from a job's
 # environment. The other such place, /etc/slurm, belongs to the machine.
 CONFIGURATION = Path("/run/slurm/conf")
+ROOT_PREFIX = "/tmp/hebae-slurm-"
 PROGRAMS = {"munge": ["munged"], "slurm-wlm": ["slurmctld", "slurmd", "sbatch", "squeue"]}
 
 # KillWait: between TERM and KILL. MinJobAge: jobs that ended stay visible for the whole suite.
@@ -143,9 +143,6 @@ def check_machine() -> None:
     """Find out whether a cluster can be had here at all."""
     if os.geteuid() != 0:
         raise Unavailable("a private SLURM needs root")
-    for place in (Path("/etc/slurm/slurm.conf"), Path("/etc/slurm-llnl/slurm.conf"), CONFIGURATION):
-        if place.exists() or place.is_symlink():
-            raise Unavailable(f"this machine has a SLURM of its own: {place}")
     for port in (FIRST_PORT, FIRST_PORT + 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -153,6 +150,15 @@ def check_machine() -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise Unavailable(f"port {port} of a private SLURM: {error.strerror}") from None
+    if CONFIGURATION.is_symlink() and str(CONFIGURATION.readlink()).startswith(ROOT_PREFIX):
+        # of tests that were killed: nobody listens on its ports
+        shutil.rmtree(CONFIGURATION.readlink().parent, ignore_errors=True)
+        CONFIGURATION.unlink()
+    places = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", CONFIGURATION)
+    own = [place for place in map(Path, places) if place.exists() or place.is_symlink()]
+    if own or "SLURM_CONF" in os.environ:
+        where = own[0] if own else "SLURM_CONF is set"
+        raise Unavailable(f"this machine has a SLURM of its own: {where}")
     missing = [
         package
         for package, programs in PROGRAMS.items()
@@ -199,14 +205,21 @@ def is_up() -> bool:
 
 
 def bring_up(root: Path, daemons: list[subprocess.Popen]) -> None:
-    """Start munged, slurmctld and slurmd, in the foreground: a child is surely ours to end."""
+    """Start munged, slurmctld and slurmd, in the foreground: a child is surely ours to end.
+
+    They end with this process, however it ends.
+    """
 
     def start(program: str, *arguments: str) -> None:
         path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
         with (root / f"{program}.out").open("w") as out:
             daemons.append(
                 subprocess.Popen(
-                    [path, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=root
+                    ["setpriv", "--pdeathsig", "TERM", path, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    cwd=root,
                 )
             )
 
@@ -253,7 +266,7 @@ def cluster() -> Iterator[None]:
     """
     check_machine()
     # not pytest's: munged wants a path that anyone may enter, SLURM one without spaces
-    root = Path(tempfile.mkdtemp(prefix="hebae-slurm-", dir="/tmp"))
+    root = Path(tempfile.mkdtemp(prefix=Path(ROOT_PREFIX).name, dir="/tmp"))
     root.chmod(0o755)
     daemons: list[subprocess.Popen] = []
     try:

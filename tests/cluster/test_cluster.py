@@ -123,7 +123,7 @@ def local(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory) -> tuple[Path, str]:
     """The same experiment drawn by the cluster, and what Snakemake printed."""
-    folder = tmp_path_factory.mktemp('sent\'s "folder"')
+    folder = tmp_path_factory.mktemp("sent's folder")
     copy_project(folder)
     write_config(folder, epochs=2, seeds=2, figures=FIGURES)
     config = folder / "tiny.yaml"
@@ -194,7 +194,7 @@ def test_the_tables_are_those_of_a_local_run(sent, local):
 
 
 def test_every_job_asks_for_what_it_needs(sent):
-    folder, output = sent
+    folder, _ = sent
     jobs = slurm.jobs(folder)
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
     for job in jobs:
@@ -206,7 +206,6 @@ def test_every_job_asks_for_what_it_needs(sent):
     assert {rule: rules.count(rule) for rule in GPU_RULES} == {
         "train": 2, "encode": 2, "fid": 2, "images": 1, "classifier": 1, "reference": 1,
     }  # fmt: skip
-    assert f"{len(rules)} of" not in output
 
 
 def test_short_steps_share_jobs_and_trainings_share_none(sent):
