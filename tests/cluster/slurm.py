@@ -99,7 +99,7 @@ def jobs(folder: Path) -> list[dict[str, str]]:
         if fields.get("WorkDir") != str(folder):
             continue
         # "rule_NAME_wildcards_...", or for a group "rule_GROUP_RULES", with all its rules
-        fields["Rule"] = fields["Comment"].removeprefix("rule_").split("_wildcards_")[0]
+        fields["Rule"] = fields["Comment"].removeprefix("rule_").split("_wildcards_")[0].strip()
         gpus = re.search(r"gres:gpu:(\d+)", fields.get("TresPerJob", ""))
         fields["GPUs"] = gpus[1] if gpus else "0"
         found.append(fields)
