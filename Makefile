@@ -1,7 +1,7 @@
 # Wraps the commands it prints; everything also runs without make.
 #
-#   make figures   the environment, then every figure on embedded data (config/demo.yaml)
-#   make test      the test suite
+#   make figures        the environment, then every figure on embedded data (config/demo.yaml)
+#   make test           the test suite
 #   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
 
 PYTHON ?= python3

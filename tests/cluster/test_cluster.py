@@ -165,7 +165,7 @@ def check_retried(folder: Path, output: str, ended: dict[str, str], state: str) 
     assert first["JobId"] == ended["JobId"]
     assert (first["JobState"], second["JobState"]) == (state, "COMPLETED")
     assert (first["TimeLimit"], second["TimeLimit"]) == (ended["TimeLimit"], "16:00:00")
-    assert first["MinMemoryNode"] == "1500M" and second["MinMemoryNode"] in ("3000M", "3001M")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("1500M", "3000M")
     assert f"SLURM status is: '{state}'" in output
     # the training's log is written anew by the second attempt, but was printed before
     assert f"Logfile {LOG}" in output and "epoch 10/400" in output
