@@ -22,7 +22,7 @@ FIRST_PORT = 26817
 # Where clients look without SLURM_CONF, which the executor's plugin takes from a job's
 # environment. The other such place, /etc/slurm, belongs to the machine.
 CONFIGURATION = Path("/run/slurm/conf")
-ROOT_PREFIX = "/tmp/hebae-slurm-"
+ROOT_PREFIX = "/tmp/slurm-of-tests-"
 PROGRAMS = {"munge": ["munged"], "slurm-wlm": ["slurmctld", "slurmd", "sbatch", "squeue"]}
 
 # KillWait: between TERM and KILL. MinJobAge: jobs that ended stay visible for the whole suite.
