@@ -1,9 +1,10 @@
 # Wraps the commands it prints; everything also runs without make.
 #
-#   make figures   the environment, then every figure on embedded data (config/demo.yaml)
-#   make test      the test suite
-#   make test-hostile   full disks, locks, clocks set back, malicious files
-#   make soak      the workflow, killed KILLS times at random moments, against the undisturbed one
+#   make figures        the environment, then every figure on embedded data (config/demo.yaml)
+#   make test           the test suite
+#   make test-hostile   full disks, clocks set back, two at once, malicious files
+#   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
+#   make soak           the workflow killed KILLS times at random moments, against an undisturbed one
 
 PYTHON ?= python3
 KILLS ?= 25
@@ -11,7 +12,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures test test-hostile soak lint format env lock clean
+.PHONY: figures test test-hostile test-cluster soak lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -21,6 +22,9 @@ test: env
 
 test-hostile: env
 	$(BIN)/python -m pytest tests/hostile
+
+test-cluster: env
+	$(BIN)/python -m pytest tests/cluster
 
 soak: env
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/soak

@@ -15,37 +15,8 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from tests.project import TINY, checkpoint_every_epoch, copy_project, files_below, snakemake
 
-ROOT = Path(__file__).parents[2]
-PROJECT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
-
-FIGURES = ["fig1a", "fig1b", "fig2a", "fig2b", "fig2c", "fig2d", "fig3", "appendix_c"]
-TINY = {
-    "experiment": "tiny",
-    "seeds": [0, 1],
-    "models": {
-        "VAE": {"objective": "vae"},
-        "HEBAE": {"objective": "hebae"},
-        "WAE": {"objective": "wae_mmd", "title": "WAE-MMD"},
-    },
-    "datasets": {
-        "digits": {
-            "network": {"name": "dense", "encoder_widths": [32], "decoder_widths": [32]},
-            "latent_dims": [3],
-            "weight_seeds": [0],
-            "training": {"epochs": 2},
-            "models": {
-                "VAE": {"weight": 1, "weights": [0.1, 1]},
-                "HEBAE": {"weight": 1, "weights": [0.1, 1]},
-                "WAE": {"weight": 10},
-            },
-            "mutual_information": {"indices": 4, "draws": 10, "sets": 2},
-            "panels": {"samples": [3, 4], "steps": 5},
-            "fid": {"features": "classifier", "n_generated": 60, "n_reference": 200},
-        }
-    },
-    "figures": dict.fromkeys(FIGURES, "digits"),
-}
 TABLES = {
     "elbo_by_epoch": "epoch split reconstruction regulariser elbo_paper elbo seconds",
     "elbo_by_weight": "elbo_paper elbo reconstruction regulariser",
@@ -54,21 +25,6 @@ TABLES = {
     "mutual_information": "protocol dimension mic tic",
     "index_code_information": "nats log_n kl_aggregate",
 }
-
-
-def snakemake(folder: Path, *arguments: str, config: str = "tiny.yaml", check: bool = True):
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        # the environment of someone who has not activated anything
-        env={**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin"},
-        timeout=600,
-    )
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
 
 
 def plan(folder: Path, *targets: str, config: str = "tiny.yaml") -> dict[str, int]:
@@ -80,25 +36,6 @@ def plan(folder: Path, *targets: str, config: str = "tiny.yaml") -> dict[str, in
     jobs = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
     jobs.pop("all", None)
     return jobs
-
-
-def copy_project(folder: Path, checkout: Path = ROOT) -> None:
-    for name in PROJECT:
-        source = checkout / name
-        if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-            shutil.copytree(source, folder / name, ignore=ignore)
-        else:
-            shutil.copy(source, folder / name)
-
-
-def files_below(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for name in ("results", "figures")
-        for path in sorted((folder / name).rglob("*"))
-        if path.is_file() and path.name != ".lock"  # names the last process that had it
-    }
 
 
 @pytest.fixture(scope="module")
@@ -603,10 +540,7 @@ def test_a_workflow_killed_in_mid_training_ends_as_if_it_had_not(project, tmp_pa
         folder.mkdir()
         copy_project(folder, project)
         (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-        smk = folder / "workflow/rules/train.smk"
-        text = smk.read_text()
-        assert "python -m hebae.train" in text
-        smk.write_text(text.replace("hebae.train", "hebae.train --checkpoint-seconds 0"))
+        checkpoint_every_epoch(folder)
     target = "results/tiny/runs/digits/HEBAE/z3/w1/s0/run.json"
     snakemake(whole, target)
 

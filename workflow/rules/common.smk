@@ -146,10 +146,15 @@ def prepare_threads(wildcards):
     return workflow.cores if source_entry(wildcards).raw else 1
 
 
-def memory(wildcards):
+def small_memory(wildcards, attempt):
+    """Megabytes of a job that runs no networks; more where one was killed before."""
+    return 2000 * attempt
+
+
+def memory(wildcards, attempt):
     """Megabytes of a job that trains or runs networks: PyTorch, the images, the networks.
 
-    A user's own images may be as many as CelebA's.
+    A user's own images may be as many as CelebA's. A job that is tried again gets more.
     """
     entry = source_entry(wildcards)
     images = 210_000 if entry.n_train is None else entry.n_train + entry.n_test
@@ -157,7 +162,7 @@ def memory(wildcards):
         network_megabytes(recipe, prod(entry.image_shape))
         for recipe in EXPERIMENT.datasets[wildcards.dataset].models.values()
     ]
-    return int(1500 + images * prod(entry.image_shape) / 1e6 + max(networks))
+    return attempt * int(1500 + images * prod(entry.image_shape) / 1e6 + max(networks))
 
 
 def network_megabytes(recipe, pixels):
@@ -183,10 +188,14 @@ def run_of(wildcards):
     )
 
 
-def on_gpu():
-    """1 where a job will use the GPU: so many may run at once as the profile has GPUs."""
+def on_gpu(wildcards):
+    """1 where a job will use the GPU: so many may run at once as the profile has GPUs.
+
+    Where jobs are sent to other machines, as on a cluster, this one says nothing about theirs:
+    there, auto asks for a GPU.
+    """
     if EXPERIMENT.device == "auto":
-        return int(shutil.which("nvidia-smi") is not None)
+        return int(workflow.non_local_exec or shutil.which("nvidia-smi") is not None)
     return int(EXPERIMENT.device == "cuda")
 
 

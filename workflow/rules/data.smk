@@ -18,6 +18,7 @@ rule prepare:
         "../../envs/torch.yaml"
     threads: prepare_threads
     resources:
+        mem_mb=small_memory,
         # where raw data lies decides nothing about a result: not among the params, which do
         data_dir=EXPERIMENT.data_dir,
     params:

@@ -15,6 +15,7 @@ rule inception:
     conda:
         "../../envs/torch.yaml"
     resources:
+        mem_mb=small_memory,
         data_dir=EXPERIMENT.data_dir,
     params:
         folder=lambda wildcards, output: os.path.dirname(output.record),
@@ -42,7 +43,7 @@ rule classifier:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        gpu=on_gpu(),
+        gpu=on_gpu,
         mem_mb=memory,
         device=EXPERIMENT.device,
     params:
@@ -72,7 +73,7 @@ rule reference:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        gpu=on_gpu(),
+        gpu=on_gpu,
         mem_mb=memory,
         device=EXPERIMENT.device,
         cache="results/cache",
@@ -111,7 +112,7 @@ rule fid:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        gpu=on_gpu(),
+        gpu=on_gpu,
         mem_mb=memory,
         device=EXPERIMENT.device,
     params:

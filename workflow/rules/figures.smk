@@ -15,6 +15,8 @@ rule fig1a:
         "<benchmarks>/figures/fig1a.tsv"
     conda:
         "../../envs/figures.yaml"
+    resources:
+        mem_mb=small_memory,
     params:
         experiment=DESCRIPTION,
         figure=lambda wildcards, output: Path(output.pdf).stem,

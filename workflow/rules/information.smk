@@ -15,6 +15,8 @@ rule mutual_information:
     conda:
         "../../envs/measures.yaml"
     threads: 1
+    resources:
+        mem_mb=small_memory,
     params:
         protocol=protocol_options,
     message:
@@ -40,6 +42,8 @@ rule index_code_information:
     conda:
         "../../envs/measures.yaml"
     threads: 1
+    resources:
+        mem_mb=small_memory,
     message:
         "Index-code information of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"

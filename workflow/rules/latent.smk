@@ -18,7 +18,7 @@ rule encode:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        gpu=on_gpu(),
+        gpu=on_gpu,
         mem_mb=memory,
         device=EXPERIMENT.device,
     params:
@@ -58,7 +58,7 @@ rule images:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        gpu=on_gpu(),
+        gpu=on_gpu,
         mem_mb=memory,
         device=EXPERIMENT.device,
     params:
@@ -86,6 +86,8 @@ rule covariance:
         "<run_benchmarks>/covariance.tsv"
     conda:
         "../../envs/measures.yaml"
+    resources:
+        mem_mb=small_memory,
     message:
         "Covariance of the codes of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
@@ -109,6 +111,8 @@ rule diagnostics:
     conda:
         "../../envs/measures.yaml"
     threads: 1
+    resources:
+        mem_mb=small_memory,
     params:
         protocol=diagnostics_options,
     message:

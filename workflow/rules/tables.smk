@@ -13,6 +13,8 @@ rule collect:
         "<benchmarks>/tables/{table}.tsv"
     conda:
         "../../envs/figures.yaml"
+    resources:
+        mem_mb=small_memory,
     params:
         experiment=DESCRIPTION,
         runs=f"results/{EXPERIMENT.name}/runs",

@@ -18,7 +18,7 @@ rule train:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        gpu=on_gpu(),
+        gpu=on_gpu,
         mem_mb=memory,
         device=EXPERIMENT.device,
     params:

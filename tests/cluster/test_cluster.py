@@ -1,0 +1,301 @@
+"""``--profile profiles/slurm`` on a real SLURM of one node (tests/cluster/slurm.py)."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from tests.cluster import slurm
+from tests.project import TINY, checkpoint_every_epoch, copy_project, snakemake, unactivated
+
+pytestmark = pytest.mark.cluster
+
+GPU_RULES = {"train", "encode", "images", "classifier", "reference", "fid"}
+FIGURES = ["fig1a", "fig1b", "fig2a", "appendix_c"]
+RUN = "results/tiny/runs/digits/HEBAE/z3/w1/s0"
+LOG = "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log"
+MANIFEST = "results/tiny/data/digits/dataset.json"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """The cluster of all tests here, or the reason why there is none."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(slurm.cluster())
+        except slurm.Unavailable as reason:
+            pytest.skip(str(reason))
+        yield
+
+
+def write_config(folder: Path, *, epochs: int, seeds: int, figures: list[str]) -> None:
+    """TINY with one model."""
+    config = json.loads(json.dumps(TINY))
+    config["datasets"]["digits"]["models"] = {"HEBAE": {"weight": 1}}
+    config["datasets"]["digits"]["training"]["epochs"] = epochs
+    config.update(seeds=list(range(seeds)), figures=dict.fromkeys(figures, "digits"))
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+
+
+def submit(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Start Snakemake with the cluster's profile, as a person at a terminal would."""
+    return subprocess.Popen(
+        [
+            sys.executable, str(Path(__file__).with_name("impatient.py")),
+            "--profile", "profiles/slurm", *arguments, "--configfile", "tiny.yaml",
+        ],
+        cwd=folder,
+        env=unactivated(),
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+
+
+def output_of(process: subprocess.Popen, seconds: float = 400) -> str:
+    """What a Snakemake printed to its end, which must come."""
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGINT)
+        pytest.fail(f"still running after {seconds} s:\n{process.communicate(timeout=60)[0]}")
+
+
+def complete(folder: Path, *arguments: str) -> str:
+    """Run to the end, which must be a success."""
+    process = submit(folder, *arguments)
+    output = output_of(process)
+    assert process.returncode == 0, output
+    return output
+
+
+def time_of(job: dict[str, str], field: str) -> datetime:
+    return datetime.fromisoformat(job[f"{field}Time"])
+
+
+def wait_for_epochs(folder: Path, epochs: int, process: subprocess.Popen) -> dict[str, str]:
+    """Until the training is that far; the SLURM job it runs in."""
+    history = folder / RUN / "history.csv"
+
+    def far_enough() -> bool:
+        assert process.poll() is None, process.stdout.read()
+        return history.exists() and history.read_text().count("\n") > 2 * epochs
+
+    slurm.wait_until(far_enough, f"{epochs} epochs", 120)
+    (job,) = [job for job in slurm.jobs(folder) if job["JobState"] == "RUNNING"]
+    assert job["Rule"] == "train"
+    return job
+
+
+def trainer_of(folder: Path) -> int:
+    """The process that trains in a folder."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            if b"hebae.train" in words and (path / "cwd").readlink() == folder:
+                return int(path.name)
+        except OSError:
+            pass  # ended meanwhile
+    raise AssertionError("no training is running")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> Path:
+    """The small experiment, drawn without a cluster."""
+    folder = tmp_path_factory.mktemp("local")
+    copy_project(folder)
+    write_config(folder, epochs=2, seeds=2, figures=FIGURES)
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory) -> tuple[Path, str]:
+    """The same experiment drawn by the cluster, and what Snakemake printed."""
+    folder = tmp_path_factory.mktemp("sent's folder")
+    copy_project(folder)
+    write_config(folder, epochs=2, seeds=2, figures=FIGURES)
+    config = folder / "tiny.yaml"
+    config.write_text(config.read_text() + "data_dir: '''raw'' \"data\" of $HOME'\n")
+    return folder, complete(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    """One training of many epochs, without a cluster."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    copy_project(folder)
+    checkpoint_every_epoch(folder)
+    write_config(folder, epochs=400, seeds=1, figures=["fig2a"])
+    snakemake(folder, f"{RUN}/run.json")
+    return folder
+
+
+@pytest.fixture
+def prepared(undisturbed, tmp_path) -> Path:
+    """The same before the training."""
+    folder = tmp_path / "project"
+    shutil.copytree(undisturbed, folder, symlinks=True)
+    shutil.rmtree(folder / "results/tiny/runs")
+    return folder
+
+
+def check_continued(folder: Path, undisturbed: Path) -> None:
+    """The training went on from a checkpoint, and ended as if nothing had happened."""
+    assert "continuing digits/HEBAE" in (folder / LOG).read_text()
+    weights = [(there / RUN / "weights.pt").read_bytes() for there in (folder, undisturbed)]
+    assert weights[0] == weights[1]
+    assert slurm.live_jobs(folder) == []
+
+
+def check_retried(folder: Path, output: str, ended: dict[str, str], state: str) -> None:
+    """A job that ended in a state was shown with its log and submitted again, for more."""
+    first, second = slurm.jobs(folder)
+    assert first["JobId"] == ended["JobId"]
+    assert (first["JobState"], second["JobState"]) == (state, "COMPLETED")
+    assert (first["TimeLimit"], second["TimeLimit"]) == (ended["TimeLimit"], "16:00:00")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("1500M", "3000M")
+    assert f"SLURM status is: '{state}'" in output
+    # the training's log is written anew by the second attempt, but was printed before
+    assert f"Logfile {LOG}" in output and "epoch 10/400" in output
+    (log,) = (folder / "results/slurm-logs").glob(f"rule_train/*/{first['JobId']}.log")
+    assert log.read_text()
+
+
+def test_the_tables_are_those_of_a_local_run(sent, local):
+    folder, _ = sent
+    for figure in FIGURES:
+        assert (folder / f"figures/tiny/{figure}.pdf").read_bytes().startswith(b"%PDF")
+    tables = sorted(path.name for path in (local / "results/tiny/tables").glob("*.csv"))
+    assert "fid.csv" in tables
+    for name in tables:
+        here, there = (
+            pd.read_csv(project / "results/tiny/tables" / name, dtype=str).drop(
+                columns="seconds", errors="ignore"
+            )
+            for project in (folder, local)
+        )
+        pd.testing.assert_frame_equal(here, there)
+    weights = sorted(path.relative_to(local) for path in local.rglob("weights.pt"))
+    assert len(weights) == 3  # two runs and the classifier
+    for path in weights:
+        assert (folder / path).read_bytes() == (local / path).read_bytes()
+
+
+def test_every_job_asks_for_what_it_needs(sent):
+    folder, _ = sent
+    jobs = slurm.jobs(folder)
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    for job in jobs:
+        wants_gpu = job["Rule"] in GPU_RULES
+        assert job["Partition"] == ("gpu" if wants_gpu else "cpu")
+        assert job["GPUs"] == ("1" if wants_gpu else "0")
+        assert job["TimeLimit"] != "1-00:00:00"  # the partition's, had the profile none
+    rules = [job["Rule"] for job in jobs]
+    assert {rule: rules.count(rule) for rule in GPU_RULES} == {
+        "train": 2, "encode": 2, "fid": 2, "images": 1, "classifier": 1, "reference": 1,
+    }  # fmt: skip
+
+
+def test_short_steps_share_jobs_and_trainings_share_none(sent):
+    folder, output = sent
+    shared = [job for job in slurm.jobs(folder) if re.match("measures_|drawing_", job["Rule"])]
+    alone = [job["Rule"] for job in slurm.jobs(folder) if job not in shared]
+    assert set(alone) == GPU_RULES | {"prepare"}
+    for job in shared:
+        # a group is named after its rules
+        assert not set(job["Rule"].split("_")) & GPU_RULES - {"fid"}
+    steps = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) - 1  # without "all"
+    assert steps == len(alone) + 6 + 6 + 4  # measures, tables and figures
+    # the six measures of a model fit a node: four at a time
+    (measures,) = [job for job in shared if job["Rule"].startswith("measures_digits_HEBAE")]
+    assert measures["NumCPUs"] == "4" and measures["MinMemoryNode"] == "8000M"
+    assert measures["TimeLimit"] == "00:20:00"
+    assert len(shared) <= 1 + 6
+
+
+def test_two_trainings_never_share_the_gpu(sent):
+    folder, _ = sent
+    first, second = sorted(
+        (job for job in slurm.jobs(folder) if job["Rule"] == "train"),
+        key=lambda job: time_of(job, "Start"),
+    )
+    assert first["GPUs"] == second["GPUs"] == "1"
+    # the second waited for the first in SLURM's queue, not in Snakemake's
+    assert time_of(second, "Submit") < time_of(first, "End") <= time_of(second, "Start")
+
+
+def test_without_a_gpu_no_job_asks_for_one(tmp_path):
+    copy_project(tmp_path)
+    write_config(tmp_path, epochs=1, seeds=1, figures=["fig2a"])
+    complete(tmp_path, f"{RUN}/run.json", "--config", "device=cpu", "data_dir=some one's data")
+    assert [(job["Rule"], job["Partition"], job["GPUs"]) for job in slurm.jobs(tmp_path)] == [
+        ("prepare", "cpu", "0"),
+        ("train", "cpu", "0"),
+    ]
+
+
+def test_a_cancelled_training_is_submitted_again_and_continues(prepared, undisturbed):
+    process = submit(prepared, f"{RUN}/run.json")
+    job = wait_for_epochs(prepared, 20, process)
+    slurm.command("scancel", job["JobId"])
+    output = output_of(process)
+    assert process.returncode == 0, output
+    check_retried(prepared, output, job, "CANCELLED")
+    check_continued(prepared, undisturbed)
+
+
+def test_a_training_past_its_time_limit_continues_with_a_longer_one(prepared, undisturbed):
+    process = submit(prepared, f"{RUN}/run.json")
+    job = wait_for_epochs(prepared, 20, process)
+    # Held, so that it has not ended when the limit comes: SLURM looks for limits reached twice
+    # a minute. The limit is drawn near since a minute is the least one can ask for.
+    os.kill(trainer_of(prepared), signal.SIGSTOP)
+    soon = datetime.now() + timedelta(seconds=2)
+    slurm.command("scontrol", "update", f"JobId={job['JobId']}", f"EndTime={soon:%FT%T}")
+    output = output_of(process)
+    assert process.returncode == 0, output
+    (limited,) = [other for other in slurm.jobs(prepared) if other["JobId"] == job["JobId"]]
+    check_retried(prepared, output, limited, "TIMEOUT")
+    check_continued(prepared, undisturbed)
+
+
+def test_an_interrupt_cancels_the_jobs_and_the_next_call_continues(prepared, undisturbed):
+    process = submit(prepared, f"{RUN}/run.json")
+    wait_for_epochs(prepared, 20, process)
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
+    output = output_of(process, 60)
+    assert process.returncode != 0, output
+    slurm.wait_until(lambda: not slurm.live_jobs(prepared), "the end of all jobs", 20)
+    assert not (prepared / RUN / "run.json").exists()
+    complete(prepared, f"{RUN}/run.json")
+    check_continued(prepared, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("mem_mb=99000000", "Requested node configuration is not available"),
+        ("slurm_partition=nowhere", "invalid partition specified: nowhere"),
+    ],
+)
+def test_what_sbatch_refuses_is_told(tmp_path, asked, message):
+    copy_project(tmp_path)
+    write_config(tmp_path, epochs=1, seeds=1, figures=["fig2a"])
+    started = time.monotonic()
+    process = submit(tmp_path, MANIFEST, "--set-resources", f"prepare:{asked}")
+    output = output_of(process, 60)
+    assert process.returncode != 0
+    assert message in output
+    assert time.monotonic() - started < 60

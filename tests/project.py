@@ -1,0 +1,84 @@
+"""A copy of the project with a tiny config, and how a person runs it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PROJECT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+
+FIGURES = ["fig1a", "fig1b", "fig2a", "fig2b", "fig2c", "fig2d", "fig3", "appendix_c"]
+TINY = {
+    "experiment": "tiny",
+    "seeds": [0, 1],
+    "models": {
+        "VAE": {"objective": "vae"},
+        "HEBAE": {"objective": "hebae"},
+        "WAE": {"objective": "wae_mmd", "title": "WAE-MMD"},
+    },
+    "datasets": {
+        "digits": {
+            "network": {"name": "dense", "encoder_widths": [32], "decoder_widths": [32]},
+            "latent_dims": [3],
+            "weight_seeds": [0],
+            "training": {"epochs": 2},
+            "models": {
+                "VAE": {"weight": 1, "weights": [0.1, 1]},
+                "HEBAE": {"weight": 1, "weights": [0.1, 1]},
+                "WAE": {"weight": 10},
+            },
+            "mutual_information": {"indices": 4, "draws": 10, "sets": 2},
+            "panels": {"samples": [3, 4], "steps": 5},
+            "fid": {"features": "classifier", "n_generated": 60, "n_reference": 200},
+        }
+    },
+    "figures": dict.fromkeys(FIGURES, "digits"),
+}
+
+
+def unactivated() -> dict[str, str]:
+    """The environment of someone who has not activated anything."""
+    return {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def snakemake(folder: Path, *arguments: str, config: str = "tiny.yaml", check: bool = True):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=unactivated(),
+        timeout=600,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def copy_project(folder: Path, checkout: Path = ROOT) -> None:
+    for name in PROJECT:
+        source = checkout / name
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+
+
+def checkpoint_every_epoch(folder: Path) -> None:
+    """Make the trainings of a copy write every checkpoint: a test need not wait for one."""
+    smk = folder / "workflow/rules/train.smk"
+    text = smk.read_text()
+    assert "python -m hebae.train" in text
+    smk.write_text(text.replace("hebae.train", "hebae.train --checkpoint-seconds 0"))
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for name in ("results", "figures")
+        for path in sorted((folder / name).rglob("*"))
+        if path.is_file() and path.name != ".lock"  # names the last process that had it
+    }
