@@ -29,9 +29,10 @@ CONDA_NAMES = {
     "pytorch-gpu": "torch",
     "libtorch": "torch",
     "matplotlib-base": "matplotlib",
+    "python-tzdata": "tzdata",
 }
-# these come with conda-forge alone
-NOT_LOCKED = frozenset({"python", "pip", "c-compiler"})
+# not on the index, or something else of that name there
+CONDA_ONLY = frozenset({"python", "pip", "c-compiler", "tzdata"})
 
 
 def canonical(name: str) -> str:
@@ -79,7 +80,7 @@ def disagreements(packages: Mapping[str, str], lock: Mapping[str, str]) -> list[
     wrong = []
     for name, version in packages.items():
         locked = lock.get(canonical(CONDA_NAMES.get(name, name)))
-        if locked is not None and version != locked:
+        if name not in CONDA_ONLY and locked is not None and version != locked:
             wrong.append(f"{name}: {version or 'no version'}, locked {locked}")
     return wrong
 

@@ -22,8 +22,8 @@ import yaml
 from packaging.requirements import Requirement
 from tests.environments import (
     CONDA_NAMES,
+    CONDA_ONLY,
     ENVS,
-    NOT_LOCKED,
     ROOT,
     canonical,
     conda_dependencies,
@@ -79,7 +79,7 @@ def add_package(
 def build_channel(channel: Path) -> None:
     """What ``envs/`` may ask for, at the locked versions."""
     locked = locked_versions((ROOT / "requirements.lock").read_text())
-    asked_for = {"pytorch", *NOT_LOCKED}
+    asked_for = {"pytorch"}
     added = set()  # with pip
     for path in ENVS.glob("*.yaml"):
         asked_for |= conda_dependencies(yaml.safe_load(path.read_text())).keys()
@@ -97,7 +97,7 @@ def build_channel(channel: Path) -> None:
         return {f"share/standin/{package}": ""}
 
     for package, name in by_package.items():
-        if package in NOT_LOCKED or name == "pytorch":
+        if name in CONDA_ONLY or name == "pytorch":
             continue
         needed = [Requirement(text) for text in requires(package) or []]
         depends = [
@@ -115,7 +115,7 @@ def build_channel(channel: Path) -> None:
         add_package(channel, "pytorch", torch, string, depends, marker("torch"))
         alias = "pytorch-gpu" if build == "cuda" else "pytorch-cpu"
         add_package(channel, alias, torch, string, [f"pytorch {torch} {build}*"], {})
-    for name in NOT_LOCKED - {"python"}:
+    for name in (asked_for & CONDA_ONLY) - {"python"}:
         add_package(channel, name, "1.0", "0", ["python"], {})
     command = shlex.join([sys.executable, str(HERE / "python_standin.py")])
     python = f'#!/bin/sh\n# a stand-in\nexec {command} {PLACEHOLDER} "$@"\n'

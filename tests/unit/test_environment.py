@@ -10,8 +10,8 @@ import pytest
 import yaml
 from tests.environments import (
     CONDA_NAMES,
+    CONDA_ONLY,
     ENVS,
-    NOT_LOCKED,
     ROOT,
     canonical,
     conda_dependencies,
@@ -59,7 +59,7 @@ def test_conda_environments_pin_what_the_lock_pins(path):
     assert packages["python"] == "3.11"
     assert disagreements(packages, VERSIONS) == []
     names = {canonical(CONDA_NAMES.get(name, name)) for name in packages}
-    assert names - NOT_LOCKED <= set(VERSIONS)  # nothing that .venv does not have
+    assert names - CONDA_ONLY <= set(VERSIONS)  # nothing that .venv does not have
 
 
 @each_environment
@@ -96,14 +96,21 @@ https://conda.example/conda-forge/noarch/my-pkg-1.5-pyhd8ed1ab_0.tar.bz2
 
 pytorch-2.3.0-cuda120_py311_0
 _openmp_mutex-4.5-2_gnu
+tzdata-2024a-h0c530f3_0
 """
 
 
 def test_pin_files_are_compared_with_the_lock():
     """On made-up pins; those of this checkout, if any, are compared below."""
     pins = pinned_packages(PINS)
-    assert pins == {"numpy": "2.0.1", "my-pkg": "1.5", "pytorch": "2.3.0", "_openmp_mutex": "4.5"}
-    assert disagreements(pins, {"numpy": "2.0.1", "torch": "2.3.0"}) == []
+    assert pins == {
+        "numpy": "2.0.1",
+        "my-pkg": "1.5",
+        "pytorch": "2.3.0",
+        "_openmp_mutex": "4.5",
+        "tzdata": "2024a",
+    }
+    assert disagreements(pins, {"numpy": "2.0.1", "torch": "2.3.0", "tzdata": "2024.1"}) == []
     assert disagreements(pins, {"numpy": "2.0.1", "torch": "2.4.0", "my-pkg": "1.4"}) == [
         "my-pkg: 1.5, locked 1.4",
         "pytorch: 2.3.0, locked 2.4.0",
