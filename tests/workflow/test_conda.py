@@ -87,7 +87,7 @@ class Conda(NamedTuple):
                 "CONDA_STANDIN_LOG": str(self.log),
                 **environment,
             },
-            timeout=300,
+            timeout=600,
         )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
