@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from collections import defaultdict
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -77,20 +78,24 @@ def add_package(
 
 
 def build_channel(channel: Path) -> None:
-    """What ``envs/`` may ask for, at the locked versions."""
+    """What ``envs/`` asks for and what the project needs, at the locked versions."""
     locked = locked_versions((ROOT / "requirements.lock").read_text())
+    pip_adds: set[str] = set()
     asked_for = {"pytorch"}
-    added = set()  # with pip
     for path in ENVS.glob("*.yaml"):
         asked_for |= conda_dependencies(yaml.safe_load(path.read_text())).keys()
-        added |= post_deploy_requirements(path).keys()
-    by_package = {canonical(CONDA_NAMES.get(name, name)): name for name in sorted(asked_for)}
+        pip_adds |= post_deploy_requirements(path).keys()
+    # also what no environment asks for: jobs must not find it in their interpreter's
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = {canonical(Requirement(text).name) for text in project["dependencies"]}
+    by_package = {name: name for name in ours - pip_adds}
+    by_package |= {canonical(CONDA_NAMES.get(name, name)): name for name in sorted(asked_for)}
     by_package["torch"] = "pytorch"
 
     modules = defaultdict(list)
     for module, distributions in packages_distributions().items():
         for distribution in distributions:
-            if canonical(distribution) in by_package.keys() | added:
+            if canonical(distribution) in by_package.keys() | ours:
                 modules[canonical(distribution)].append(module)
 
     def marker(package: str) -> dict[str, str]:
