@@ -112,7 +112,15 @@ with SnakemakeApi(OutputSettings()) as api:
         ConfigSettings(config=json.loads(sys.argv[2]), configfiles=[Path("config/demo.yaml")]),
         snakefile=Path("Snakefile"),
     )._workflow
-    rules = [[r.name, r.conda_env, str(r.basedir), r.shellcmd] for r in workflow.rules]
+    rules = [
+        [
+            rule.name,
+            rule.conda_env(None) if callable(rule.conda_env) else rule.conda_env,
+            str(rule.basedir),
+            rule.shellcmd,
+        ]
+        for rule in workflow.rules
+    ]
     Path(sys.argv[1]).write_text(json.dumps(rules))
 """
 

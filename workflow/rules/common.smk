@@ -200,7 +200,7 @@ def on_gpu():
     return int(EXPERIMENT.device == "cuda")
 
 
-def torch_env():
+def torch_env(wildcards):
     """The conda environment of a job that trains or runs networks.
 
     On a GPU one that names the CUDA build: else conda takes the CPU build in silence.

@@ -39,7 +39,7 @@ rule classifier:
         "<benchmarks>/{dataset}/classifier.tsv"
     priority: 1
     conda:
-        torch_env()
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu(),
@@ -69,7 +69,7 @@ rule reference:
         "<benchmarks>/{dataset}/reference.tsv"
     priority: 1
     conda:
-        torch_env()
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu(),
@@ -108,7 +108,7 @@ rule fid:
     benchmark:
         "<run_benchmarks>/fid.tsv"
     conda:
-        torch_env()
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu(),

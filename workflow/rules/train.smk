@@ -15,7 +15,7 @@ rule train:
     benchmark:
         "<run_benchmarks>/train.tsv"
     conda:
-        torch_env()
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu(),
