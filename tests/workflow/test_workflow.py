@@ -172,10 +172,20 @@ def test_a_changed_config_retrains_what_it_changes(project):
     assert re.search(r"^train +3$", done.stdout + done.stderr, re.MULTILINE)
 
 
-@pytest.mark.parametrize("setting", ["data_dir=elsewhere", "device=cpu"])
+@pytest.mark.parametrize("setting", ["data_dir=elsewhere", "device=cpu", "device=cuda"])
 def test_where_and_on_what_it_runs_remakes_nothing(project, setting):
     done = snakemake(project, "--dry-run", "--config", setting)
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_without_conda_an_edited_environment_remakes_nothing(project):
+    files = [project / "envs/torch.yaml", project / "envs/torch.post-deploy.sh"]
+    before = [path.read_text() for path in files]
+    for path, text in zip(files, before, strict=True):
+        path.write_text(text + "# edited\n")
+    assert plan(project) == {}
+    for path, text in zip(files, before, strict=True):
+        path.write_text(text)
 
 
 def test_a_changed_panel_draws_new_images_only(project):

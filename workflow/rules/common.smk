@@ -199,6 +199,14 @@ def on_gpu(wildcards):
     return int(EXPERIMENT.device == "cuda")
 
 
+def torch_env(wildcards):
+    """The conda environment of a job that trains or runs networks.
+
+    On a GPU one that names the CUDA build: else conda takes the CPU build in silence.
+    """
+    return "../../envs/torch-gpu.yaml" if on_gpu() else "../../envs/torch.yaml"
+
+
 def protocol_options(wildcards):
     """How MIC and TIC are estimated, as options of the command."""
     options = vars(EXPERIMENT.datasets[wildcards.dataset].mutual_information)

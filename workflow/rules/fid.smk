@@ -40,7 +40,7 @@ rule classifier:
         "<benchmarks>/{dataset}/classifier.tsv"
     priority: 1
     conda:
-        "../../envs/torch.yaml"
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu,
@@ -70,7 +70,7 @@ rule reference:
         "<benchmarks>/{dataset}/reference.tsv"
     priority: 1
     conda:
-        "../../envs/torch.yaml"
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu,
@@ -109,7 +109,7 @@ rule fid:
     benchmark:
         "<run_benchmarks>/fid.tsv"
     conda:
-        "../../envs/torch.yaml"
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu,

@@ -15,7 +15,7 @@ rule encode:
     benchmark:
         "<run_benchmarks>/encode.tsv"
     conda:
-        "../../envs/torch.yaml"
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu,
@@ -55,7 +55,7 @@ rule images:
     benchmark:
         "<run_benchmarks>/images.tsv"
     conda:
-        "../../envs/torch.yaml"
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu,

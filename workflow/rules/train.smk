@@ -15,7 +15,7 @@ rule train:
     benchmark:
         "<run_benchmarks>/train.tsv"
     conda:
-        "../../envs/torch.yaml"
+        torch_env
     threads: 1
     resources:
         gpu=on_gpu,
