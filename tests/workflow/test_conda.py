@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 import yaml
 from tests.environments import ENVS, ROOT, disagreements, locked_versions, pinned_packages
-from tests.workflow.test_workflow import copy_project
+from tests.project import copy_project
 
 pytest.importorskip("rattler", reason="py-rattler, the solver of the stand-in conda, is missing")
 

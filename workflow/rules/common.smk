@@ -204,7 +204,7 @@ def torch_env(wildcards):
 
     On a GPU one that names the CUDA build: else conda takes the CPU build in silence.
     """
-    return "../../envs/torch-gpu.yaml" if on_gpu() else "../../envs/torch.yaml"
+    return "../../envs/torch-gpu.yaml" if on_gpu(wildcards) else "../../envs/torch.yaml"
 
 
 def protocol_options(wildcards):
