@@ -2,19 +2,30 @@
 #
 #   make figures   the environment, then every figure on embedded data (config/demo.yaml)
 #   make test      the test suite
+#   make export EXPERIMENT=mnist           finished runs to exports/mnist.tar, for another machine
+#   make import ARCHIVE=exports/mnist.tar  there: to restored/mnist, for snakemake --config runs=restore
 
 PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures test lint format env lock clean
+.PHONY: figures test export import lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
 
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile
+
+export: env
+	$(if $(EXPERIMENT),,$(error say which: make export EXPERIMENT=mnist))
+	$(BIN)/python -m hebae.archive export --results "results/$(EXPERIMENT)" \
+		--output "exports/$(EXPERIMENT).tar"
+
+import: env
+	$(if $(ARCHIVE),,$(error say which: make import ARCHIVE=exports/mnist.tar))
+	$(BIN)/python -m hebae.archive import "$(ARCHIVE)"
 
 lint: env
 	$(BIN)/ruff check .
