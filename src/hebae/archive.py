@@ -421,7 +421,7 @@ def imported_manifest(folder: Path) -> Manifest:
         return Manifest.from_bytes(path.read_bytes(), path)
     except OSError:
         raise UserError(
-            f"{folder}: no archive was imported here; python -m hebae.archive import ARCHIVE, "
+            f"{folder}: no archive was imported here; make import ARCHIVE=…, "
             "or train with runs=train"
         ) from None
 

@@ -683,7 +683,7 @@ def test_what_an_archive_lacks_is_found_at_the_door(imported, tmp_path):
         check_imported(imported, RUNS, [])
     with pytest.raises(UserError, match="lacks the classifier of mnist, which its fid is"):
         check_imported(imported, RUNS[1:], ["digits", "mnist"])
-    with pytest.raises(UserError, match="elsewhere: no archive was imported here; python -m"):
+    with pytest.raises(UserError, match="elsewhere: no archive was imported here; make import"):
         check_imported(tmp_path / "elsewhere", RUNS, [])
 
 
