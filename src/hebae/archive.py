@@ -95,6 +95,8 @@ class Manifest:
             "commits": self.commits,
             "files": {name: file._asdict() for name, file in self.files.items()},
         }
+        # of the rest: nothing else would tell that a name or a commit has changed
+        document["sha256"] = hashlib.sha256(json.dumps(document).encode()).hexdigest()
         return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
@@ -124,6 +126,8 @@ class Manifest:
                     raise ValueError(f"no file of a run: {name!r:.200}")
                 if type(size) is not int or size < 0 or not SHA256.fullmatch(sha256):
                     raise ValueError(f"no size and SHA-256 of {name!r}")
+            if content != manifest.to_bytes():
+                raise ValueError("its own SHA-256 is another; copy the archive again")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"{path}: not an archive of runs: {MANIFEST}: {reason}") from None

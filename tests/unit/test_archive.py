@@ -121,6 +121,7 @@ def test_what_goes_in_comes_out(results, exported, tmp_path, capsys):
     assert set(restored) == set(manifest["files"]) == EXPECTED
     assert all((results / name).read_bytes() == content for name, content in restored.items())
     assert manifest["commits"] == ["1234567-dirty"] and manifest["hebae"]
+    assert list(manifest["files"]) == sorted(manifest["files"])
     for name, file in manifest["files"].items():
         sha256 = hashlib.sha256(restored[name]).hexdigest()
         assert file == {"size": len(restored[name]), "sha256": sha256}
@@ -253,10 +254,27 @@ def pack(path: Path, members) -> None:
         stream.write(b"\0" * 1024)
 
 
+def signed(document: dict) -> bytes:
+    """A manifest that is whole, whatever it says."""
+    document.pop("sha256", None)
+    sha256 = hashlib.sha256(json.dumps(document).encode()).hexdigest()
+    return (json.dumps({**document, "sha256": sha256}, indent=1) + "\n").encode()
+
+
 def with_manifest(members, edit) -> list:
     document = json.loads(members[0][1])
     edit(document)
-    return [member(MANIFEST, json.dumps(document).encode()), *members[1:]]
+    return [member(MANIFEST, signed(document)), *members[1:]]
+
+
+def misspelt(old: bytes, new: bytes):
+    """An edit: other letters in the manifest."""
+
+    def edit(members):
+        assert old in members[0][1]
+        return [member(MANIFEST, members[0][1].replace(old, new)), *members[1:]]
+
+    return edit
 
 
 def member(name: str, content: bytes = b"", **fields):
@@ -324,6 +342,10 @@ BAD = {
     "no JSON": (first(MANIFEST, b"{"), "not an archive of runs: manifest.json: Expecting"),
     "deep JSON": (first(MANIFEST, b"[" * 100_000), "manifest.json: maximum recursion"),
     "JSON of a list": (first(MANIFEST, b"[]"), "not an archive of runs: manifest.json: "),
+    "name changed": (misspelt(b'"tiny"', b'"tinz"'), "manifest.json: its own SHA-256 is another"),
+    "commit changed": (misspelt(b"1234567", b"1234568"), "json: its own SHA-256 is another"),
+    "a key twice": (misspelt(b'"format": 1,', b'"format": 1, "format": 1,'), "its own SHA-256"),
+    "no SHA-256 of its own": (misspelt(b'"sha256": "', b'"sha257": "'), "not an archive of runs"),
     "no manifest": (lambda members: members[1:], "it does not begin with manifest.json"),
     "manifest in capitals": (first("MANIFEST.JSON", b"{}"), "it does not begin with manifest"),
     "manifest too large": (
@@ -663,7 +685,7 @@ def test_a_record_that_does_not_fit_is_not_restored(imported, data, tmp_path, ke
         "size": len(record),
         "sha256": hashlib.sha256(record).hexdigest(),
     }
-    (imported / MANIFEST).write_text(json.dumps(document))
+    (imported / MANIFEST).write_bytes(signed(document))
     with pytest.raises(UserError, match=f"run.json: its {key} is "):
         restored(imported, data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
