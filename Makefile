@@ -5,6 +5,8 @@
 #   make test-hostile   full disks, clocks set back, two at once, malicious files
 #   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
 #   make soak           the workflow killed KILLS times at random moments, against an undisturbed one
+#   make export EXPERIMENT=mnist           finished runs to exports/mnist.tar, for another machine
+#   make import ARCHIVE=exports/mnist.tar  there: to restored/mnist, for snakemake --config runs=restore
 
 PYTHON ?= python3
 KILLS ?= 25
@@ -12,7 +14,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures test test-hostile test-cluster soak lint format env lock clean
+.PHONY: figures test test-hostile test-cluster soak export import lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -28,6 +30,15 @@ test-cluster: env
 
 soak: env
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/soak
+
+export: env
+	$(if $(EXPERIMENT),,$(error say which: make export EXPERIMENT=mnist))
+	$(BIN)/python -m hebae.archive export --results "results/$(EXPERIMENT)" \
+		--output "exports/$(EXPERIMENT).tar"
+
+import: env
+	$(if $(ARCHIVE),,$(error say which: make import ARCHIVE=exports/mnist.tar))
+	$(BIN)/python -m hebae.archive import "$(ARCHIVE)"
 
 lint: env
 	$(BIN)/ruff check .

@@ -19,7 +19,18 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/guard.smk"
 include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
+
+
+# Two modes, and no rule that trains exists in the second.
+if EXPERIMENT.run_mode == "restore":
+
+    include: "workflow/rules/restore.smk"
+
+else:
+
+    include: "workflow/rules/train.smk"
+
+
 include: "workflow/rules/latent.smk"
 include: "workflow/rules/information.smk"
 include: "workflow/rules/fid.smk"

@@ -1,6 +1,7 @@
 """A copy of the project with a tiny config, and how a person runs it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,3 +83,29 @@ def files_below(folder: Path) -> dict[str, bytes]:
         for path in sorted((folder / name).rglob("*"))
         if path.is_file() and path.name != ".lock"  # names the last process that had it
     }
+
+
+def plan(folder: Path, *targets: str, config: str = "tiny.yaml") -> dict[str, int]:
+    """What a dry run would do: number of jobs by rule."""
+    done = snakemake(folder, "--dry-run", *targets, config=config)
+    if "Nothing to be done" in done.stdout + done.stderr:
+        return {}
+    table = (done.stdout + done.stderr).split("Job stats:")[1].split("total")[0]
+    jobs = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    jobs.pop("all", None)
+    return jobs
+
+
+def complain(folder: Path, *arguments: str, config: str = "tiny.yaml") -> str:
+    """The output of a call that must fail without a traceback, and leave everything as it was."""
+    before = files_below(folder)
+    done = snakemake(folder, *arguments, config=config, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in output
+    after = files_below(folder)
+    # logs may tell of the failure, and a new experiment gets as far as it can
+    assert {name: after.get(name) for name in before if "/logs/" not in name} == {
+        name: content for name, content in before.items() if "/logs/" not in name
+    }
+    return output

@@ -141,6 +141,8 @@ class Experiment:
     name: str
     data_dir: str
     device: str
+    run_mode: str
+    """train, or restore: whether runs are trained here or come from an imported archive."""
     models: dict[str, Model]
     datasets: dict[str, Dataset]
     figures: dict[str, str]
@@ -285,6 +287,7 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
         name=fields["experiment"],
         data_dir=fields["data_dir"],
         device=fields["device"],
+        run_mode=fields["runs"],
         models=models,
         datasets=datasets,
         figures=dict(fields["figures"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,3 +154,27 @@ def read_run(path: Path) -> tuple[Run, dict[str, Any]]:
         raise UserError(f"{path}: no such run; train it first") from None
     except (OSError, ValueError, TypeError, KeyError, UserError) as error:
         raise UserError(f"{path}: not the record of a run ({error}); train it again") from None
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """In which keys two descriptions differ: key, value there and here, as JSON or "unset".
+
+    A key within another is "training.epochs".
+    """
+    flat = dict(_leaves(there)), dict(_leaves(here))
+    found = []
+    for key in sorted(flat[0].keys() | flat[1].keys()):
+        was, says = (
+            json.dumps(of[key], ensure_ascii=False) if key in of else "unset" for of in flat
+        )
+        if was != says:
+            found.append((key, was, says))
+    return found
+
+
+def _leaves(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

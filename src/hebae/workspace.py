@@ -13,12 +13,12 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
 from hebae.errors import UserError
-from hebae.run import Run
+from hebae.run import Run, differences
 
 
 class Held(Exception):
@@ -141,31 +141,6 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"cannot write below {folder}: {there} is read-only for this user")
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """In which keys two descriptions differ, as "training.epochs 100 there, 50 here"."""
-    there, here = _flat(there), _flat(here)
-    found = []
-    for key in dict.fromkeys([*there, *here]):
-        values = [
-            json.dumps(values[key], ensure_ascii=False) if key in values else "nothing"
-            for values in (there, here)
-        ]
-        if values[0] != values[1]:
-            found.append(f"{key} {values[0]} there, {values[1]} here")
-    return found
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            # as JSON has it, where a tuple is a list
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
 def check_same_config(experiment: str, results: Path, runs: Iterable[Run]) -> None:
     """See that training would replace no finished run of another config under the same name.
 
@@ -176,16 +151,18 @@ def check_same_config(experiment: str, results: Path, runs: Iterable[Run]) -> No
     for run in runs:
         path = results / "runs" / run.path / "run.json"
         try:
-            there = _flat(json.loads(path.read_bytes())["run"])
+            there = json.loads(path.read_bytes())["run"]
+            differing = differences(there, json.loads(run.to_json()))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # not there, or nothing that would be lost
-        if differing := differences(there, _flat(json.loads(run.to_json()))):
+        if differing:
             replaced.append((run, differing))
     if replaced:
         run, differing = replaced[0]
+        words = "; ".join(f"{key} {was} there, {says} here" for key, was, says in differing[:3])
         raise UserError(
             f"{results} has {len(replaced)} trained run{'s' * (len(replaced) > 1)} of another "
-            f"config: {run.path} ({'; '.join(differing[:3])}); give this one's `experiment:` "
+            f"config: {run.path} ({words}); give this one's `experiment:` "
             "another name, or train them anew with --config replace=True"
         )
 

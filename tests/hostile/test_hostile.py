@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.workflow.test_workflow import TINY, copy_project, files_below, plan, snakemake
+from tests.project import TINY, copy_project, files_below, plan, snakemake
 
 EXPERIMENT = json.loads(json.dumps(TINY)) | {"seeds": [0], "figures": {"fig2a": "digits"}}
 EXPERIMENT["datasets"]["digits"]["models"] = {"HEBAE": {"weight": 1}, "WAE": {"weight": 10}}

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from tests.workflow.test_workflow import TINY, copy_project, files_below
+from tests.project import TINY, copy_project, files_below
 
 KILLS = int(os.environ.get("KILLS", "25"))
 SEED = int(os.environ.get("SOAK_SEED", "0"))

@@ -205,6 +205,7 @@ def test_the_configs_we_ship_are_right(path):
         ("seed", 3, "'seed' was unexpected"),
         ("experiment", "../elsewhere", "experiment: '../elsewhere' does not match"),
         ("device", "tpu", "device: 'tpu' is not one of"),
+        ("runs", "download", "runs: 'download' is not one of ['train', 'restore']"),
         ("experiment", ..., "'experiment' is a required property"),
     ],
 )

@@ -14,6 +14,7 @@ from tests.runs import RUN, changed
 
 from hebae import files, workspace
 from hebae.errors import UserError
+from hebae.run import differences
 
 HOLDER = """
 import sys, time
@@ -115,12 +116,11 @@ def test_only_locks_below_what_was_claimed_are_removed(tmp_path):
 def test_differences_name_nested_keys():
     there = {"a": 1, "training": {"epochs": 100, "steps": [[1, 2]]}, "parameters": {}}
     here = {"a": 1, "training": {"epochs": 50, "steps": ((1, 2),)}, "parameters": {"alpha": "x"}}
-    assert workspace.differences(there, here) == [
-        "training.epochs 100 there, 50 here",
-        "parameters {} there, nothing here",
-        'parameters.alpha nothing there, "x" here',
+    assert differences(there, here) == [
+        ("parameters.alpha", "unset", '"x"'),
+        ("training.epochs", "100", "50"),
     ]
-    assert workspace.differences(here, here) == []
+    assert differences(here, here) == []
 
 
 def record(results: Path, run) -> None:

@@ -15,7 +15,15 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from tests.project import TINY, checkpoint_every_epoch, copy_project, files_below, snakemake
+from tests.project import (
+    TINY,
+    checkpoint_every_epoch,
+    complain,
+    copy_project,
+    files_below,
+    plan,
+    snakemake,
+)
 
 TABLES = {
     "elbo_by_epoch": "epoch split reconstruction regulariser elbo_paper elbo seconds",
@@ -25,17 +33,6 @@ TABLES = {
     "mutual_information": "protocol dimension mic tic",
     "index_code_information": "nats log_n kl_aggregate",
 }
-
-
-def plan(folder: Path, *targets: str, config: str = "tiny.yaml") -> dict[str, int]:
-    """What a dry run would do: number of jobs by rule."""
-    done = snakemake(folder, "--dry-run", *targets, config=config)
-    if "Nothing to be done" in done.stdout + done.stderr:
-        return {}
-    table = (done.stdout + done.stderr).split("Job stats:")[1].split("total")[0]
-    jobs = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
-    jobs.pop("all", None)
-    return jobs
 
 
 @pytest.fixture(scope="module")
@@ -328,21 +325,6 @@ def test_infovae_from_config_to_figures(editable):
     path.write_text(text.replace(entry, entry + ' parameters=("slope",),'))
     divergence.write_text(divergence.read_text().removesuffix("\n# edited\n"))
     assert plan(editable, config="info.yaml")["train"] == 2
-
-
-def complain(folder: Path, *arguments: str, config: str = "tiny.yaml") -> str:
-    """The output of a call that must fail without a traceback, and leave everything as it was."""
-    before = files_below(folder)
-    done = snakemake(folder, *arguments, config=config, check=False)
-    output = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert "Traceback" not in output
-    after = files_below(folder)
-    # logs may tell of the failure, and a new experiment gets as far as it can
-    assert {name: after.get(name) for name in before if "/logs/" not in name} == {
-        name: content for name, content in before.items() if "/logs/" not in name
-    }
-    return output
 
 
 def add_infovae(config: dict, recipe: dict, **divergence) -> None:

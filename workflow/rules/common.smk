@@ -16,7 +16,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from hebae import config as hebae_config
-from hebae import registry, sources
+from hebae import archive, registry, sources
 from hebae.collect import tables_of
 from hebae.errors import UserError
 
@@ -47,21 +47,40 @@ def shell_prefix():
 shell.prefix(shell_prefix())
 
 
+def check_imported(experiment):
+    """Find out at once what an imported archive lacks, or what it has is another run."""
+    tables = tables_of(experiment).values()
+    runs = {run.path: run for table in tables for run in table.runs(experiment)}
+    compared = [
+        name
+        for name, data in experiment.datasets.items()
+        if data.fid and data.fid.features == "classifier"
+    ]
+    archive.check_imported(
+        Path("restored", experiment.name), list(runs.values()), compared
+    )
+
+
 def load_experiment():
     """The config, checked; an error ends the workflow in one line."""
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     try:
-        return hebae_config.parse(config, schema)
+        experiment = hebae_config.parse(config, schema)
+        if experiment.run_mode == "restore":
+            check_imported(experiment)
     except UserError as error:
         sys.exit(f"error: {error}")
+    return experiment
 
 
 EXPERIMENT = load_experiment()
 TABLES = tables_of(EXPERIMENT)
 
-# What steps are told of the experiment. Where raw data lies, what it is computed on and what it
-# may replace decide nothing about a figure, so a change of them redraws none.
-DESCRIPTION = replace(EXPERIMENT, data_dir="", device="auto", replace=False).to_json()
+# What steps are told of the experiment. Where raw data lies, what it is computed on, where runs
+# were trained and what they may replace decide nothing about a figure: a change redraws none.
+DESCRIPTION = replace(
+    EXPERIMENT, data_dir="", device="auto", run_mode="train", replace=False
+).to_json()
 
 
 # Constraints stand here: Snakemake does not apply global ones to what comes from pathvars.
@@ -95,6 +114,8 @@ pathvars:
     run_logs=f"<results>/logs/{RUN_FOLDER}",
     run_benchmarks=f"<results>/benchmarks/{RUN_FOLDER}",
     features=f"<results>/features/{DATASET}",
+    restored=f"restored/{EXPERIMENT.name}",
+    restored_run=f"<restored>/runs/{RUN_FOLDER}",
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 

@@ -26,36 +26,6 @@ rule inception:
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
-rule classifier:
-    input:
-        manifest="<data>/dataset.json",
-        arrays=ancient(ARRAYS),
-        code=code("hebae.features.classifier"),
-    output:
-        record="<features>/classifier/features.json",
-        weights="<features>/classifier/weights.pt",
-    log:
-        "<logs>/{dataset}/classifier.log",
-    benchmark:
-        "<benchmarks>/{dataset}/classifier.tsv"
-    priority: 1
-    conda:
-        torch_env
-    threads: 1
-    resources:
-        gpu=on_gpu,
-        mem_mb=memory,
-        device=EXPERIMENT.device,
-    params:
-        data=lambda wildcards, input: os.path.dirname(input.manifest),
-        folder=lambda wildcards, output: os.path.dirname(output.record),
-    message:
-        "Training a classifier of {wildcards.dataset}, for its features"
-    shell:
-        "python -m hebae.features.classifier --data {params.data:q} --output {params.folder:q}"
-        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
-
-
 rule reference:
     input:
         manifest="<data>/dataset.json",
