@@ -115,12 +115,15 @@ class Checkpoints:
         """
         new = self.folder / f".{self.finished.name}"
         shutil.rmtree(new, ignore_errors=True)
-        with contextlib.suppress(OSError):  # a file system without links
+        try:
             new.mkdir(parents=True)
             for path in outputs:
                 os.link(path, new / path.name)
             shutil.rmtree(self.finished, ignore_errors=True)
             new.rename(self.finished)
+        except OSError:  # a file system without links: the last checkpoint has to do
+            shutil.rmtree(new, ignore_errors=True)
+            return
         for path in self.folder.glob("*.pt"):
             path.unlink(missing_ok=True)
 

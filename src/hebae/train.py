@@ -350,6 +350,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     history, weights = options.output / "history.csv", options.output / "weights.pt"
     model, rows = fit(run, images, history, checkpoints)
 
+    # again, whole: the next Snakemake may have deleted it while this process outlived its own
+    files.write_csv(history, rows)
     buffer = io.BytesIO()
     torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
     files.write_bytes(weights, buffer.getbuffer())

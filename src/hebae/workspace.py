@@ -190,8 +190,8 @@ def sweep(checkpoints: Path, runs: Path) -> None:
         checkpoints: folder of all checkpoints, :mod:`hebae.checkpoint`.
         runs: folder of all runs.
     """
-    for finished in list(checkpoints.rglob("*.finished")):
-        folder = finished.parent
+    kept = [*checkpoints.rglob("*.finished"), *checkpoints.rglob("*.pt")]
+    for folder in {path.parent for path in kept if not path.parent.name.endswith(".finished")}:
         if not (runs / folder.relative_to(checkpoints) / "run.json").exists():
             continue
         shutil.rmtree(folder, ignore_errors=True)

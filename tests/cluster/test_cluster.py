@@ -154,6 +154,11 @@ def prepared(undisturbed, tmp_path) -> Path:
 def check_continued(folder: Path, undisturbed: Path) -> None:
     """The training went on from a checkpoint, and ended as if nothing had happened."""
     assert "continuing digits/HEBAE" in (folder / LOG).read_text()
+    check_same(folder, undisturbed)
+
+
+def check_same(folder: Path, undisturbed: Path) -> None:
+    """The weights are those of a training to which nothing happened, and nothing runs on."""
     weights = [(there / RUN / "weights.pt").read_bytes() for there in (folder, undisturbed)]
     assert weights[0] == weights[1]
     assert slurm.live_jobs(folder) == []
@@ -165,7 +170,7 @@ def check_retried(folder: Path, output: str, ended: dict[str, str], state: str) 
     assert first["JobId"] == ended["JobId"]
     assert (first["JobState"], second["JobState"]) == (state, "COMPLETED")
     assert (first["TimeLimit"], second["TimeLimit"]) == (ended["TimeLimit"], "16:00:00")
-    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("1500M", "3000M")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("4500M", "9000M")
     assert f"SLURM status is: '{state}'" in output
     # the training's log is written anew by the second attempt, but was printed before
     assert f"Logfile {LOG}" in output and "epoch 10/400" in output
@@ -281,6 +286,31 @@ def test_an_interrupt_cancels_the_jobs_and_the_next_call_continues(prepared, und
     assert not (prepared / RUN / "run.json").exists()
     complete(prepared, f"{RUN}/run.json")
     check_continued(prepared, undisturbed)
+
+
+def test_killed_alone_its_job_lives_and_is_not_doubled(prepared, undisturbed):
+    """SIGKILL to Snakemake leaves its job; that of the next call waits and takes it over."""
+    arguments = f"{RUN}/run.json", "--config", "device=cpu"  # on the GPU SLURM would let it wait
+    first = submit(prepared, *arguments)
+    job = wait_for_epochs(prepared, 20, first)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert slurm.live_jobs(prepared) == [job["JobId"]]
+    trainer = trainer_of(prepared)
+    os.kill(trainer, signal.SIGSTOP)
+    second = submit(prepared, *arguments)
+
+    def waiting() -> bool:
+        assert second.poll() is None, second.stdout.read()
+        return f"is already made by process {trainer} on" in (prepared / LOG).read_text()
+
+    slurm.wait_until(waiting, "a second training that waits", 120)
+    os.kill(trainer, signal.SIGCONT)
+    output = output_of(second)
+    assert second.returncode == 0, output
+    log = (prepared / LOG).read_text()
+    assert "was trained already" in log and "epoch 1/" not in log.partition("already made")[2]
+    check_same(prepared, undisturbed)
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,7 @@ def test_killed_alone_its_jobs_live_and_are_not_doubled(tmp_path, whole_weights)
     snakemake(folder, f"{RUN}/run.json")
     log = (folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
     assert "digits/HEBAE/z3/w1/s0 is already made by process" in log
+    assert "was trained already" in log and "epoch 1/" not in log.partition("already made")[2]
     assert (folder / RUN / "weights.pt").read_bytes() == whole_weights
 
 

@@ -296,6 +296,32 @@ def test_outputs_lost_after_the_training_ended_are_had_again_at_once(data, tmp_p
     assert "epoch 2/2" in done.stderr
 
 
+def test_without_links_the_last_checkpoint_is_kept(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("hebae.checkpoint.os.link", unsupported)
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    checkpoints.offer({"epoch": 7})
+    checkpoints.finish([tmp_path / "weights.pt"])
+    assert not checkpoints.recall(tmp_path / "run")
+    assert checkpoints.load() == {"epoch": 7}
+
+
+def test_outputs_deleted_under_a_training_are_whole_at_its_end(data, tmp_path):
+    """The next Snakemake does that, while a training outlives its own that was killed alone."""
+    process = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
+    history = tmp_path / "run/history.csv"
+    while not history.exists() or len(rows(history)) < 4:
+        assert process.poll() is None
+        time.sleep(0.002)
+    history.unlink()
+    assert process.wait() == 0
+    assert len(rows(history)) == 2 * LONG.training.epochs
+    (kept,) = tmp_path.glob("checkpoints/**/*.finished/history.csv")
+    assert kept.read_bytes() == history.read_bytes()
+
+
 def test_the_same_run_is_trained_by_one_process_at_a_time(data, tmp_path):
     """The second, of a Snakemake whose forerunner was killed alone, waits and takes it over."""
     first = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)

@@ -151,10 +151,11 @@ def test_a_record_that_is_none_stops_nothing(tmp_path):
 
 def test_ended_trainings_are_forgotten_and_others_are_not(tmp_path):
     checkpoints, runs = tmp_path / "checkpoints", tmp_path / "runs"
-    for name in ("a/s0/key.finished/run.json", "a/s0/lock", "b/s0/key.pt", "b/s1/k.finished/x"):
+    names = ("a/s0/key.finished/weights.pt", "a/s0/lock", "a/s1/key.pt", "b/s0/key.pt")
+    for name in (*names, "b/s1/k.finished/x"):
         files.write_bytes(checkpoints / name, b"")
     files.write_bytes(runs / "a/s0/run.json", b"")
-    files.write_bytes(runs / "b/s0/run.json", b"")
+    files.write_bytes(runs / "a/s1/run.json", b"")  # where nothing can be linked
     workspace.sweep(checkpoints, runs)
     # one is not ended, the outputs of another are lost
     left = {path for path in checkpoints.rglob("*") if path.is_file()}

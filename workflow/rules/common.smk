@@ -183,7 +183,10 @@ def memory(wildcards, attempt):
         network_megabytes(recipe, prod(entry.image_shape))
         for recipe in EXPERIMENT.datasets[wildcards.dataset].models.values()
     ]
-    return attempt * int(1500 + images * prod(entry.image_shape) / 1e6 + max(networks))
+    # host memory that CUDA takes: an estimate, on which a retry improves
+    cuda = 3000 * on_gpu(wildcards)
+    megabytes = 1500 + cuda + images * prod(entry.image_shape) / 1e6 + max(networks)
+    return attempt * int(megabytes)
 
 
 def network_megabytes(recipe, pixels):
