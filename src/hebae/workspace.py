@@ -6,6 +6,7 @@ lock back when its process ends, however it ends.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -34,8 +35,8 @@ def hold(path: Path) -> TextIO:
         Held: where another process has it, on this machine or on another that shares the
             file system.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,8 +48,9 @@ def hold(path: Path) -> TextIO:
         except OSError:
             return stream
         # its last holder may have removed it in between: then this is a lock on nothing
-        if path.exists() and path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
-            break
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+                break
         stream.close()
     stream.truncate(0)
     since = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -177,9 +179,11 @@ def date_now(folders: Iterable[Path]) -> int:
     dated = 0
     for folder in folders:
         for path in folder.rglob("*"):
-            if path.lstat().st_mtime > now and path.is_file():
-                os.utime(path, (now, now))
-                dated += 1
+            # another's file, or one that is gone by now
+            with contextlib.suppress(OSError):
+                if path.lstat().st_mtime > now and path.is_file():
+                    os.utime(path, (now, now))
+                    dated += 1
     return dated
 
 

@@ -47,17 +47,22 @@ def shell_prefix():
 shell.prefix(shell_prefix())
 
 
-def check_imported(experiment):
-    """Find out at once what an imported archive lacks, or what it has is another run."""
+def all_runs(experiment):
+    """Every run that a table is made of, once; those on subsets of the images too."""
     tables = tables_of(experiment).values()
     runs = {run.path: run for table in tables for run in table.runs(experiment)}
+    return list(runs.values())
+
+
+def check_imported(experiment):
+    """Find out at once what an imported archive lacks, or what it has is another run."""
     compared = [
         name
         for name, data in experiment.datasets.items()
         if data.fid and data.fid.features == "classifier"
     ]
     archive.check_imported(
-        Path("restored", experiment.name), list(runs.values()), compared
+        Path("restored", experiment.name), all_runs(experiment), compared
     )
 
 

@@ -23,7 +23,7 @@ def prepare_to_make():
         if dated := workspace.date_now([results, figures, ROOT / "src"]):
             tell(f"{dated} files from the future are dated now.")
         if not EXPERIMENT.replace:
-            workspace.check_same_config(EXPERIMENT.name, results, EXPERIMENT.runs())
+            workspace.check_same_config(EXPERIMENT.name, results, all_runs(EXPERIMENT))
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 
