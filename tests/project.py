@@ -72,8 +72,9 @@ def checkpoint_every_epoch(folder: Path) -> None:
     """Make the trainings of a copy write every checkpoint: a test need not wait for one."""
     smk = folder / "workflow/rules/train.smk"
     text = smk.read_text()
-    assert "python -m hebae.train" in text
-    smk.write_text(text.replace("hebae.train", "hebae.train --checkpoint-seconds 0"))
+    command = "python -m hebae.train "
+    assert command in text
+    smk.write_text(text.replace(command, f"{command}--checkpoint-seconds 0 "))
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -381,7 +382,8 @@ def import_archive(archive: Path, output: Path) -> str:
         UserError: where the archive is not right, or the folder is there and holds anything else.
     """
     output.mkdir(parents=True, exist_ok=True)
-    temporary = output / f".{os.getpid()}.part"
+    private = Path(tempfile.mkdtemp(prefix=".import-", dir=output))
+    temporary = private / "archive"
     try:
         temporary.mkdir()
         manifest, content = read_archive(archive, temporary)
@@ -398,7 +400,7 @@ def import_archive(archive: Path, output: Path) -> str:
         else:
             temporary.rename(folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(private, ignore_errors=True)
     return (
         f"{folder}: {counted(len(manifest.runs))} {done}; to measure and draw without training:\n"
         "snakemake --cores 2 --configfile CONFIG --config runs=restore"

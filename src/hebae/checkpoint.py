@@ -87,7 +87,8 @@ class Checkpoints:
             if error.errno not in FULL:
                 raise
             # one that is new is worth more than two of which neither is
-            self.previous.unlink(missing_ok=True)
+            if self.path.exists():
+                self.previous.unlink(missing_ok=True)
             try:
                 self._write(content)
             except OSError as error:
@@ -130,13 +131,14 @@ class Checkpoints:
     def recall(self, output: Path) -> bool:
         """Put the outputs of the same training, if it has ended before, where they belong."""
         try:
-            outputs = {path.name: path.read_bytes() for path in sorted(self.finished.iterdir())}
+            names = ("weights.pt", "history.csv", "run.json")
+            outputs = {name: (self.finished / name).read_bytes() for name in names}
             sha256 = json.loads(outputs["run.json"])["weights_sha256"]
             if hashlib.sha256(outputs["weights.pt"]).hexdigest() != sha256:
                 raise ValueError
-        except (OSError, ValueError, LookupError):
+        except (OSError, ValueError, LookupError, TypeError):
             shutil.rmtree(self.finished, ignore_errors=True)
             return False
-        for name in ("weights.pt", "history.csv", "run.json"):
-            files.write_bytes(output / name, outputs[name])
+        for name, content in outputs.items():
+            files.write_bytes(output / name, content)
         return True

@@ -8,10 +8,15 @@ import hashlib
 import io
 import json
 import os
+import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+# in the names of temporary files: processes of another machine cannot be asked whether they live
+HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())
 
 
 @contextmanager
@@ -23,7 +28,7 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as stream:
             yield stream
@@ -42,7 +47,7 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove what processes left that were killed while they wrote the same file."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{HOST}.*.part"):
         process = leftover.name.removesuffix(".part").rpartition(".")[2]
         try:
             os.kill(int(process), 0)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Tables of names, version and error reporting decide nothing about a result.
+# Tables of names, version, error reporting and locks decide nothing about a result.
 # What a run takes from the registry (Run.entries) is compared by itself.
-NOT_A_SOURCE = frozenset({"hebae", "hebae.registry", "hebae.errors"})
+NOT_A_SOURCE = frozenset({"hebae", "hebae.registry", "hebae.errors", "hebae.workspace"})
 
 
 def _path(module: str) -> Path | None:
@@ -46,9 +46,15 @@ def _imports(module: str) -> frozenset[str]:
 
 
 def closure(modules: Iterable[str]) -> list[Path]:
-    """Source files of the modules and of everything of ours that they import, sorted."""
+    """Source files of the modules and of everything of ours that they import, sorted.
+
+    Raises:
+        ValueError: for a module that is not there: what depends on it would never be made again.
+    """
     seen: set[str] = set()
     todo = list(modules)
+    if unknown := [module for module in todo if _path(module) is None]:
+        raise ValueError(f"no such module: {', '.join(unknown)}")
     while todo:
         module = todo.pop()
         if module not in seen and module not in NOT_A_SOURCE:

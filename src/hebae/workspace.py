@@ -14,7 +14,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -143,18 +143,26 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"cannot write below {folder}: {there} is read-only for this user")
 
 
-def check_same_config(experiment: str, results: Path, runs: Iterable[Run]) -> None:
+def check_same_config(results: Path, runs: Iterable[Run], sources: Mapping[str, str]) -> None:
     """See that training would replace no finished run of another config under the same name.
+
+    Args:
+        results: the experiment's.
+        runs: what the config asks for.
+        sources: the images, as the registry names them, of each of its datasets.
 
     Raises:
         UserError: where it would, with the first such run and what differs.
     """
+    images = {dataset: _prepared_source(results / "data" / dataset) for dataset in sources}
     replaced = []
     for run in runs:
         path = results / "runs" / run.path / "run.json"
         try:
             there = json.loads(path.read_bytes())["run"]
-            differing = differences(there, json.loads(run.to_json()))
+            there |= {"source": images[run.dataset] or sources[run.dataset]}
+            here = json.loads(run.to_json()) | {"source": sources[run.dataset]}
+            differing = differences(there, here)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # not there, or nothing that would be lost
         if differing:
@@ -169,6 +177,14 @@ def check_same_config(experiment: str, results: Path, runs: Iterable[Run]) -> No
         )
 
 
+def _prepared_source(folder: Path) -> str | None:
+    """Of which images a dataset was prepared; None where it was not."""
+    try:
+        return json.loads((folder / "dataset.json").read_bytes())["name"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 def date_now(folders: Iterable[Path]) -> int:
     """Date what is dated in the future now, and say how many files that were.
 
@@ -178,25 +194,30 @@ def date_now(folders: Iterable[Path]) -> int:
     now = time.time()
     dated = 0
     for folder in folders:
-        for path in folder.rglob("*"):
-            # another's file, or one that is gone by now
-            with contextlib.suppress(OSError):
-                if path.lstat().st_mtime > now and path.is_file():
-                    os.utime(path, (now, now))
-                    dated += 1
+        for parent, _, names in os.walk(folder):
+            for path in (Path(parent, name) for name in names):
+                # another's file, or one that is gone by now
+                with contextlib.suppress(OSError):
+                    if path.lstat().st_mtime > now and not path.is_symlink():
+                        os.utime(path, (now, now))
+                        dated += 1
     return dated
 
 
-def sweep(checkpoints: Path, runs: Path) -> None:
-    """Forget trainings that have ended and whose outputs the workflow has: call it at its end.
+def sweep(checkpoints: Path, runs: Path, noted: Iterable[Path]) -> None:
+    """Forget trainings that have ended, as the workflow's end allows.
 
     Args:
         checkpoints: folder of all checkpoints, :mod:`hebae.checkpoint`.
         runs: folder of all runs.
+        noted: folders of the runs whose outputs the workflow knows to be whole. It would delete
+            those of others, and train them again.
     """
+    noted = set(noted)
     kept = [*checkpoints.rglob("*.finished"), *checkpoints.rglob("*.pt")]
     for folder in {path.parent for path in kept if not path.parent.name.endswith(".finished")}:
-        if not (runs / folder.relative_to(checkpoints) / "run.json").exists():
+        run = runs / folder.relative_to(checkpoints)
+        if run not in noted or not (run / "run.json").exists():
             continue
         shutil.rmtree(folder, ignore_errors=True)
         for parent in folder.parents:

@@ -261,6 +261,29 @@ def test_killed_alone_its_jobs_live_and_are_not_doubled(tmp_path, whole_weights)
     assert (folder / RUN / "weights.pt").read_bytes() == whole_weights
 
 
+def test_a_training_that_ended_unnoted_is_not_forgotten_by_another_target(tmp_path, whole_weights):
+    """Its Snakemake is dead; the next one makes something else, and ends well."""
+    folder = new_project(tmp_path / "p", changed(epochs=400))
+    first = start(folder, f"{RUN}/run.json")
+    until((folder / RUN / "history.csv").exists, first)
+    first.kill()
+    first.wait()
+    deadline = time.monotonic() + 120
+    while not list((folder / CHECKPOINTS).glob("[!.]*.finished")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (folder / RUN / "run.json").exists()
+    other = changed(epochs=400)
+    other["datasets"]["digits"]["models"]["WAE"] = {"weight": 10, "training": {"epochs": 1}}
+    write(folder, other)
+    snakemake(folder, "results/tiny/runs/digits/WAE/z3/w10/s0/run.json")
+    snakemake(folder, f"{RUN}/run.json")
+    log = (folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
+    assert "was trained already" in log and "epoch" not in log
+    assert (folder / RUN / "weights.pt").read_bytes() == whole_weights
+    assert not (folder / "results/tiny/checkpoints").exists()
+
+
 def test_the_clock_is_set_back(tmp_path):
     """What was made before is two days in the future, then; nothing is made again for that."""
     folder = new_project(tmp_path / "p")

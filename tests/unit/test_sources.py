@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from hebae import sources
 
 
@@ -20,6 +22,11 @@ def test_training_depends_on_what_it_runs_and_on_no_other_objective():
     assert "objectives/__init__.py" in found
     assert not found & {"registry.py", "errors.py", "__init__.py"}
     assert not any(name.startswith(("figures/", "measures/")) for name in found)
+
+
+def test_a_module_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match=r"no such module: hebae\.trian"):
+        sources.closure(["hebae.train", "hebae.trian"])
 
 
 def test_a_figure_depends_on_no_other_figure():

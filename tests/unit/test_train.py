@@ -125,7 +125,7 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     assert not list((killed / "checkpoints").rglob("*.pt.*.part"))
     (killed / "runs" / run.path).mkdir(parents=True)
     (killed / "runs" / run.path / "run.json").touch()
-    workspace.sweep(killed / "checkpoints", killed / "runs")
+    workspace.sweep(killed / "checkpoints", killed / "runs", [killed / "runs" / run.path])
     assert not [path for path in (killed / "checkpoints").rglob("*") if path.is_file()]
 
 
@@ -241,6 +241,34 @@ def test_no_space_for_a_checkpoint(tmp_path, monkeypatch):
     assert checkpoints.load() == {"epoch": 3}
 
 
+def test_no_space_for_a_name(tmp_path, monkeypatch):
+    """The rename fails that would put the new one in place of the last, kept as the one before."""
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    for epoch in (1, 2):
+        checkpoints.offer({"epoch": epoch})
+    replace = Path.replace
+
+    def full(path, target):
+        if path.name.endswith(".part"):
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UserError, match="no space for a checkpoint"):
+        checkpoints.offer({"epoch": 3})
+    assert checkpoints.load() == {"epoch": 2}
+
+
+@pytest.mark.parametrize("lacks", ["history.csv", "run.json", "a record"])
+def test_outputs_kept_in_part_are_none(lacks, tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    checkpoints.finished.mkdir()
+    for name in {"weights.pt", "history.csv", "run.json"} - {lacks}:
+        (checkpoints.finished / name).write_text("[]")
+    assert not checkpoints.recall(tmp_path / "run")
+    assert not checkpoints.finished.exists() and not (tmp_path / "run").exists()
+
+
 def test_checkpoints_take_a_small_share_of_the_time(tmp_path, monkeypatch):
     """Writing takes 2 s here, an epoch 5: then one is written each 200 s, not each 10."""
     now = 0.0
@@ -291,7 +319,7 @@ def test_outputs_lost_after_the_training_ended_are_had_again_at_once(data, tmp_p
     # what the workflow has noted is forgotten
     (tmp_path / "runs" / run.path).mkdir(parents=True)
     (tmp_path / "runs" / run.path / "run.json").touch()
-    workspace.sweep(tmp_path / "checkpoints", tmp_path / "runs")
+    workspace.sweep(tmp_path / "checkpoints", tmp_path / "runs", [tmp_path / "runs" / run.path])
     done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
     assert "epoch 2/2" in done.stderr
 

@@ -131,11 +131,12 @@ def record(results: Path, run) -> None:
 def test_runs_of_another_config_are_found_and_named(tmp_path):
     runs = [changed(seed=0), changed(seed=1), changed(seed=2)]
     record(tmp_path, changed(seed=0))
-    workspace.check_same_config("demo", tmp_path, runs)  # the same, and some not yet trained
+    sources = {RUN.dataset: "digits"}
+    workspace.check_same_config(tmp_path, runs, sources)  # the same, and some not yet trained
     record(tmp_path, changed(seed=1, epochs=77))
     record(tmp_path, changed(seed=2, epochs=78))
     with pytest.raises(UserError) as raised:
-        workspace.check_same_config("demo", tmp_path, runs)
+        workspace.check_same_config(tmp_path, runs, sources)
     message = str(raised.value)
     assert f"2 trained runs of another config: {runs[1].path} (training.epochs 77 there" in message
     assert "replace=True" in message and "\n" not in message
@@ -146,7 +147,15 @@ def test_a_record_that_is_none_stops_nothing(tmp_path):
     path = tmp_path / "runs" / RUN.path / "run.json"
     for content in ("", "[]", '{"run": 3}', "{"):
         files.write_bytes(path, content.encode())
-        workspace.check_same_config("demo", tmp_path, [RUN])
+        workspace.check_same_config(tmp_path, [RUN], {RUN.dataset: "digits"})
+
+
+def test_runs_on_other_images_under_the_same_label_are_another_config_s(tmp_path):
+    record(tmp_path, RUN)
+    files.write_json(tmp_path / "data" / RUN.dataset / "dataset.json", {"name": "mnist"})
+    workspace.check_same_config(tmp_path, [RUN], {RUN.dataset: "mnist"})
+    with pytest.raises(UserError, match='source "mnist" there, "digits" here'):
+        workspace.check_same_config(tmp_path, [RUN], {RUN.dataset: "digits"})
 
 
 def test_ended_trainings_are_forgotten_and_others_are_not(tmp_path):
@@ -156,15 +165,18 @@ def test_ended_trainings_are_forgotten_and_others_are_not(tmp_path):
         files.write_bytes(checkpoints / name, b"")
     files.write_bytes(runs / "a/s0/run.json", b"")
     files.write_bytes(runs / "a/s1/run.json", b"")  # where nothing can be linked
-    workspace.sweep(checkpoints, runs)
+    noted = [runs / name for name in ("a/s0", "a/s1", "b/s0", "b/s1")]
+    workspace.sweep(checkpoints, runs, noted)
     # one is not ended, the outputs of another are lost
     left = {path for path in checkpoints.rglob("*") if path.is_file()}
     assert left == {checkpoints / "b/s0/key.pt", checkpoints / "b/s1/k.finished/x"}
     assert not (checkpoints / "a").exists()
     files.write_bytes(runs / "b/s1/run.json", b"")
-    workspace.sweep(checkpoints, runs)
+    workspace.sweep(checkpoints, runs, noted[:3])  # whole, but nobody has noted it
+    assert (checkpoints / "b/s1").exists()
+    workspace.sweep(checkpoints, runs, noted)
     assert not (checkpoints / "b/s1").exists() and (checkpoints / "b").exists()
-    workspace.sweep(tmp_path / "none", runs)
+    workspace.sweep(tmp_path / "none", runs, noted)
 
 
 def test_files_from_the_future_are_dated_now(tmp_path):
@@ -182,13 +194,14 @@ def test_files_from_the_future_are_dated_now(tmp_path):
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    dead = tmp_path / f".table.csv.{process.pid}.part"
-    alive = tmp_path / ".table.csv.1.part"
-    other = tmp_path / f".other.csv.{process.pid}.part"
-    for path in (dead, alive, other):
+    dead = tmp_path / f".table.csv.{files.HOST}.{process.pid}.part"
+    alive = tmp_path / f".table.csv.{files.HOST}.1.part"
+    elsewhere = tmp_path / f".table.csv.other.{process.pid}.part"
+    other = tmp_path / f".other.csv.{files.HOST}.{process.pid}.part"
+    for path in (dead, alive, elsewhere, other):
         path.write_text("half")
     files.write_bytes(tmp_path / "table.csv", b"whole")
-    assert not dead.exists() and alive.exists() and other.exists()
+    assert not dead.exists() and alive.exists() and elsewhere.exists() and other.exists()
     assert (tmp_path / "table.csv").read_bytes() == b"whole"
 
 

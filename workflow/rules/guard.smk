@@ -23,7 +23,11 @@ def prepare_to_make():
         if dated := workspace.date_now([results, figures, ROOT / "src"]):
             tell(f"{dated} files from the future are dated now.")
         if not EXPERIMENT.replace:
-            workspace.check_same_config(EXPERIMENT.name, results, all_runs(EXPERIMENT))
+            workspace.check_same_config(
+                results,
+                all_runs(EXPERIMENT),
+                {name: data.source for name, data in EXPERIMENT.datasets.items()},
+            )
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 
@@ -32,8 +36,15 @@ workflow.execute = workspace.guarded(workflow, prepare_to_make)
 
 
 def forget_ended_trainings():
+    # Outputs may be whole and yet not noted: of a training that outlived a killed Snakemake.
+    noted = [
+        Path(job.output.run).parent
+        for job in workflow.dag.jobs
+        if job.rule.name == "train"
+        and (workflow.dag.finished(job) or not workflow.dag.needrun(job))
+    ]
     results = Path("results", EXPERIMENT.name)
-    workspace.sweep(results / "checkpoints", results / "runs")
+    workspace.sweep(results / "checkpoints", results / "runs", noted)
 
 
 onsuccess:
