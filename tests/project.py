@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,11 @@ TINY = {
 def unactivated() -> dict[str, str]:
     """The environment of someone who has not activated anything."""
     return {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def heed_interrupts() -> None:
+    """In a child process: what was started in the background ignores Ctrl-C, and so do its own."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def snakemake(folder: Path, *arguments: str, config: str = "tiny.yaml", check: bool = True):

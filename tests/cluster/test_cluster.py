@@ -16,7 +16,14 @@ import pandas as pd
 import pytest
 import yaml
 from tests.cluster import slurm
-from tests.project import TINY, checkpoint_every_epoch, copy_project, snakemake, unactivated
+from tests.project import (
+    TINY,
+    checkpoint_every_epoch,
+    copy_project,
+    heed_interrupts,
+    snakemake,
+    unactivated,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -57,6 +64,7 @@ def submit(folder: Path, *arguments: str) -> subprocess.Popen:
         cwd=folder,
         env=unactivated(),
         start_new_session=True,
+        preexec_fn=heed_interrupts,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

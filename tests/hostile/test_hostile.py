@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.project import TINY, copy_project, files_below, plan, snakemake
+from tests.project import TINY, copy_project, files_below, heed_interrupts, plan, snakemake
 
 EXPERIMENT = json.loads(json.dumps(TINY)) | {"seeds": [0], "figures": {"fig2a": "digits"}}
 EXPERIMENT["datasets"]["digits"]["models"] = {"HEBAE": {"weight": 1}, "WAE": {"weight": 10}}
@@ -54,7 +54,7 @@ def changed(**training) -> dict:
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores=2", *arguments, "--configfile=tiny.yaml"],
-        cwd=folder, start_new_session=True, text=True,
+        cwd=folder, start_new_session=True, preexec_fn=heed_interrupts, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
