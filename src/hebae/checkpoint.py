@@ -93,9 +93,12 @@ class Checkpoints:
                 self._write(content)
             except OSError as error:
                 free = shutil.disk_usage(self.folder).free
+                kept = (
+                    "the last one is kept: " if self.path.exists() or self.previous.exists() else ""
+                )
                 raise UserError(
                     f"no space for a checkpoint of {len(content) / 1e6:.1f} MB in {self.folder} "
-                    f"({free / 1e6:.1f} MB free): {error.strerror}; the one before is kept: "
+                    f"({free / 1e6:.1f} MB free): {error.strerror}; {kept}"
                     "make room, and give the same command again"
                 ) from None
         ended = time.monotonic()

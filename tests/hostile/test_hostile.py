@@ -153,6 +153,7 @@ def test_no_space_for_a_checkpoint(tmp_path):
     with small_disk(folder / "results", 4):
         line = fails(folder, f"{RUN}/run.json")
         assert "no space for a checkpoint" in line and "make room" in line
+        assert "is kept" not in line  # there is none yet
         remount(folder / "results", "size=64m")
         snakemake(folder, f"{RUN}/run.json")
 

@@ -236,7 +236,9 @@ def test_no_space_for_a_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Checkpoints, "_write", quite_full)
-    with pytest.raises(UserError, match=r"no space for a checkpoint of .* MB in .*the one before"):
+    with pytest.raises(
+        UserError, match=r"no space for a checkpoint of .* MB in .*the last one is kept"
+    ):
         checkpoints.offer({"epoch": 4})
     assert checkpoints.load() == {"epoch": 3}
 
