@@ -1,0 +1,1 @@
+"""Peers side by side: one command each, see docs/performance.md."""
