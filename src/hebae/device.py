@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from pathlib import Path
 
 import torch
 
 from hebae.errors import UserError
+
+# of malloc.h and sys/mman.h
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+MADV_HUGEPAGE = 14
+
+RESERVED = 1 << 30  # bytes that the heap may grow by in huge pages
 
 
 def set_up(name: str, threads: int) -> torch.device:
@@ -18,6 +28,11 @@ def set_up(name: str, threads: int) -> torch.device:
     Raises:
         UserError: for ``cuda`` where there is none.
     """
+    # Before any thread is started, which inherits it. Adam's moments of a unit that is never
+    # active decay into numbers below float32's normal range, which a CPU takes ten times as long
+    # for; they count as 0.
+    torch.set_flush_denormal(True)
+    settle_memory()
     torch.set_num_threads(threads)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -30,3 +45,27 @@ def set_up(name: str, threads: int) -> torch.device:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
+
+
+def settle_memory() -> None:
+    """Let glibc keep what a step frees for the next step, in huge pages; elsewhere nothing.
+
+    It would give large tensors back to the system at once, and get them again page by page: a
+    fifth to a third of a training step of the paper's networks. What is reserved here is address
+    space; memory is taken only as it is written to.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return  # not glibc
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.malloc.argtypes = libc.free.argtypes = [ctypes.c_size_t]
+    libc.malloc.restype = ctypes.c_size_t
+    libc.madvise.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+    libc.free(libc.malloc(RESERVED))
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith("[heap]"):
+            start, end = (int(address, 16) for address in line.split()[0].split("-"))
+            libc.madvise(start, end - start, MADV_HUGEPAGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from hebae.errors import UserError
 from hebae.registry import resolve
 from hebae.run import Run
 from hebae.streams import derive_seed
+
+# layers that autocast computes in fewer bits
+LOW_PRECISION = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
@@ -34,6 +38,26 @@ def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
         own = {key: parameters[key] for key in parameters if key in divergence.adversary_parameters}
         modules["adversary"] = resolve(divergence.adversary)(run.latent_dim, generator, **own)
     return nn.ModuleDict(modules)
+
+
+def working_copy(run: Run, model: nn.ModuleDict) -> nn.ModuleDict:
+    """The networks that a training computes with, where weights are kept in float32.
+
+    For bfloat16 the weights of the layers that autocast runs in it are copies in bfloat16,
+    rounded once a step rather than in the pass forward, and their gradients in the pass backward:
+    the values are autocast's. All else is the model's own: batch normalisation and its
+    statistics, and an adversary, which is part of the objective.
+    """
+    if run.training.precision != "bfloat16":
+        return model
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    working = copy.deepcopy(model, shared)
+    for module in (*working["encoder"].modules(), *working["decoder"].modules()):
+        if isinstance(module, LOW_PRECISION):
+            for name, parameter in module.named_parameters(recurse=False):
+                low = parameter.detach().to(torch.bfloat16)
+                module.register_parameter(name, nn.Parameter(low))
+    return working
 
 
 def load_model(

@@ -44,7 +44,7 @@ from hebae.evaluation import (
     objective_of,
     reconstruction_of,
 )
-from hebae.model import build_model
+from hebae.model import build_model, working_copy
 from hebae.prepared import load_prepared, read_manifest, training_subset
 from hebae.reconstruction import Reconstruction
 from hebae.run import Run, Training
@@ -70,7 +70,7 @@ def batches(images: Tensor, size: int, generator: torch.Generator) -> Iterator[T
     """
     order = torch.randperm(len(images), generator=generator).to(images.device)
     for start in range(0, len(images) - size + 1, size):
-        yield images[order[start : start + size]]
+        yield images.index_select(0, order[start : start + size])
 
 
 def train_epoch(
@@ -106,11 +106,9 @@ def train_epoch(
         error = reconstruction.error(output.float(), x).mean()
         loss = reconstruction.scale * error + weight * latent.regulariser
 
-        loss.backward()
-        optimiser.step(rate)
+        optimiser.minimise(loss, rate)
         if adversary is not None:
-            latent.adversary_loss.backward()
-            adversary.step(rate * model["adversary"].rate_factor)
+            adversary.minimise(latent.adversary_loss, rate * model["adversary"].rate_factor)
 
         with torch.no_grad():
             sums[0] += error
@@ -122,6 +120,11 @@ def train_epoch(
         bar.update()
     terms = (sums / steps).tolist()
     return Terms(terms[0], terms[1], terms[2] if stochastic else None)
+
+
+def autoencoder_parameters(model: nn.ModuleDict) -> list[Tensor]:
+    """Those of the encoder and the decoder; an adversary has an optimiser of its own."""
+    return [*model["encoder"].parameters(), *model["decoder"].parameters()]
 
 
 def check_finite(run: Run, epoch: int, split: str, terms: Terms) -> None:
@@ -161,8 +164,16 @@ def fit(
     likelihood = run.entries.reconstruction.likelihood
     reconstruction = reconstruction_of(run, images["train"].shape[1:])
     model = build_model(run, images["train"].shape[1:]).to(device)
-    parameters = [*model["encoder"].parameters(), *model["decoder"].parameters()]
-    optimiser = Adam(parameters, ADAM_EPSILON, run.training.adam_beta1)
+    state = checkpoints.load()
+    if state:
+        model.load_state_dict(state["model"])
+    working = working_copy(run, model)
+    optimiser = Adam(
+        autoencoder_parameters(model),
+        ADAM_EPSILON,
+        run.training.adam_beta1,
+        autoencoder_parameters(working),
+    )
     adversary = None
     if "adversary" in model:
         network = model["adversary"]
@@ -170,8 +181,7 @@ def fit(
     rows: list[dict[str, Any]] = []
     seconds = 0.0
     first = 0
-    if state := checkpoints.load():
-        model.load_state_dict(state["model"])
+    if state:
         optimiser.load_state_dict(state["optimiser"])
         if adversary is not None:
             adversary.load_state_dict(state["adversary"])
@@ -196,12 +206,12 @@ def fit(
             started = time.perf_counter()
             try:
                 train = train_epoch(
-                    run, model, optimiser, images["train"], reconstruction, epoch, bar, adversary
+                    run, working, optimiser, images["train"], reconstruction, epoch, bar, adversary
                 )
                 check_finite(run, epoch, "train", train)
-                model.eval()
+                working.eval()
                 normal = normal_stream(derive_seed(run.seed, "evaluate", epoch), device)
-                test, _ = evaluate(run, model, images["test"], reconstruction, normal)
+                test, _ = evaluate(run, working, images["test"], reconstruction, normal)
                 check_finite(run, epoch, "test", test)
             except SingularCovariance as error:
                 raise UserError(f"run {run.path} stopped in epoch {epoch + 1}: {error}") from None

@@ -197,8 +197,8 @@ def test_the_discriminators_optimum_is_log_4_minus_twice_js(mean, sigma):
     steps = 600
     for step in range(steps):
         codes = mean + sigma * normal(torch.empty(512, 1))
-        adversarial(codes, normal, adversary=network).adversary_loss.backward()
-        adam.step(0.003 * (1 - step / steps))
+        loss = adversarial(codes, normal, adversary=network).adversary_loss
+        adam.minimise(loss, 0.003 * (1 - step / steps))
     codes = mean + sigma * normal(torch.empty(100_000, 1))
     with torch.no_grad():
         value, loss = adversarial(codes, normal, adversary=network)
@@ -271,11 +271,9 @@ def test_every_divergence_drives_far_codes_to_the_prior(name):
     for step in range(steps):
         value, loss = divergence(pushed.codes(normal, 256))
         rate = 0.06 * (1 - step / steps) ** 2
-        value.backward()
-        adam.step(rate)
+        adam.minimise(value, rate)
         if loss is not None:
-            loss.backward()
-            adversary.step(rate * network.rate_factor)
+            adversary.minimise(loss, rate * network.rate_factor)
 
     mixing, centre = pushed.parameters
     assert centre.abs().max() < 0.05

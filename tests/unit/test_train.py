@@ -28,8 +28,8 @@ from hebae.datasets import digits, toyfaces
 from hebae.divergences.gaussian import posterior_kl
 from hebae.divergences.mmd import mmd_squared
 from hebae.errors import UserError
-from hebae.evaluation import encode, evaluate, normal_stream
-from hebae.model import build_model, load_model
+from hebae.evaluation import encode, evaluate, normal_stream, reconstruction_of
+from hebae.model import build_model, load_model, working_copy
 from hebae.objectives import hebae as hebae_module
 from hebae.prepare import write_prepared
 from hebae.registry import DIVERGENCES
@@ -643,10 +643,13 @@ def test_learning_rate_is_the_papers():
 
 def test_the_schedule_reaches_the_optimiser(images, tmp_path, monkeypatch):
     used = []
-    step = Adam.step
-    monkeypatch.setattr(
-        Adam, "step", lambda self, rate: used.append((rate, self.beta1)) or step(self, rate)
-    )
+    minimise = Adam.minimise
+
+    def spy(self, loss, rate):
+        used.append((rate, self.beta1))
+        minimise(self, loss, rate)
+
+    monkeypatch.setattr(Adam, "minimise", spy)
     fit(changed(epochs=3, learning_rate_steps=((2, 4),), adam_beta1=0.5), images, tmp_path)
     rates = [1e-3, 1e-3 * 0.995, 1e-3 * 0.995**2 / 4]
     steps = len(images["train"]) // 128
@@ -663,20 +666,78 @@ def test_adam_is_torchs_adam_also_after_a_restart(beta1):
     reference = torch.optim.Adam(theirs, betas=(beta1, 0.999), eps=1e-7)
     for k in range(20):
         rate = 1e-2 * 0.9**k
-        for parameters in (ours, theirs):
-            x = torch.randn(7, 5, generator=torch.Generator().manual_seed(k))
-            (x @ parameters[0] + parameters[1]).square().sum().backward()
+        x = torch.randn(7, 5, generator=torch.Generator().manual_seed(k))
+        mine, other = ((x @ w + b).square().sum() for w, b in (ours, theirs))
         for group in reference.param_groups:
             group["lr"] = rate
-        reference.step()
         reference.zero_grad()
-        optimiser.step(rate)
+        other.backward()
+        reference.step()
+        optimiser.minimise(mine, rate)
+        assert all(parameter.grad is None for parameter in ours)
         if k == 10:
             state = copy.deepcopy(optimiser.state_dict())
             optimiser = Adam(ours, 1e-7, beta1)
             optimiser.load_state_dict(state)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_backward_pass_of_anothers_moves_nothing():
+    parameter = torch.ones(3, requires_grad=True)
+    optimiser = Adam([parameter], 1e-7)
+    (2 * parameter).sum().backward()
+    assert parameter.tolist() == [1, 1, 1] and parameter.grad.tolist() == [2, 2, 2]
+    parameter.grad = None
+    with pytest.raises(RuntimeError):
+        optimiser.minimise(torch.zeros(()), 0.1)  # does not depend on it
+    parameter.sum().backward()
+    assert parameter.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        OBJECTIVES["adversarial"],
+        dict(network="convolutional", network_parameters={"width": 1 / 64}),
+        dict(
+            network="pixelcnn",
+            network_parameters=dict(encoder_widths=[32], decoder_widths=[32], channels=4, layers=2),
+            reconstruction="binary",
+        ),
+    ],
+    ids=["dense", "adversary", "convolutional", "autoregressive"],
+)
+def test_weights_rounded_once_a_step_are_autocasts(fields, monkeypatch):
+    """What training gives is bit for bit what autocast gives that rounds in every pass."""
+    run = changed(**fields, precision="bfloat16", batch_size=16)
+    shape = (16, 16, 1)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (64, *shape), generator=generator, dtype=torch.uint8)
+    results = []
+    monkeypatch.setattr("hebae.adam.PIECE", 128)  # several, and a short one
+    for copied in (True, False):
+        model = build_model(run, shape)
+        working = working_copy(run, model) if copied else model
+        dtypes = {p.dtype for p in working["encoder"].parameters()}
+        assert (torch.bfloat16 in dtypes) == copied
+        both = train.autoencoder_parameters(model), train.autoencoder_parameters(working)
+        optimiser = Adam(both[0], 1e-7, 0.9, both[1])
+        adversary = None
+        if "adversary" in model:
+            adversary = Adam(model["adversary"].parameters(), 1e-7, 0.5)
+        term = reconstruction_of(run, shape)
+        bar = train.tqdm(disable=True)
+        for epoch in range(2):
+            terms = train.train_epoch(run, working, optimiser, images, term, epoch, bar, adversary)
+        results.append((terms, model.state_dict()))
+    (terms, weights), (their_terms, their_weights) = results
+    assert terms == their_terms
+    assert weights.keys() == their_weights.keys()
+    for name, tensor in weights.items():
+        assert tensor.dtype == their_weights[name].dtype
+        assert torch.equal(tensor, their_weights[name]), name
 
 
 def test_training_does_not_import_the_compiler(tmp_path):
