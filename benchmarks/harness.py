@@ -64,7 +64,7 @@ def together(
     ``command`` is what follows ``python``. The program calls :func:`wait_for_start` when it is
     ready, and then measures. Its errors go to our stderr.
     """
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
     processes = [
         subprocess.Popen(
             [sys.executable, *command],
