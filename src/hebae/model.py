@@ -16,9 +16,6 @@ from hebae.registry import resolve
 from hebae.run import Run
 from hebae.streams import derive_seed
 
-# layers that autocast computes in fewer bits
-LOW_PRECISION = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-
 
 def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
     """Freshly initialised ``encoder`` and ``decoder``, on the CPU.
@@ -43,17 +40,16 @@ def build_model(run: Run, image_shape: Sequence[int]) -> nn.ModuleDict:
 def working_copy(run: Run, model: nn.ModuleDict) -> nn.ModuleDict:
     """The networks that a training computes with, where weights are kept in float32.
 
-    For bfloat16 the weights of the layers that autocast runs in it are copies in bfloat16,
-    rounded once a step rather than in the pass forward, and their gradients in the pass backward:
-    the values are autocast's. All else is the model's own: batch normalisation and its
-    statistics, and an adversary, which is part of the objective.
+    For bfloat16 the weights of dense layers, large beside what is done with them, are copies in
+    bfloat16, rounded as they move rather than in each pass: the values are autocast's. All else
+    is the model's own, also an adversary, which is part of the objective.
     """
     if run.training.precision != "bfloat16":
         return model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     working = copy.deepcopy(model, shared)
     for module in (*working["encoder"].modules(), *working["decoder"].modules()):
-        if isinstance(module, LOW_PRECISION):
+        if isinstance(module, nn.Linear):
             for name, parameter in module.named_parameters(recurse=False):
                 low = parameter.detach().to(torch.bfloat16)
                 module.register_parameter(name, nn.Parameter(low))
