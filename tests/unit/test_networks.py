@@ -219,6 +219,70 @@ def test_activations_keep_channels_last():
     assert len(gradients) == 4 + 4 and all(gradients)
 
 
+def every_bfloat16() -> torch.Tensor:
+    return torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.bfloat16)
+
+
+def test_relu_on_the_bits_is_relu():
+    """Of every number there is: NaNs stay, so that a diverged run is seen to be one."""
+    x = every_bfloat16()
+    rectified = convolutional._rectify(x.clone())
+    torch.testing.assert_close(rectified, x.relu(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_the_gradient_on_the_bits_is_relus():
+    outputs = every_bfloat16().relu()
+    outputs = outputs[~outputs.isnan()]
+    grad = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0)).bfloat16()
+    expected = torch.where(outputs > 0, grad, torch.zeros(()).bfloat16())
+    assert torch.equal(convolutional._rectified_gradient(grad, outputs), expected)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_fused_layer_is_its_three_layers(transposed, rows, monkeypatch):
+    """In value and in every gradient, whichever way the weights' is computed."""
+    options = dict(stride=2, padding=2, bias=False, dtype=torch.float64)
+    if transposed:
+        conv = nn.ConvTranspose2d(6, 4, 5, output_padding=1, **options)
+    else:
+        conv = nn.Conv2d(6, 4, 5, **options)
+    norm, relu = convolutional.FrozenBatchNorm2d(4, 1e-3).double(), nn.ReLU()
+    disturb(norm)
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randn(3, 8, 12, 6, dtype=torch.float64, generator=generator)
+    images = images.permute(0, 3, 1, 2).requires_grad_()
+    monkeypatch.setattr(convolutional, "_few_positions", lambda small: rows)
+    tensors = [images, conv.weight, norm.weight, norm.bias]
+    seen = []
+    for output in (relu(norm(conv(images))), convolutional._layer(conv, norm, relu, images)):
+        weights = torch.randn(output.shape, generator=generator.manual_seed(3), dtype=output.dtype)
+        seen.append([output, *torch.autograd.grad((output * weights).sum(), tensors)])
+    for plain, fused in zip(*seen, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_bfloat16_gradients_are_those_of_float32_but_for_rounding(rows, monkeypatch):
+    monkeypatch.setattr(convolutional, "_few_positions", lambda small: rows)
+    networks = nn.ModuleList(build((32, 32, 3), width=1 / 8, batch_norm="frozen"))
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            if parameter.ndim > 1:
+                parameter *= 5  # for gradients that are more than rounding
+    images = torch.rand(16, 32, 32, 3, generator=torch.Generator().manual_seed(1))
+    seen = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            mean, _ = networks[0](images)
+            output = networks[1](mean.float())
+        loss = (output.float().tanh() - images).square().mean()
+        seen.append(torch.autograd.grad(loss, list(networks.parameters())))
+    for exact, rounded in zip(*seen, strict=True):
+        assert rounded.dtype == torch.float32
+        assert float((rounded - exact).norm() / exact.norm()) < 0.05
+
+
 def test_a_run_builds_them():
     run = changed(network="convolutional", network_parameters={"width": 1 / 32})
     model = build_model(run, (64, 64, 3))
