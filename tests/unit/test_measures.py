@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minepy import MINE
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, ortho_group
 from tests.runs import changed
 
 from hebae.errors import UserError
 from hebae.measures import covariance, index_code_information, mutual_information
-from hebae.measures.index_code_information import gaussian_kl, log_densities
+from hebae.measures.index_code_information import _bounds, gaussian_kl, log_densities
 from hebae.measures.posterior import Posterior, map_threads
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -431,6 +432,46 @@ def test_far_codes_do_not_underflow():
     posterior = Posterior(np.array([[0.0], [1e6]]), np.full((2, 1), 1e-3), np.eye(1))
     own, aggregate = log_densities(posterior, np.array([[5e5]]), np.array([0]))
     assert np.isfinite(own).all() and np.isfinite(aggregate).all()
+
+
+def every_pair(posterior: Posterior, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """log q(z_i|x_j), (n, N), by whitening every difference, and log q(z_i)."""
+    scaled = (codes[:, None] - posterior.mean) / posterior.sigma
+    whitened = scaled @ np.linalg.inv(posterior.mixing).T
+    log_determinant = np.linalg.slogdet(posterior.mixing)[1] + np.log(posterior.sigma).sum(1)
+    d = codes.shape[1]
+    pairs = -(whitened**2).sum(2) / 2 - log_determinant - d / 2 * np.log(2 * np.pi)
+    return pairs, logsumexp(pairs, axis=1) - np.log(len(posterior.mean))
+
+
+@pytest.mark.parametrize("mixing", ["identity", "diagonal", "full"])
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 0.05, 0.2, 0.5, 1])
+def test_ruling_images_out_changes_no_digit(mixing, scale):
+    """From all images far apart to all of them near, and those of other images' codes, too."""
+    posterior = random_posterior(400, 3, mixing)
+    posterior = Posterior(posterior.mean, posterior.sigma * scale, posterior.mixing)
+    codes = posterior.sample(rng(1))
+    for owner in (np.arange(400), rng(2).permutation(400)):
+        pairs, expected = every_pair(posterior, codes)
+        own, aggregate = log_densities(posterior, codes, owner)
+        assert_allclose(own, pairs[np.arange(400), owner], rtol=1e-11)
+        assert_allclose(aggregate, expected, rtol=1e-11, atol=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1), d=st.integers(1, 12), exponent=st.floats(-12, 3))
+@settings(deadline=None, max_examples=50)
+def test_what_rules_images_out_is_a_lower_bound(seed, d, exponent):
+    """Of −2 log q, also for codes a fraction of σ off a mean, where the bound cancels."""
+    draw = rng(seed)
+    given = random_posterior(30, d, seed=seed)
+    sigma = given.sigma * 10 ** (exponent + draw.uniform(-1, 1, given.sigma.shape))
+    posterior = Posterior(given.mean, sigma, given.mixing)
+    codes = posterior.sample(draw) + 0.1 * sigma
+    norm = np.linalg.norm(given.mixing, 2)
+    log_normaliser = every_pair(posterior, posterior.mean)[0].diagonal()
+    factors = _bounds(codes, posterior.mean.T, 1 / sigma.T, norm, log_normaliser)
+    exact = -2 * every_pair(posterior, codes)[0]
+    assert (factors[0] @ factors[1] <= exact + 1e-9).all()
 
 
 @pytest.mark.parametrize("threads", [2, 3, 50])
