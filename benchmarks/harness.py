@@ -140,18 +140,18 @@ def save(name: str, rows: Iterable[Mapping[str, Any]], folder: Path) -> pd.DataF
 
 def draw(name: str, table: pd.DataFrame, folder: Path) -> None:
     """``<name>.png``: a panel a case, a bar a side at the median, a point a turn."""
-    import seaborn as sns
     from matplotlib.figure import Figure
 
     cases = list(dict.fromkeys(table.case))
     figure = Figure(figsize=(7, 0.6 + 1.5 * len(cases)), layout="constrained", dpi=120)
     for case, axes in zip(cases, figure.subplots(len(cases), squeeze=False)[:, 0], strict=True):
         rows = table[table.case == case]
-        common = dict(data=rows, x="value", y="side", ax=axes)
-        sns.barplot(**common, estimator="median", errorbar=None, color="#9fb8cc", width=0.6)
-        sns.stripplot(**common, color="#20323f", size=3, jitter=False)
+        medians = rows.groupby("side", sort=False).value.median()
+        axes.barh(medians.index, medians, color="#9fb8cc", height=0.6)
+        axes.plot(rows.value, rows.side, "o", color="#20323f", markersize=3)
+        axes.invert_yaxis()
         axes.set(title=case, xlabel=rows.unit.iloc[0], ylabel="")
         axes.title.set_fontsize("medium")
-        sns.despine(ax=axes, left=True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(left=False)
     figure.savefig(folder / f"{name}.png")
