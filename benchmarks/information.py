@@ -4,8 +4,8 @@
 
 Both sides of a case are processes that have loaded everything when the clock starts, have the
 same posterior and draw the same codes. Their values must be identical, those of the index-code
-information equal to 1e-10; all pairs are whitened one code at a time, in buffers that stay. Two jobs side by side are what the workflow runs: one thread each,
-seconds per job.
+information equal to 1e-10; all pairs are whitened one code at a time, in buffers that stay. Two
+jobs side by side are what the workflow runs: one thread each, seconds per job.
 """
 
 from __future__ import annotations
