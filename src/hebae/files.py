@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 # in the names of temporary files: processes of another machine cannot be asked whether they live
 HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())
@@ -73,19 +73,29 @@ def csv_text(rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
 
     Floats are written with ``repr``, so that reading them gives the same number back.
     """
-    rows = list(rows)
     buffer = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
+    _write_rows(buffer, rows, header)
     return buffer.getvalue()
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a tidy table, one observation a row (see :func:`csv_text`)."""
-    write_bytes(path, csv_text(rows).encode())
+    """Write a tidy table, one observation a row (see :func:`csv_text`); one row in memory."""
+    with replacing(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        _write_rows(text, rows)
+        text.detach()  # flushes, and leaves the stream open
+
+
+def _write_rows(stream: TextIO, rows: Iterable[Mapping[str, Any]], header: bool = True) -> None:
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is None:
+        return
+    writer = csv.DictWriter(stream, fieldnames=list(first), lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerow(first)
+    writer.writerows(rows)
 
 
 def sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,31 @@ def test_a_write_that_fails_says_where(tmp_path):
     ):
         full.write(b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_is_written_a_row_at_a_time(tmp_path):
+    """A sweep's history has millions of rows."""
+    rows = ({"epoch": epoch, "elbo": -0.1, "note": None} for epoch in range(30_000))
+    tracemalloc.start()
+    try:
+        files.write_csv(tmp_path / "table.csv", rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    lines = (tmp_path / "table.csv").read_bytes().split(b"\n")
+    assert (lines[0], lines[1], lines[-2]) == (b"epoch,elbo,note", b"0,-0.1,", b"29999,-0.1,")
+    assert len(lines) == 30_002 and lines[-1] == b"" and peak < 500_000
+
+
+def test_rows_that_fail_leave_the_table_as_it_was(tmp_path):
+    def rows():
+        yield {"a": 1}
+        raise UserError("no more")
+
+    files.write_csv(tmp_path / "table.csv", [{"a": "ä"}])
+    with pytest.raises(UserError):
+        files.write_csv(tmp_path / "table.csv", rows())
+    files.write_csv(tmp_path / "empty.csv", [])
+    assert (tmp_path / "table.csv").read_text() == "a\nä\n"
+    assert (tmp_path / "empty.csv").read_bytes() == b""
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "empty.csv"}
