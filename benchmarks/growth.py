@@ -28,7 +28,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import linregress
 from threadpoolctl import threadpool_limits
 
 from benchmarks import harness
@@ -41,6 +40,7 @@ from hebae.run import Run, Training
 FITTED = 4
 SECONDS = 0.5  # of repetitions
 SMALLEST = 2 * 2**20  # bytes of a peak that is fitted
+FIT = ["case", "against", "quantity", "exponent", "standard_error", "smallest", "largest"]
 QUANTITIES = {"seconds": "seconds", "peak_mib": "peak memory, MiB"}
 
 Work = Callable[[], object]
@@ -262,6 +262,11 @@ CASES = {
 TINY = {IMAGES: 500, DIMENSION: 2, BATCH: 64, FEATURES: 16, "runs": 1}  # to warm up with
 
 
+def taken(prepare: Callable[..., Work]) -> list[str]:
+    """The sizes that it takes."""
+    return [name for name in inspect.signature(prepare).parameters if name in TINY]
+
+
 def memory(what: str) -> int:
     """Bytes of this process: VmRSS, as it is, or VmHWM, the largest so far.
 
@@ -278,9 +283,8 @@ def memory(what: str) -> int:
 def measured(case: str, size: int) -> None:
     """What a measured process does: prints seconds and the peak in bytes."""
     prepare, against, _, fixed = CASES[case]
-    taken = inspect.signature(prepare).parameters
     with threadpool_limits(1):
-        prepare(**{name: TINY[name] for name in TINY if name in taken})()
+        prepare(**{name: TINY[name] for name in taken(prepare)})()
         harness.wait_for_start()
         before = memory("VmRSS")
         work = prepare(**{**fixed, against: size})
@@ -310,6 +314,8 @@ def points(case: str, sizes: Sequence[int]) -> Iterable[dict[str, Any]]:
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> tuple[float, float]:
     """b of cost ∝ size^b by least squares on the logarithms, and its standard error."""
+    from scipy.stats import linregress  # a second in every measured process
+
     line = linregress(np.log(sizes), np.log(costs))
     return float(line.slope), float(line.stderr)
 
@@ -324,17 +330,8 @@ def fits(table: pd.DataFrame) -> list[dict[str, Any]]:
             if len(used) < 3:
                 continue
             slope, error = exponent(used["size"], used[quantity])
-            rows.append(
-                dict(
-                    case=case,
-                    against=against,
-                    quantity=quantity,
-                    exponent=slope,
-                    standard_error=error,
-                    smallest=used["size"].min(),
-                    largest=used["size"].max(),
-                )
-            )
+            ends = (used["size"].min(), used["size"].max())
+            rows.append(dict(zip(FIT, (case, against, quantity, slope, error, *ends), strict=True)))
     return rows
 
 
@@ -373,7 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row for case in options.cases for row in points(case, CASES[case].sizes[: options.points])
     ]
     table = harness.save("growth", rows, options.output)
-    fitted = pd.DataFrame(fits(table))
+    fitted = pd.DataFrame(fits(table), columns=FIT)
     fitted.to_csv(options.output / "growth_exponents.csv", index=False, float_format="%.3g")
     draw(table, fitted, options.output / "growth.png")
     print(fitted.to_string(index=False, float_format="%.3g"))
