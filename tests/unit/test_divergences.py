@@ -12,7 +12,7 @@ from torch.distributions import Independent, Normal
 from hebae.adam import Adam
 from hebae.divergences.adversarial import Discriminator, adversarial
 from hebae.divergences.gaussian import posterior_kl
-from hebae.divergences.mmd import mmd, mmd_squared
+from hebae.divergences.mmd import SCALES, mmd, mmd_squared
 from hebae.divergences.stein import stein, stein_direction, stein_discrepancy
 from hebae.evaluation import objective_of
 from hebae.measures import diagnostics
@@ -53,6 +53,51 @@ def test_the_gaussian_kernels_mmd_is_the_double_loop(scales):
 
     expected = mean_kernel(a, a, True) + mean_kernel(b, b, True) - 2 * mean_kernel(a, b, False)
     assert mmd_squared(a, b, scales, "gaussian").item() == pytest.approx(expected, abs=1e-12)
+
+
+def plain_mmd(a, b, scales, kernel):
+    """Left to autograd."""
+
+    def gram(x, y):
+        squared = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+        kernels = {"imq": lambda s: s / (s + squared), "gaussian": lambda s: (squared / -s).exp()}
+        return sum(kernels[kernel](s) for s in scales)
+
+    def within(x):
+        return gram(x, x).fill_diagonal_(0).sum() / (len(x) * (len(x) - 1))
+
+    return within(a) + within(b) - 2 * gram(a, b).mean()
+
+
+@pytest.mark.parametrize("kernel", ["imq", "gaussian"])
+def test_mmds_gradients_are_those_of_autograd(kernel):
+    a, b, scales = some_codes(7), some_codes(5, seed=1), [0.3, 4.0]
+    expected, found = ([x.clone().requires_grad_() for x in (a, b)] for _ in range(2))
+    plain_mmd(*expected, scales, kernel).backward()
+    value = mmd_squared(*found, scales, kernel)
+    value.backward()
+    assert value.item() == mmd_squared(a, b, scales, kernel).item()
+    for theirs, ours in zip(expected, found, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=1e-13)
+    assert torch.autograd.gradcheck(lambda *x: mmd_squared(*x, scales, kernel), found)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of addcmul_
+def test_mmds_gradient_can_be_taken_of_several_models_at_once():
+    a, b = torch.stack([some_codes(7), some_codes(7, seed=2)]), some_codes(5, seed=1)
+    gradient = torch.func.grad(lambda x: mmd_squared(x, b, [0.3, 4.0]))
+    together = torch.func.vmap(gradient)(a)
+    apart = torch.stack([gradient(x) for x in a])
+    torch.testing.assert_close(together, apart, rtol=1e-10, atol=1e-13)
+
+
+def test_mmd_keeps_few_matrices_for_its_gradient():
+    """Of seven scales and three pairs of samples; 60 were kept when autograd was left to it."""
+    kept = []
+    a, b = torch.randn(50, 3, requires_grad=True), torch.randn(50, 3)
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        mmd_squared(a, b, SCALES)
+    assert sum(x.numel() >= 50 * 50 for x in kept) <= 6
 
 
 @pytest.mark.parametrize("kernel", ["imq", "gaussian"])
