@@ -7,8 +7,22 @@ def tell(line):
     print(line, file=sys.stderr, flush=True)
 
 
+def drop_default_rate_limit():
+    """Have no limit on the jobs a second where nobody asked for one.
+
+    With its default, 100/1s, each round of Snakemake's scheduler begins a timer for another round
+    a second later. Every job that ends begins one more such chain: hundreds of rounds a second
+    in the end, each of which looks at the inputs of every job that is ready.
+    """
+    settings = workflow.scheduling_settings
+    limit = settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        settings.max_jobs_per_timespan = None
+
+
 def prepare_to_make():
     """Claim the results, or end in one line."""
+    drop_default_rate_limit()
     results = Path("results", EXPERIMENT.name)
     figures = Path("figures", EXPERIMENT.name)
     try:
