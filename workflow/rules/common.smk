@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import replace
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from hebae import config as hebae_config
 from hebae import archive, registry, sources
 from hebae.collect import tables_of
 from hebae.errors import UserError
+
+
+def with_conda():
+    """Whether jobs run in conda environments."""
+    return DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 def shell_prefix():
@@ -35,16 +41,14 @@ def shell_prefix():
         + shlex.quote(str(Path(tempfile.gettempdir(), "hebae-matplotlib")))
         + "}",
     }
-    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    if not with_conda():
         variables["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ':"$PATH"'
     exports = " ".join(f"{name}={value}" for name, value in variables.items())
-    # Snakemake formats the prefix too, and a folder may have braces in its name
-    return f"set -euo pipefail; export {exports}; ".replace("{", "{{").replace(
-        "}", "}}"
-    )
+    return f"set -euo pipefail; export {exports}; "
 
 
-shell.prefix(shell_prefix())
+# Snakemake formats the prefix too, and a folder may have braces in its name
+shell.prefix(shell_prefix().replace("{", "{{").replace("}", "}}"))
 
 
 def all_runs(experiment):
@@ -139,9 +143,10 @@ wildcard_constraints:
     table="|".join(TABLES),
 
 
+@cache
 def code(*modules):
     """Source files of a step. Snakemake compares them by content and follows no imports."""
-    return [os.path.relpath(path) for path in sources.closure(modules)]
+    return tuple(os.path.relpath(path) for path in sources.closure(modules))
 
 
 def source_entry(wildcards):
