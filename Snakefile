@@ -18,6 +18,7 @@ if not workflow.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/guard.smk"
+include: "workflow/rules/preload.smk"
 include: "workflow/rules/data.smk"
 
 

@@ -5,4 +5,11 @@ run by itself (``python -m hebae.train --help``), and each is a thin command aro
 that can be imported.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+if "HEBAE_PRELOADED" in os.environ:
+    from hebae import preloaded
+
+    preloaded.hand_over()

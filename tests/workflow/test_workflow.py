@@ -254,6 +254,18 @@ def test_a_fresh_checkout_beside_the_results_retrains_nothing(project, tmp_path)
     assert plan(tmp_path) == {}
 
 
+def test_steps_are_forked_from_a_process_with_torch(editable):
+    """They are no different where they are not, only slower: nothing else would show it."""
+    for step in ("encode", "measures/covariance"):
+        path = editable / f"src/hebae/{step}.py"
+        path.write_text(path.read_text() + "    import sys\n    print(sys.orig_argv)\n")
+    snakemake(editable, "results/tiny/tables/covariance.csv")
+    logs = editable / "results/tiny/logs/digits"
+    for step in ("encode", "covariance"):
+        printed = [path.read_text() for path in logs.rglob(f"{step}.log")]
+        assert len(printed) == 6 and all("hebae.preloaded" in text for text in printed)
+
+
 SMALL = {"encoder_widths": [16], "decoder_widths": [16]}
 INFOVAE = {
     "experiment": "infovae",

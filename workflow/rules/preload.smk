@@ -1,0 +1,71 @@
+# Where jobs run on this machine's cores, those that need PyTorch are forked from one process that
+# has imported it (hebae.preloaded). Else each takes 2 s of a core to begin and end.
+
+import subprocess
+
+import psutil
+from snakemake import benchmark
+
+FORKED = {
+    "train", "classifier", "encode", "encode_both", "images", "reference", "fid"
+}  # fmt: skip
+
+THREADS = [
+    "OMP_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+]
+
+
+class Observed(psutil.Process):
+    """A job's process, of which those count as children that were forked for them elsewhere."""
+
+    def children(self, recursive=False):
+        folder, _ = workflow.preloaded
+        children = super().children(recursive)
+        for process in tuple(children):
+            try:
+                number = Path(folder, str(process.pid)).read_text()
+                children.append(psutil.Process(int(number)))
+            except (OSError, ValueError, psutil.Error):
+                continue  # not handed over, or over
+        return children
+
+
+class BenchmarkTimer(benchmark.BenchmarkTimer):
+    """Snakemake's, which looks at the children of a job's process."""
+
+    def __init__(self, pid, *arguments, **options):
+        super().__init__(pid, *arguments, **options)
+        self.main = Observed(pid)
+
+
+def preload():
+    """Start that process, which ends with this one."""
+    forked = sum(job.rule.name in FORKED for job in workflow.dag.needrun_jobs())
+    here = workflow.local_exec and not with_conda() and not on_gpu(None)
+    if forked < 2 or not here or sys.platform != "linux":
+        return
+    folder = Path(tempfile.mkdtemp(prefix="hebae-"))
+    command = (
+        f"{shell_prefix()} exec python -m hebae.preloaded {shlex.quote(str(folder))}"
+    )
+    # what Snakemake adds for a job of one thread: libraries read it as they are loaded
+    threads = dict.fromkeys(THREADS, "1")
+    # its stdin ends when this process does
+    workflow.preloaded = folder, subprocess.Popen(
+        ["bash", "-c", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | threads,
+    )
+    os.environ.update(HEBAE_PRELOADED=str(folder / "socket"))
+    benchmark.BenchmarkTimer = BenchmarkTimer
+
+
+onstart:
+    preload()
