@@ -12,9 +12,10 @@ time, cores × wall time of the command, is divided into
 * ``idle``: what is left. Processes that wait for a core are not told apart from those that
   have one, so work beside Snakemake's own on a full machine makes this smaller, or negative.
 
-What is not training and measuring is the overhead, in percent of all core time. The same by
-processor time is stricter where processes wait for each other: the processor time that training
-and measuring took, against all core time.
+What is not training and measuring is the overhead, in percent of all core time. On a machine
+that has other work, waiting for a core makes each step look longer and the overhead smaller:
+then look at the overhead of processor time, which is what training and measuring did not take
+of the processor time of all processes. It knows no idle cores.
 
 The copy's ``hebae.errors`` has lines after its end that note these times; no step's code counts
 that module among its sources, and all steps enter through it.
@@ -193,8 +194,9 @@ def split(usage: Usage, steps: pd.DataFrame, cores: int) -> dict[str, float]:
     total = cores * usage.wall
     parts["idle"] = total - sum(parts.values())
     parts["overhead"] = total - parts["training and measuring"]
-    parts["overhead, by processor time"] = total - (steps.cpu - steps.cpu_imports)[work].sum()
-    return {part: 100 * seconds / total for part, seconds in parts.items()}
+    percent = {part: 100 * seconds / total for part, seconds in parts.items()}
+    useful = (steps.cpu - steps.cpu_imports)[work].sum()
+    return percent | {"overhead, of processor time": 100 * (1 - useful / usage.cpu)}
 
 
 def demo_rows(cores: int) -> list[dict[str, Any]]:
