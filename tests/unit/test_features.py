@@ -197,6 +197,15 @@ def test_inception_features_are_those_of_the_pytorch_fid_command(weights, hub, t
     np.testing.assert_allclose(moments.covariance, theirs["sigma"], atol=1e-4 * scale)
 
 
+def test_its_batch_normalisation_is_inside_its_convolutions(random_inception):
+    network = inception.Inception(random_inception, 2048)
+    kinds = [type(layer) for layer in network.modules()]
+    assert kinds.count(nn.Conv2d) == kinds.count(nn.ReLU) == 94
+    assert nn.BatchNorm2d not in kinds
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert not network.network.training
+
+
 def test_grey_images_are_repeated_in_each_channel(random_inception):
     net = inception.Inception(random_inception, 64)
     grey = torch.from_numpy(pictures(2, 4, seed=2)[..., :1].copy())

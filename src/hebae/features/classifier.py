@@ -124,9 +124,8 @@ def train(
             batch, targets = (torch.from_numpy(x[rows]).to(device) for x in (images, labels))
             scores = network.scores(batch)
             loss = sum(map(functional.cross_entropy, scores, targets.unbind(1)))
-            loss.backward()
             done = (epoch + step / batches) / epochs
-            optimiser.step(LEARNING_RATE * (1 + cos(pi * done)) / 2)
+            optimiser.minimise(loss, LEARNING_RATE * (1 + cos(pi * done)) / 2)
             total += loss.detach() * len(rows)
         print(
             f"epoch {epoch + 1}/{epochs}  cross entropy {float(total) / len(images):.4f}",
