@@ -141,7 +141,8 @@ def main() -> None:
         step(3, f"{len(blocks) - 2} locked packages (several GB the first time, PyTorch included)")
         others = work / "requirements.lock"
         others.write_text("".join(blocks[name] for name in blocks if name != "minepy"))
-        locked = ["--require-hashes", "-r", others]
+        # the lock is complete, and leaves out what pyproject.toml overrides
+        locked = ["--require-hashes", "--no-deps", "-r", others]
         try:
             # compiled now: importing PyTorch from source costs each job another second
             run(venv / "bin" / "uv", "pip", "install", "--python", python, "--compile-bytecode",
