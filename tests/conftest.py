@@ -10,6 +10,13 @@ import torch
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def subnormal_numbers():
+    """Steps called in this process switch them off for all of it (hebae.device.set_up)."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def local_server(tmp_path):
     """A web server: its folder, its address ending in a slash, and the paths it was asked for."""
