@@ -45,7 +45,7 @@ STEPS = frozenset(
 # of threads may not: libraries read it as they are loaded.
 FREE = frozenset({"_", "OLDPWD", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", VARIABLE})
 STARTED = b"s"
-PRELOADED = ("torch", "tqdm", "minepy", "threadpoolctl")  # nothing of ours, which may be edited
+PRELOADED = ("tqdm", "minepy", "threadpoolctl")  # beside it; nothing of ours: that may be edited
 
 
 def hand_over() -> None:
@@ -99,7 +99,7 @@ def serve(folder: Path) -> None:
     """Import PyTorch, and fork a child for each job until stdin ends; then wait for the last.
 
     The socket is ``folder/socket``. While a job runs, ``folder/<its process>`` has the number
-    of the child. Nothing of the folder is left.
+    of the child. Nothing of the folder is left, and nothing is lost where it is taken away.
     """
     import gc
     import importlib
@@ -128,7 +128,8 @@ def serve(folder: Path) -> None:
         for stream in streams:
             os.close(stream)
         note = folder / str(_peer(connection))
-        note.write_text(str(child))
+        with suppress(OSError):
+            note.write_text(str(child))
         handle = os.pidfd_open(child)
 
         def abandoned() -> None:
@@ -137,7 +138,7 @@ def serve(folder: Path) -> None:
 
         def ended() -> None:
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            note.unlink()
+            note.unlink(missing_ok=True)
             with suppress(OSError):
                 connection.sendall(str(code).encode())
             with suppress(KeyError):
@@ -155,10 +156,13 @@ def serve(folder: Path) -> None:
         selector.unregister(0)
         selector.unregister(listener)
         listener.close()
-        address.unlink()
+        address.unlink(missing_ok=True)
+
+    import torch  # noqa: F401
 
     for name in PRELOADED:
-        importlib.import_module(name)
+        with suppress(ImportError):
+            importlib.import_module(name)
 
     gc.freeze()  # so that collections in children do not copy what they share
     selector.register(0, selectors.EVENT_READ, close)
@@ -167,7 +171,8 @@ def serve(folder: Path) -> None:
         for key, _ in selector.select():
             if key.fd in selector.get_map():
                 key.data()
-    folder.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _peer(connection: socket.socket) -> int:

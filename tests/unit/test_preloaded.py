@@ -33,7 +33,7 @@ def package(tmp_path) -> Path:
         shutil.copy(source / name, package)
     (package / "train.py").write_text(STEP)
     (package / "collect.py").write_text(STEP)
-    for name in preloaded.PRELOADED:
+    for name in ("torch", *preloaded.PRELOADED):
         # as threadpoolctl does
         (tmp_path / f"{name}.py").write_text("import os; os.environ['ADDED_BY_IMPORT'] = '1'")
     return tmp_path
@@ -180,6 +180,24 @@ def test_the_process_ends_with_who_started_it_and_after_its_last_child(server, s
     assert (done.returncode, late.returncode) == (0, 0)
     assert server.wait(20) == 0
     assert not sockets.exists()
+
+
+def test_its_folder_may_be_taken_away(server, step, sockets):
+    done = step("time.sleep(.5); sys.exit(7)")
+    assert parent(done) == server.pid
+    shutil.rmtree(sockets)
+    server.stdin.close()
+    done.communicate(timeout=20)
+    assert (done.returncode, server.wait(20)) == (7, 0)
+
+
+def test_what_is_imported_beside_torch_may_be_missing(package, sockets, step):
+    (package / "tqdm.py").write_text("raise ImportError")
+    with start(package, "hebae.preloaded", str(sockets)) as server:
+        wait_until((sockets / "socket").exists)
+        done = step("pass")
+        assert parent(done) == server.pid
+        server.kill()
 
 
 @pytest.mark.parametrize("other", [{"OMP_NUM_THREADS": "2"}, {"OPENBLAS_CORETYPE": "generic"}])

@@ -49,7 +49,10 @@ def preload():
     here = workflow.local_exec and not with_conda() and not on_gpu(None)
     if forked < 2 or not here or sys.platform != "linux":
         return
-    folder = Path(tempfile.mkdtemp(prefix="hebae-"))
+    # this experiment is ours; what is there was left by one who was killed
+    folder = Path(".snakemake/preloaded", EXPERIMENT.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     command = (
         f"{shell_prefix()} exec python -m hebae.preloaded {shlex.quote(str(folder))}"
     )
