@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.project import heed_interrupts
 
 from hebae import preloaded
 
@@ -55,6 +56,7 @@ def start(package: Path, *arguments: str, **environment: str) -> subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
 
 
