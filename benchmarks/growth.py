@@ -351,6 +351,7 @@ def draw(table: pd.DataFrame, fitted: pd.DataFrame, path: Path) -> None:
                     label = f"{case}: {row.exponent:.2f} ± {row.standard_error:.2f}"
                 axes.plot(points["size"], points[quantity], "o-", markersize=3, label=label)
             axes.set(xscale="log", yscale="log", xlabel=against, ylabel=QUANTITIES[quantity])
+            axes.minorticks_off()
             axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
             axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
