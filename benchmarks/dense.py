@@ -215,7 +215,7 @@ def measure(side: str, objective: str, threads: int, steps: int, images: Path | 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = harness.command_line(__doc__, turns=3)
-    parser.add_argument("--data-dir", type=Path, help="with MNIST; without it noise, as fast")
+    parser.add_argument("--data-dir", type=Path, help="with MNIST; without it noise")
     parser.add_argument("--steps", type=int, default=SPLIT // BATCH, help="default: an epoch")
     parser.add_argument("--measure", help="for the benchmark's own processes")
     options = parser.parse_args(arguments)

@@ -50,9 +50,8 @@ def set_up(name: str, threads: int) -> torch.device:
 def settle_memory() -> None:
     """Let glibc keep what a step frees for the next step, in huge pages; elsewhere nothing.
 
-    It would give large tensors back to the system at once, and get them again page by page: a
-    fifth to a third of a training step of the paper's networks. What is reserved here is address
-    space; memory is taken only as it is written to.
+    It would give large tensors back to the system at once, and get them again page by page, in
+    every step. What is reserved here is address space; memory is taken as it is written to.
     """
     if sys.platform != "linux":
         return

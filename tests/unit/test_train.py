@@ -683,6 +683,29 @@ def test_adam_is_torchs_adam_also_after_a_restart(beta1):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_at_once_as_on_a_gpu_is_each_on_arrival(dtype):
+    start = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    results = []
+    for at_once in (False, True):
+        parameter = start.clone().requires_grad_()
+        low = dtype != torch.float32
+        working = start.to(dtype).requires_grad_() if low else parameter
+        optimiser = Adam([parameter], 1e-7, working=[working])
+        for k in range(5):
+            loss = (working.float() - k).square().sum()
+            if at_once:
+                loss.backward()
+                optimiser._step(0.1)
+            else:
+                optimiser.minimise(loss, 0.1)
+            assert working.grad is None
+            assert torch.equal(working, parameter.to(dtype))
+        results.append(parameter.detach())
+    assert torch.equal(*results)
+    assert not torch.equal(results[0], start)
+
+
 def test_a_backward_pass_of_anothers_moves_nothing():
     parameter = torch.ones(3, requires_grad=True)
     optimiser = Adam([parameter], 1e-7)
