@@ -49,6 +49,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def precisions() -> list[str]:
+    """What is worth training in on this processor: PyTorch emulates bfloat16, slowly, elsewhere."""
+    import torch
+
+    from hebae.device import has_bfloat16
+
+    return ["float32", "bfloat16"] if has_bfloat16(torch.device("cpu")) else ["float32"]
+
+
 def wait_for_start() -> None:
     """In a measured process: everything is loaded and warm; begin with the others."""
     print("ready", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -19,11 +20,12 @@ MADV_HUGEPAGE = 14
 RESERVED = 1 << 30  # bytes that the heap may grow by in huge pages
 
 
-def set_up(name: str, threads: int) -> torch.device:
+def set_up(name: str, threads: int, precision: str = "float32") -> torch.device:
     """The device of that name, with everything set that results depend on.
 
     ``auto`` is CUDA where there is one. There, algorithms that add in no fixed order are
-    avoided, and convolutions are not rounded to TF32: float32 means float32.
+    avoided, and products are rounded to TF32 for the precision ``tf32`` alone: float32 means
+    float32.
 
     Raises:
         UserError: for ``cuda`` where there is none.
@@ -43,8 +45,28 @@ def set_up(name: str, threads: int) -> torch.device:
         # deterministic, and the switch alone would cost a second of imports.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     return torch.device(name)
+
+
+@cache
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for products in bfloat16.
+
+    PyTorch computes them without, too: on a CPU many times slower than in float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def computed(precision: str, device: torch.device) -> str:
+    """The precision that networks run in on a device, where ``auto`` leaves it to the device."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def settle_memory() -> None:

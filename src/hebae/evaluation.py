@@ -11,6 +11,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from hebae.device import computed
 from hebae.divergences.gaussian import posterior_kl
 from hebae.latent import Latent, Normal
 from hebae.reconstruction import Reconstruction
@@ -52,7 +53,7 @@ def objective_of(run: Run, model: nn.ModuleDict) -> Callable[..., Latent]:
 
 def autocast(run: Run, device: torch.device) -> AbstractContextManager:
     """Where the networks run; moments, divergences and losses stay outside, in float32."""
-    enabled = run.training.precision == "bfloat16"
+    enabled = computed(run.training.precision, device) == "bfloat16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hebae.device import computed
 from hebae.errors import UserError
 from hebae.registry import resolve
 from hebae.run import Run
@@ -44,7 +45,8 @@ def working_copy(run: Run, model: nn.ModuleDict) -> nn.ModuleDict:
     bfloat16, rounded as they move rather than in each pass: the values are autocast's. All else
     is the model's own, also an adversary, which is part of the objective.
     """
-    if run.training.precision != "bfloat16":
+    device = next(model.parameters()).device
+    if computed(run.training.precision, device) != "bfloat16":
         return model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     working = copy.deepcopy(model, shared)

@@ -32,7 +32,7 @@ from tqdm import tqdm
 from hebae import files, sources, workspace
 from hebae.adam import Adam
 from hebae.checkpoint import Checkpoints
-from hebae.device import set_up
+from hebae.device import computed, has_bfloat16, set_up
 from hebae.divergences.gaussian import SingularCovariance, posterior_kl
 from hebae.errors import UserError, command
 from hebae.evaluation import (
@@ -287,11 +287,12 @@ def checkpoint_key(run: Run, dataset_checksum: str, device: torch.device) -> str
         torch.__version__,
         device.type,
         str(torch.get_num_threads()),
+        computed(run.training.precision, device),
     )
     return hashlib.sha256("\n".join(decides).encode()).hexdigest()[:24]
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
+def provenance(run: Run, device: torch.device) -> dict[str, Any]:
     """What the numbers of a run may depend on besides its description."""
     names = ("torch", "numpy")
     return {
@@ -303,6 +304,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
+        "precision": computed(run.training.precision, device),
     }
 
 
@@ -337,7 +339,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     started = time.perf_counter()
     run = Run.from_json(options.run)
-    device = set_up(options.device, options.threads)
+    device = set_up(options.device, options.threads, run.training.precision)
+    if run.training.precision == "bfloat16" and not has_bfloat16(device):
+        print(
+            f"{run.path}: precision bfloat16 is slow here, this {device.type} has no instructions "
+            "for it; auto is float32 on such a machine",
+            file=sys.stderr,
+            flush=True,
+        )
     manifest = read_manifest(options.data)
     arrays = {split: load_prepared(options.data, split)[0] for split in ("train", "test")}
     n_train = len(arrays["train"])
@@ -377,7 +386,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             p.numel() for name in ("encoder", "decoder") for p in model[name].parameters()
         ),
         "weights_sha256": files.sha256(weights),
-        **provenance(device),
+        **provenance(run, device),
         "training_seconds": rows[-1]["seconds"],
         "wall_seconds": round(time.perf_counter() - started, 3),
         "peak_memory_bytes": peak_memory_bytes(),

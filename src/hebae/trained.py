@@ -51,8 +51,8 @@ class Trained:
     @classmethod
     def open(cls, options: argparse.Namespace) -> Trained:
         """Load what :func:`command_line` names; anything missing is a ``UserError``."""
-        device = set_up(options.device, options.threads)
         run, record = read_run(options.run)
+        device = set_up(options.device, options.threads, run.training.precision)
         images, labels = load_prepared(options.data, "test")
         shape, sha256 = record["image_shape"], record["weights_sha256"]
         return cls(

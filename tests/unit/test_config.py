@@ -253,7 +253,7 @@ def test_models_have_a_divergence_and_a_network_of_their_own():
     experiment = parse(DEMO, SCHEMA)
     runs = {run.model: run for run in experiment.main_runs("digits-decoders")}
     assert [run.network for run in runs.values()] == ["dense", "dense", "pixelcnn", "pixelcnn"]
-    assert runs["VAE-AR"].training.precision == "bfloat16"
+    assert runs["VAE-AR"].training.precision == "auto"
     assert runs["InfoVAE-AR"].parameters == {"divergence": {"name": "mmd"}}
     assert runs["InfoVAE"].modules[-1] == "hebae.divergences.mmd"
     document = edited(f"{INFOVAE}.parameters", {"divergence": {"name": "stein"}, "alpha": 0})

@@ -3,8 +3,15 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+from tests.runs import changed
+
+from hebae import device, train
+from hebae.datasets import digits
+from hebae.prepare import write_prepared
 
 FAULTS = """
 import resource, torch
@@ -32,3 +39,36 @@ def test_subnormal_numbers_count_as_zero():
     code += "; print((torch.full((64,), 1e-39) * 1).sum().item())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) == 0
+
+
+@pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16", None])
+def test_auto_is_bfloat16_where_the_processor_has_it(instructions, monkeypatch):
+    cpu = torch.device("cpu")
+    device.has_bfloat16.cache_clear()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, instructions: True})
+    try:
+        expected = "float32" if instructions is None else "bfloat16"
+        assert device.computed("auto", cpu) == expected
+        assert device.computed("bfloat16", cpu) == "bfloat16"
+        assert device.computed("tf32", cpu) == "tf32"
+    finally:
+        device.has_bfloat16.cache_clear()
+
+
+def test_what_a_checkpoint_continues_was_computed_in_the_same_precision(monkeypatch):
+    run = changed(precision="auto")
+    keys = set()
+    for native in (True, False):
+        monkeypatch.setattr(device, "has_bfloat16", lambda _, native=native: native)
+        keys.add(train.checkpoint_key(run, "", torch.device("cpu")))
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_slow_bfloat16_is_said_so(native, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "has_bfloat16", lambda _: native)
+    write_prepared("digits", digits.load(Path()), tmp_path / "data")
+    run = changed(precision="bfloat16", epochs=1)
+    places = ["--data", tmp_path / "data", "--output", tmp_path, "--checkpoints", tmp_path / "c"]
+    train.main(["--run", run.to_json(), *map(str, places)])
+    assert ("bfloat16 is slow here" in capsys.readouterr().err) != native

@@ -125,7 +125,15 @@ def test_the_record_of_a_run_carries_its_provenance(project):
     assert record["run"]["training"]["epochs"] == 2
     manifest = json.loads((project / "results/tiny/data/digits/dataset.json").read_text())
     assert record["dataset_checksum"] == manifest["checksum"]
-    for key in ("versions", "commit", "device", "threads", "wall_seconds", "peak_memory_bytes"):
+    for key in (
+        "versions",
+        "commit",
+        "device",
+        "threads",
+        "precision",
+        "wall_seconds",
+        "peak_memory_bytes",
+    ):
         assert key in record
 
 
