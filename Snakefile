@@ -19,6 +19,7 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/guard.smk"
 include: "workflow/rules/preload.smk"
+include: "workflow/rules/pack.smk"
 include: "workflow/rules/data.smk"
 
 
@@ -37,6 +38,11 @@ include: "workflow/rules/information.smk"
 include: "workflow/rules/fid.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+
+
+onstart:
+    plan_packs()
+    preload()
 
 
 rule all:

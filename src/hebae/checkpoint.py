@@ -110,19 +110,20 @@ class Checkpoints:
             stream.write(hashlib.sha256(content).digest())
             stream.write(content)
 
-    def finish(self, outputs: Iterable[Path]) -> None:
+    def finish(self, outputs: Iterable[Path], copy: bool = False) -> None:
         """Forget the checkpoints of a run that is complete, and keep a second name of its outputs.
 
         The workflow may be killed before it has noted that the outputs are whole, deletes them
         then, and asks for the same training again (:meth:`recall`). Links take no space;
-        :func:`hebae.workspace.sweep` removes them.
+        :func:`hebae.workspace.sweep` removes them. ``copy`` makes copies of files that will not
+        stay.
         """
         new = self.folder / f".{self.finished.name}"
         shutil.rmtree(new, ignore_errors=True)
         try:
             new.mkdir(parents=True)
             for path in outputs:
-                os.link(path, new / path.name)
+                (shutil.copyfile if copy else os.link)(path, new / path.name)
             shutil.rmtree(self.finished, ignore_errors=True)
             new.rename(self.finished)
         except OSError:  # a file system without links: the last checkpoint has to do

@@ -149,6 +149,8 @@ class Experiment:
     """Figure name to the dataset it is drawn for."""
     replace: bool = False
     """Whether runs trained under another config of the same name may be trained anew."""
+    pack: int = 1
+    """How many runs are trained as one stack of weights, where they can be."""
 
     def run(
         self,
@@ -292,6 +294,7 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
         datasets=datasets,
         figures=dict(fields["figures"]),
         replace=fields["replace"],
+        pack=fields["pack"],
     )
     for figure, dataset in experiment.figures.items():
         _check_figure(figure, dataset, experiment)

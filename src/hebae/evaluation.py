@@ -36,10 +36,15 @@ def reconstruction_of(run: Run, image_shape: Sequence[int]) -> Reconstruction:
     )
 
 
-def objective_of(run: Run, model: nn.ModuleDict) -> Callable[..., Latent]:
-    """The run's objective, ready to be called with (mean, log_sigma, normal)."""
+def objective_of(run: Run, model: nn.ModuleDict, check: bool = True) -> Callable[..., Latent]:
+    """The run's objective, ready to be called with (mean, log_sigma, normal).
+
+    Without ``check`` a batch whose covariance is singular gives NaN in place of an error.
+    """
     entry = run.entries.objective
     given = dict(run.parameters)
+    if entry.needs_covariance:
+        given["check"] = check
     if entry.takes_weight:
         given["weight"] = float(run.weight)
     if run.divergence is not None:

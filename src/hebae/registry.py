@@ -100,6 +100,8 @@ class Network:
     """How many channels an image must have; any number where None."""
     reconstructions: tuple[str, ...] = ()
     """The reconstruction terms that its decoder's output fits; all where empty."""
+    packs: bool = False
+    """Whether several may be trained as one stack of weights (:mod:`hebae.pack`)."""
     autoregressive: bool = False
     """Whether the decoder states each pixel given the ones before it: it is told the image, and
     images are drawn from it pixel by pixel."""
@@ -111,7 +113,9 @@ class Network:
 
 
 NETWORKS = {
-    "dense": Network("hebae.networks.dense:build", required=("encoder_widths", "decoder_widths")),
+    "dense": Network(
+        "hebae.networks.dense:build", required=("encoder_widths", "decoder_widths"), packs=True
+    ),
     "convolutional": Network(
         "hebae.networks.convolutional:build", optional=("width", "batch_norm"), multiple=16
     ),

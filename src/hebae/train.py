@@ -45,8 +45,9 @@ from hebae.evaluation import (
     reconstruction_of,
 )
 from hebae.model import build_model, working_copy
-from hebae.prepared import load_prepared, read_manifest, training_subset
+from hebae.prepared import Manifest, load_prepared, read_manifest, training_subset
 from hebae.reconstruction import Reconstruction
+from hebae.registry import resolve
 from hebae.run import Run, Training
 from hebae.streams import derive_seed
 
@@ -85,7 +86,7 @@ def train_epoch(
 ) -> Terms:
     """One pass over the training images; the mean over its batches of each term."""
     device = images.device
-    objective = objective_of(run, model)
+    objective = objective_of(run, model, check=device.type == "cpu")
     weight = float(run.weight)
     normal = normal_stream(derive_seed(run.seed, "noise", epoch), device)
     shuffle = torch.Generator().manual_seed(derive_seed(run.seed, "shuffle", epoch))
@@ -132,10 +133,32 @@ def check_finite(run: Run, epoch: int, split: str, terms: Terms) -> None:
     values = {"reconstruction": terms.reconstruction, "regulariser": terms.regulariser}
     for name, value in values.items():
         if not math.isfinite(value):
+            singular = (
+                ", or the covariance of a batch of codes was singular"
+                if run.entries.objective.needs_covariance
+                else ""
+            )
             raise UserError(
                 f"run {run.path} diverged in epoch {epoch + 1}: the {name} of the {split} split "
-                f"is {value}; lower learning_rate, or change the weight"
+                f"is {value}; lower learning_rate, or change the weight{singular}"
             )
+
+
+def history_rows(
+    run: Run, epoch: int, train: Terms, test: Terms, seconds: float
+) -> list[dict[str, Any]]:
+    """What the history says of an epoch counted from 0; ``seconds`` since the first began."""
+    likelihood = run.entries.reconstruction.likelihood
+    return [
+        {
+            **run.identity,
+            "epoch": epoch + 1,
+            "split": split,
+            **terms.bounds(run.bound, likelihood),
+            "seconds": round(seconds, 3),
+        }
+        for split, terms in (("train", train), ("test", test))
+    ]
 
 
 def fit(
@@ -161,7 +184,6 @@ def fit(
             f"dataset {run.dataset}: batch_size {run.training.batch_size} is larger than its "
             f"{len(images['train'])} training images"
         )
-    likelihood = run.entries.reconstruction.likelihood
     reconstruction = reconstruction_of(run, images["train"].shape[1:])
     model = build_model(run, images["train"].shape[1:]).to(device)
     state = checkpoints.load()
@@ -217,16 +239,7 @@ def fit(
                 raise UserError(f"run {run.path} stopped in epoch {epoch + 1}: {error}") from None
             seconds += time.perf_counter() - started
 
-            new = [
-                {
-                    **run.identity,
-                    "epoch": epoch + 1,
-                    "split": split,
-                    **terms.bounds(run.bound, likelihood),
-                    "seconds": round(seconds, 3),
-                }
-                for split, terms in (("train", train), ("test", test))
-            ]
+            new = history_rows(run, epoch, train, test, seconds)
             log.write(files.csv_text(new, header=not rows))
             log.flush()
             rows += new
@@ -326,6 +339,60 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def write_outputs(
+    output: Path,
+    run: Run,
+    model: nn.ModuleDict,
+    rows: list[dict[str, Any]],
+    manifest: Manifest,
+    n_train: int,
+    device: torch.device,
+    wall_seconds: float,
+    packed: int = 1,
+) -> list[Path]:
+    """Write what a finished training leaves: its weights, history and record.
+
+    Args:
+        output: the folder.
+        run: what was trained.
+        model: its networks.
+        rows: its history.
+        manifest: of the dataset.
+        n_train: number of training images.
+        device: what it was trained on.
+        wall_seconds: what all of it took.
+        packed: how many runs were trained together; its seconds are its share of theirs.
+    """
+    weights, history, path = (output / name for name in ("weights.pt", "history.csv", "run.json"))
+    # whole: the next Snakemake may have deleted it while this process outlived its own
+    files.write_csv(history, rows)
+    buffer = io.BytesIO()
+    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
+    files.write_bytes(weights, buffer.getbuffer())
+    record = {
+        "run": asdict(run),
+        "dataset_checksum": manifest.checksum,
+        "image_shape": list(manifest.image_shape),
+        "n_train": n_train,
+        "final": {
+            key: rows[-1][key] for key in ("reconstruction", "regulariser", "elbo_paper", "elbo")
+        },
+        "parameters": sum(
+            p.numel() for name in ("encoder", "decoder") for p in model[name].parameters()
+        ),
+        "weights_sha256": files.sha256(weights),
+        **provenance(run, device),
+        "packed": packed,
+        "training_seconds": rows[-1]["seconds"],
+        "wall_seconds": round(wall_seconds, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    if device.type == "cuda":
+        record["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+    files.write_json(path, record)
+    return [weights, history, path]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train one run, or continue it.")
     parser.add_argument("--run", required=True, help="the run as JSON (hebae.run.Run)")
@@ -333,6 +400,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the run's folder")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder of all checkpoints")
     parser.add_argument("--checkpoint-seconds", type=float, default=10.0)
+    parser.add_argument("--packs", type=Path, help="runs to train together (hebae.packs)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -357,6 +425,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n_train = len(subset)
     images = {split: torch.from_numpy(array).to(device) for split, array in arrays.items()}
 
+    if options.packs is not None:
+        # by name: what trains runs together is no source of one that is trained by itself
+        resolve("hebae.pack:train_pack_of")(run, images, manifest, device, options)
+
     folder = options.checkpoints / run.path
     key = checkpoint_key(run, manifest.checksum, device)
     # held until this process ends: the same run is trained by one process at a time
@@ -366,35 +438,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{run.path} was trained already: its outputs are put back", file=sys.stderr)
         return
     options.output.mkdir(parents=True, exist_ok=True)
-    history, weights = options.output / "history.csv", options.output / "weights.pt"
-    model, rows = fit(run, images, history, checkpoints)
-
-    # again, whole: the next Snakemake may have deleted it while this process outlived its own
-    files.write_csv(history, rows)
-    buffer = io.BytesIO()
-    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
-    files.write_bytes(weights, buffer.getbuffer())
-    record = {
-        "run": asdict(run),
-        "dataset_checksum": manifest.checksum,
-        "image_shape": list(manifest.image_shape),
-        "n_train": n_train,
-        "final": {
-            key: rows[-1][key] for key in ("reconstruction", "regulariser", "elbo_paper", "elbo")
-        },
-        "parameters": sum(
-            p.numel() for name in ("encoder", "decoder") for p in model[name].parameters()
-        ),
-        "weights_sha256": files.sha256(weights),
-        **provenance(run, device),
-        "training_seconds": rows[-1]["seconds"],
-        "wall_seconds": round(time.perf_counter() - started, 3),
-        "peak_memory_bytes": peak_memory_bytes(),
-    }
-    if device.type == "cuda":
-        record["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
-    files.write_json(options.output / "run.json", record)
-    checkpoints.finish([weights, history, options.output / "run.json"])
+    model, rows = fit(run, images, options.output / "history.csv", checkpoints)
+    wall_seconds = time.perf_counter() - started
+    outputs = write_outputs(
+        options.output, run, model, rows, manifest, n_train, device, wall_seconds
+    )
+    checkpoints.finish(outputs)
 
 
 if __name__ == "__main__":

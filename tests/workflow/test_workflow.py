@@ -107,6 +107,27 @@ def test_tables_hold_every_run_once(project):
     )
 
 
+def test_runs_that_are_trained_together_are_the_same_runs(project):
+    """And a change of packs makes nothing anew."""
+    config = {**TINY, "experiment": "packed", "figures": {}, "pack": 3}
+    (project / "packed.yaml").write_text(yaml.safe_dump(config))
+    snakemake(project, config="packed.yaml")
+    packs = json.loads((project / "results/packed/packs.json").read_text())
+    assert sorted(map(len, packs)) == [2, 3, 3]  # WAE has one weight, the others three runs
+    columns = ["reconstruction", "regulariser", "elbo"]
+    tables = [
+        pd.read_csv(project / f"results/{name}/tables/elbo_by_weight.csv")[columns].to_numpy()
+        for name in ("tiny", "packed")
+    ]
+    np.testing.assert_allclose(*tables, rtol=1e-4)
+    runs = (project / "results/packed/runs").rglob("run.json")
+    assert sorted(json.loads(path.read_text())["packed"] for path in runs) == [2] * 2 + [3] * 6
+    (project / "packed.yaml").write_text(yaml.safe_dump({**config, "pack": 1}))
+    assert plan(project, config="packed.yaml") == {}
+    snakemake(project, "--forcerun", "collect", config="packed.yaml")
+    assert not (project / "results/packed/packs.json").exists()
+
+
 def test_bounds_in_the_tables(project):
     table = pd.read_csv(project / "results/tiny/tables/elbo_by_weight.csv")
     vae, hebae, wae = (table.query(f"model == '{model}'") for model in ("VAE", "HEBAE", "WAE"))

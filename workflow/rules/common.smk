@@ -86,9 +86,10 @@ EXPERIMENT = load_experiment()
 TABLES = tables_of(EXPERIMENT)
 
 # What steps are told of the experiment. Where raw data lies, what it is computed on, where runs
-# were trained and what they may replace decide nothing about a figure: a change redraws none.
+# were trained, with which others, and what they may replace decide nothing about a figure: a change
+# redraws none.
 DESCRIPTION = replace(
-    EXPERIMENT, data_dir="", device="auto", run_mode="train", replace=False
+    EXPERIMENT, data_dir="", device="auto", run_mode="train", replace=False, pack=1
 ).to_json()
 
 

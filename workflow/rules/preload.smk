@@ -68,7 +68,3 @@ def preload():
     )
     os.environ.update(HEBAE_PRELOADED=str(folder / "socket"))
     benchmark.BenchmarkTimer = BenchmarkTimer
-
-
-onstart:
-    preload()

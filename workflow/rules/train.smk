@@ -29,13 +29,15 @@ rule train:
         folder=lambda wildcards, output: os.path.dirname(output.run),
         # not an output: Snakemake deletes those of a job that fails
         checkpoints=f"results/{EXPERIMENT.name}/checkpoints",
+        packs=PACKS,
     message:
         "Training {wildcards.model} on {wildcards.dataset}{wildcards.subset} (z = {wildcards.latent_dim},"
         " λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
         "python -m hebae.train --run {params.run:q} --data {params.data:q}"
         " --output {params.folder:q} --checkpoints {params.checkpoints:q}"
-        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
+        " --packs {params.packs:q} --device {resources.device} --threads {threads}"
+        " > {log:q} 2>&1"
 
 
 rule classifier:

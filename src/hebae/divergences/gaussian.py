@@ -27,12 +27,17 @@ def batch_moments(codes: Tensor) -> tuple[Tensor, Tensor]:
     return mean, centred.T @ centred / codes.shape[0]
 
 
-def covariance_factor(codes: Tensor) -> tuple[Tensor, Tensor]:
+def covariance_factor(codes: Tensor, *, check: bool = True) -> tuple[Tensor, Tensor]:
     """Mean m̂ (d,) and Cholesky factor L (d, d), L Lᵀ = Σ̂, of a batch of codes (n, d).
 
     No jitter is added: it would move the regulariser. A batch without a usable factor is an
     error instead, and so is one whose factor rounding has made meaningless: a pivot below
     machine precision relative to the largest variance, or below the rounding of the codes.
+
+    Args:
+        codes: shape (n, d).
+        check: raise that error; else L is NaN there. Looking at what a GPU has computed would
+            have the host wait for it in every step.
 
     Raises:
         SingularCovariance: n ≤ d, a constant or dependent dimension, or non-finite codes.
@@ -50,6 +55,8 @@ def covariance_factor(codes: Tensor) -> tuple[Tensor, Tensor]:
         floor = eps * covariance.diagonal().max() + (8 * eps * codes.abs().max()) ** 2
         # written so that a NaN anywhere counts as unusable
         usable = (info == 0) & (factor.diagonal().min() ** 2 > floor)
+    if not check:
+        return mean, torch.where(usable, factor, torch.nan)
     if not usable:
         raise SingularCovariance(
             f"the covariance of {n} codes of {d} dimensions is singular to working precision: "

@@ -15,7 +15,8 @@ def _squared_distances(codes: Tensor) -> Tensor:
     """‖z_i − z_j‖², (n, n), exactly 0 on the diagonal."""
     norms = codes.square().sum(1)
     squared = (norms[:, None] + norms - 2 * (codes @ codes.T)).clamp_min(0)
-    return squared.fill_diagonal_(0)
+    diagonal = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
+    return squared.masked_fill(diagonal, 0)
 
 
 def median_squared(squared: Tensor) -> Tensor:

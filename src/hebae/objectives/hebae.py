@@ -9,7 +9,12 @@ from hebae.latent import Latent, Normal
 
 
 def hebae(
-    mean: Tensor, log_sigma: Tensor, normal: Normal, *, reparameterisation: str = "cholesky"
+    mean: Tensor,
+    log_sigma: Tensor,
+    normal: Normal,
+    *,
+    reparameterisation: str = "cholesky",
+    check: bool = True,
 ) -> Latent:
     """z = μ + σ∘(L ε) (Eq. 8); R = KL(N(m̂, Σ̂) ‖ N(0, I)) (Eqs. 7, 11).
 
@@ -25,11 +30,12 @@ def hebae(
         log_sigma: log σ, shape (n, d).
         normal: source of ε.
         reparameterisation: ``cholesky`` or ``diagonal``.
+        check: raise the error below; else z and R are NaN there.
 
     Raises:
         SingularCovariance: where the batch has no covariance of full rank.
     """
-    centre, factor = covariance_factor(mean)
+    centre, factor = covariance_factor(mean, check=check)
     if reparameterisation == "cholesky":
         mixing = factor
     elif reparameterisation == "diagonal":

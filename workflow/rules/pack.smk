@@ -1,0 +1,19 @@
+# Which runs are trained together (hebae.pack). Not as rules and inputs: what is trained would be
+# trained again where packs change.
+
+from hebae import packs
+
+PACKS = f"results/{EXPERIMENT.name}/packs.json"
+
+
+def plan_packs():
+    """Write down which of the runs that are to be trained are trained together."""
+    path = Path(PACKS)
+    path.unlink(missing_ok=True)
+    if EXPERIMENT.pack > 1:
+        waiting = {
+            run_of(job.wildcards).path
+            for job in workflow.dag.needrun_jobs()
+            if job.rule.name == "train"
+        }
+        packs.write(path, packs.plan(all_runs(EXPERIMENT), EXPERIMENT.pack), waiting)
