@@ -39,14 +39,16 @@ OBJECTIVES = {
 }
 
 
-def ours(objective: str, precision: str, threads: int, images: Path | None) -> Callable[[int], Any]:
-    """A function that trains so many steps."""
+def ours(
+    objective: str, precision: str, threads: int, images: Path | None
+) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
+    """A function that trains so many steps, and one that evaluates so many images."""
     import torch
 
     from hebae import train
     from hebae.adam import Adam
     from hebae.device import set_up
-    from hebae.evaluation import reconstruction_of
+    from hebae.evaluation import evaluate, normal_stream, reconstruction_of
     from hebae.model import build_model, working_copy
     from hebae.run import Run, Training
 
@@ -78,7 +80,10 @@ def ours(objective: str, precision: str, threads: int, images: Path | None) -> C
     def steps(count: int) -> None:
         train.train_epoch(run, working, optimiser, pixels[: count * BATCH], term, 0, bar)
 
-    return steps
+    def evaluation(count: int) -> None:
+        evaluate(run, working.eval(), pixels[:count], term, normal_stream(0, pixels.device))
+
+    return steps, evaluation
 
 
 def pythae(objective: str, threads: int, images: Path | None) -> Callable[[int], Any]:
@@ -204,7 +209,7 @@ def measure(side: str, objective: str, threads: int, steps: int, images: Path | 
     elif side.startswith("matrix products"):
         run = floor(side.rpartition(" ")[2], threads)
     else:
-        run = ours(objective, side.rpartition(" ")[2], threads, images)
+        run, _ = ours(objective, side.rpartition(" ")[2], threads, images)
     run(steps)
     harness.wait_for_start()
     started = time.perf_counter()

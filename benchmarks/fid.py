@@ -11,10 +11,14 @@ The "generated" images are real ones of the other split, blurred as a VAE's samp
 the Inception weights (see ``--data-dir``) random ones take their place, their batch
 normalisation fitted to the images: times and the agreement of the two sides mean what they
 would, the distances themselves mean nothing.
+
+Beside the second case stands what the network's convolutions take as matrix products of the
+same sizes, in float32, in memory that is there already: a floor for either side.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -38,7 +42,7 @@ from hebae.features import inception
 from hebae.prepare import write_prepared
 from hebae.prepared import load_prepared
 
-OURS, THEIRS = "hebae", "pytorch_fid command"
+OURS, THEIRS, FLOOR = "hebae", "pytorch_fid command", "matrix products of the network alone"
 FITTED = 64  # images that random weights' batch normalisation is fitted to
 BLUR = 3  # pixels of an image that become one
 BATCH_SIZE = 50  # pytorch_fid's own
@@ -107,6 +111,31 @@ def fid_of_stored(arguments: Sequence[str]) -> None:
     print("FID: ", distance)
 
 
+def products(n: int, threads: int) -> None:
+    """Our other measured process: the products of `n` images, a chunk at a time."""
+    torch.set_num_threads(threads)
+    network = inception.Inception(random_weights(np.zeros((2, 32, 32, 3), np.uint8)), 2048)
+    sizes: list[tuple[int, int, int]] = []
+
+    def note(layer: nn.Conv2d, _, output: Tensor) -> None:
+        sizes.append((output.shape[2] * output.shape[3], layer.weight[0].numel(), output.shape[1]))
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(note)
+    with torch.inference_mode():
+        network(torch.zeros((1, 32, 32, 3), dtype=torch.uint8))
+        harness.wait_for_start()
+        seconds = 0.0
+        for rows, inner, columns in sizes:
+            a, b = torch.ones(rows * network.chunk, inner), torch.ones(inner, columns)
+            result = torch.mm(a, b)
+            begun = time.perf_counter()
+            torch.mm(a, b, out=result)
+            seconds += time.perf_counter() - begun
+    print(json.dumps({"seconds": seconds * n / network.chunk}))
+
+
 def timed(values: list[float], *commands: Sequence[str | Path], **environment: str) -> float:
     """Seconds of Python programs one after the other; the FID they print goes to `values`."""
     path = os.pathsep.join([str(harness.ROOT / "src"), str(harness.ROOT)])
@@ -151,6 +180,11 @@ def cases(
         np.savez(known, mu=stored["mean"], sigma=stored["covariance"])
         return seconds
 
+    def floor() -> float:
+        what = ["-m", "benchmarks.fid", "--products", n, threads]
+        (result,) = harness.together(list(map(str, what)), environment=limits)
+        return result["seconds"]
+
     return {
         f"{n} + {n} images": {
             OURS: both,
@@ -159,6 +193,7 @@ def cases(
         f"{n} images, reference known": {
             OURS: lambda: timed(values[OURS], generated, **limits),
             THEIRS: lambda: timed(values[THEIRS], [*command, known], **limits),
+            FLOOR: floor,
         },
     }
 
@@ -166,6 +201,9 @@ def cases(
 def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
         fid_of_stored(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["--products"]:
+        products(*map(int, sys.argv[2:]))
         return
     parser = harness.command_line(__doc__, turns=1)
     parser.add_argument("--data-dir", type=Path, required=True, help="raw data, maybe the weights")
@@ -215,14 +253,22 @@ def main() -> None:
             for case, sides in cases(folder, n, options.threads, values).items():
                 timings = harness.in_turn(case, sides, options.turns, "seconds")
                 ours, theirs = (values[side][-options.turns :] for side in (OURS, THEIRS))
-                rows += [row | {"fid": values[row["side"]][row["turn"] - options.turns]}
-                         for row in timings]  # fmt: skip
+                rows += [
+                    row
+                    if row["side"] == FLOOR
+                    else row | {"fid": values[row["side"]][row["turn"] - options.turns]}
+                    for row in timings
+                ]
                 apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
                 print(f"{case}: FID {ours[-1]:.6f} and {theirs[-1]:.6f}, {apart:.2g} apart "
                       f"({apart / theirs[-1]:.2g} of it)")  # fmt: skip
     table = harness.save("fid", rows, options.output)
     for case in dict.fromkeys(table.case):
         print(f"{case}: {harness.spread(harness.ratios(table, case, THEIRS, OURS))} times as fast")
+        if FLOOR in set(table[table.case == case].side):
+            for side in (OURS, THEIRS):
+                line = harness.ratios(table, case, side, FLOOR)
+                print(f"{case}: {side} takes {harness.spread(line)} times the floor")
     harness.draw("fid", table, options.output)
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks import growth, information
+from benchmarks import gpu, growth, information
 
 
 def test_the_exponent_of_a_power_law_is_found():
@@ -87,3 +87,13 @@ def test_a_measured_process_prints_its_seconds_and_values(monkeypatch, capsys):
     information.main(["--measure", json.dumps(what)])
     printed = json.loads(capsys.readouterr().out)
     assert printed["seconds"] > 0 and np.shape(printed["values"]) == (2, 2)
+
+
+def test_what_is_measured_on_a_gpu_runs_on_a_cpu(tmp_path, capsys):
+    sizes = dict(epochs=1, pack=3, images=300, faces=200, width=0.02, turns=1)
+    given = {"device": "cpu", "output": tmp_path, **sizes}
+    arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    gpu.main([*arguments, "--precisions", "float32", "tf32"])
+    table = pd.read_csv(tmp_path / "gpu.csv")
+    assert len(table) == 6 and (table.value > 0).all()
+    assert "3 runs together, tf32: " in capsys.readouterr().out
