@@ -3,8 +3,8 @@
 The same VAE everywhere (App. B.2 with frozen batch normalisation, 64 latent dimensions, batches
 of 100 images of 64 × 64 × 3, Adam): ours as ``hebae.train`` runs it, a loop in float32 as PyTorch
 is by default, and pythae's trainer on the same plain networks. A sweep's throughput is that of
-two runs of one thread side by side, or of one run of two threads, whichever is better. bfloat16 is
-measured where the processor has instructions for it.
+two runs of one thread side by side, or of one run of two threads, whichever is better; at full
+width, of the latter. bfloat16 is measured where the processor has instructions for it.
 
 What the images show does not matter for speed: without prepared ones (``--data-dir``), they are
 random.
@@ -33,9 +33,9 @@ BATCH = 100
 LATENT = 64
 RATE = 1e-3
 WEIGHT = 0.001  # of the regulariser, as in config/celeba-cpu.yaml
-WIDTHS = {"quarter width": (0.25, 8), "full width": (1.0, 2)}  # and the steps measured
 WAYS = {"2 runs of 1 thread": (2, 1), "1 run of 2 threads": (1, 2)}
-EVALUATED = 1000  # images
+# the steps measured, and in which ways: at full width two runs side by side take minutes a step
+WIDTHS = {"quarter width": (0.25, 8, list(WAYS)), "full width": (1.0, 1, ["1 run of 2 threads"])}
 PEERS = {"plain loop, float32": "plain", "pythae, float32": "pythae"}
 
 
@@ -96,19 +96,6 @@ def ours(images, width: float, precision: str) -> float:
         split = {"train": images, "test": images[:1]}
         _, rows = fit(our_run(width, precision), split, Path(folder) / "history.csv", checkpoints)
     return rows[-1]["seconds"]
-
-
-def our_evaluation(images, width: float, precision: str) -> float:
-    """Seconds that scoring images takes."""
-    from hebae.evaluation import evaluate, normal_stream, reconstruction_of
-    from hebae.model import build_model
-
-    run = our_run(width, precision)
-    model = build_model(run, SHAPE).eval()
-    normal = normal_stream(0, images.device)
-    started = time.perf_counter()
-    evaluate(run, model, images, reconstruction_of(run, SHAPE), normal)
-    return time.perf_counter() - started
 
 
 def plain_networks(width: float):
@@ -222,7 +209,6 @@ def measure(options: argparse.Namespace) -> None:
     measured: dict[str, Callable] = {
         "plain": plain,
         "pythae": pythae,
-        "evaluation": partial(our_evaluation, precision=harness.precisions()[-1]),
         **{precision: partial(ours, precision=precision) for precision in ("bfloat16", "float32")},
     }
     if options.measure in ("plain", "pythae") and not options.settings:
@@ -277,17 +263,14 @@ def main() -> None:
     own = {f"hebae, {precision}": precision for precision in harness.precisions()}
     rows = []
     for name in options.widths:
-        width, steps = WIDTHS[name]
-        for way in WAYS:
+        width, steps, ways = WIDTHS[name]
+        for way in ways:
             sides = {
                 side: partial(throughput, key, width, steps * BATCH, way, options)
                 for side, key in {**own, **PEERS}.items()
             }
             case = f"{name}, training, {way}"
             rows += harness.in_turn(case, sides, options.turns, "images/s")
-        scored = partial(throughput, "evaluation", width, EVALUATED, way, options)
-        sides = {list(own)[-1]: scored}
-        rows += harness.in_turn(f"{name}, evaluation, {way}", sides, options.turns, "images/s")
     table = harness.save("faces", rows, options.output)
     harness.draw("faces", table, options.output)
     training = best(table[table.case.str.contains("training")])
