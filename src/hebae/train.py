@@ -339,6 +339,29 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def load_images(run: Run, data: Path, device: torch.device) -> tuple[dict[str, Tensor], int]:
+    """What a run is trained and tested on, and of how many images it is trained.
+
+    Args:
+        run: may be on a subset of the training images.
+        data: folder of the prepared dataset.
+        device: where to put them.
+
+    Returns:
+        ``train`` and ``test``, uint8 (N, height, width, channels), and the number of different
+        training images.
+    """
+    arrays = {split: load_prepared(data, split)[0] for split in ("train", "test")}
+    n_train = len(arrays["train"])
+    subset = training_subset(n_train, run.n_train, run.seed)
+    if subset is not None:
+        # as many steps an epoch as with all images: those there are come again
+        arrays["train"] = arrays["train"][np.resize(subset, n_train)]
+        n_train = len(subset)
+    images = {split: torch.from_numpy(array).to(device) for split, array in arrays.items()}
+    return images, n_train
+
+
 def write_outputs(
     output: Path,
     run: Run,
@@ -416,27 +439,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             flush=True,
         )
     manifest = read_manifest(options.data)
-    arrays = {split: load_prepared(options.data, split)[0] for split in ("train", "test")}
-    n_train = len(arrays["train"])
-    subset = training_subset(n_train, run.n_train, run.seed)
-    if subset is not None:
-        # as many steps an epoch as with all images: those there are come again
-        arrays["train"] = arrays["train"][np.resize(subset, n_train)]
-        n_train = len(subset)
-    images = {split: torch.from_numpy(array).to(device) for split, array in arrays.items()}
-
-    if options.packs is not None:
+    folder = options.checkpoints / run.path
+    key = checkpoint_key(run, manifest.checksum, device)
+    checkpoints = Checkpoints(folder, key, options.checkpoint_seconds)
+    packed = options.packs is not None and options.packs.exists()
+    if packed and not checkpoints.finished.exists():
+        images, _ = load_images(run, options.data, device)
         # by name: what trains runs together is no source of one that is trained by itself
         resolve("hebae.pack:train_pack_of")(run, images, manifest, device, options)
 
-    folder = options.checkpoints / run.path
-    key = checkpoint_key(run, manifest.checksum, device)
     # held until this process ends: the same run is trained by one process at a time
     _lock = workspace.wait_for(folder / "lock", run.path)
-    checkpoints = Checkpoints(folder, key, options.checkpoint_seconds)
     if checkpoints.recall(options.output):
         print(f"{run.path} was trained already: its outputs are put back", file=sys.stderr)
         return
+    images, n_train = load_images(run, options.data, device)
     options.output.mkdir(parents=True, exist_ok=True)
     model, rows = fit(run, images, options.output / "history.csv", checkpoints)
     wall_seconds = time.perf_counter() - started

@@ -777,9 +777,9 @@ def test_bfloat16_leaves_moments_and_losses_in_float32(images, tmp_path, monkeyp
     factor = hebae_module.covariance_factor
     error = reconstruction._cross_entropy
 
-    def spy_factor(codes):
+    def spy_factor(codes, **options):
         seen.add(("moments", codes.dtype))
-        return factor(codes)
+        return factor(codes, **options)
 
     def spy_error(output, target):
         seen.add(("loss", output.dtype))

@@ -10,7 +10,8 @@ def plan_packs():
     """Write down which of the runs that are to be trained are trained together."""
     path = Path(PACKS)
     path.unlink(missing_ok=True)
-    if EXPERIMENT.pack > 1:
+    # jobs that are sent away run side by side, and would wait for the one that works
+    if EXPERIMENT.pack > 1 and workflow.local_exec:
         waiting = {
             run_of(job.wildcards).path
             for job in workflow.dag.needrun_jobs()
