@@ -233,7 +233,7 @@ def test_a_failed_run_of_a_pack_says_why_by_itself(data, tmp_path, capsys):
 
 
 def test_a_killed_pack_goes_on_from_its_checkpoint(data, tmp_path):
-    runs = sweep(epochs=60)
+    runs = sweep(epochs=30)
     packs.write(tmp_path / "packs.json", [runs], {run.path for run in runs})
     begin = [sys.executable, "-m", "hebae.train", *command(runs[0], data, tmp_path)]
     log = (tmp_path / "log").open("w+")
