@@ -390,7 +390,9 @@ def write_outputs(
     # whole: the next Snakemake may have deleted it while this process outlived its own
     files.write_csv(history, rows)
     buffer = io.BytesIO()
-    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
+    # clones: of a view, PyTorch would write all that it is a view of
+    state = {name: value.cpu().clone() for name, value in model.state_dict().items()}
+    torch.save(state, buffer)
     files.write_bytes(weights, buffer.getbuffer())
     record = {
         "run": asdict(run),

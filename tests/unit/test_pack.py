@@ -216,6 +216,9 @@ def test_the_first_training_of_a_pack_does_the_work_of_all(data, tmp_path, capsy
         record = json.loads((tmp_path / run.path / "run.json").read_text())
         assert record["packed"] == 5 and record["run"]["seed"] == run.seed
         assert (tmp_path / run.path / "history.csv").read_text().count("\n") == 5
+        # its own weights, and not the stack that they are a view of
+        bytes_of_weights = (tmp_path / run.path / "weights.pt").stat().st_size
+        assert bytes_of_weights < 1.5 * 4 * record["parameters"] + 5000
     assert not list((tmp_path / "checkpoints/packs").iterdir())
 
 
