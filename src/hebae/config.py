@@ -65,6 +65,8 @@ class Recipe:
     network_parameters: dict[str, Any]
     reconstruction: str
     reconstruction_parameters: dict[str, Any]
+    latent_dims: tuple[int, ...] | None = None
+    """Some of the dataset's, the main one among them; None for all of them."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ class Experiment:
         """Every model at its default weight, at every latent dimension and seed."""
         for data in self.datasets.values():
             for model, weights in data.models.items():
-                for latent_dim in data.latent_dims:
+                for latent_dim in weights.latent_dims or data.latent_dims:
                     for seed in data.seeds:
                         yield self.run(data.name, model, latent_dim, weights.default, seed)
 
@@ -192,8 +194,9 @@ class Experiment:
         """The grids of weights, with the runs at the default weight that belong to them."""
         for data in self.datasets.values():
             for model, weights in data.models.items():
-                for latent_dim in data.weight_latent_dims if weights.grid else ():
-                    for weight in weights.grid:
+                trained = weights.latent_dims or data.latent_dims
+                for latent_dim in data.weight_latent_dims:
+                    for weight in weights.grid if latent_dim in trained else ():
                         for seed in data.weight_seeds:
                             yield self.run(data.name, model, latent_dim, weight, seed)
 
@@ -242,6 +245,7 @@ class Experiment:
                     **{
                         **trained,
                         "grid": tuple(trained["grid"]),
+                        "latent_dims": trained["latent_dims"] and tuple(trained["latent_dims"]),
                         "training": Training.from_fields(trained["training"]),
                     }
                 )
@@ -435,8 +439,19 @@ def _dataset(
         if model not in models:
             known = ", ".join(models)
             raise UserError(f"{where}.models: unknown model {model!r}; models has: {known}")
+        own_dims = tuple(weights.get("latent_dims", latent_dims))
+        if missing := [value for value in own_dims if value not in latent_dims]:
+            raise UserError(
+                f"{where}.models.{model}.latent_dims: {missing[0]} is not one of the dataset's "
+                f"{latent_dims}"
+            )
+        if main_latent_dim not in own_dims:
+            raise UserError(
+                f"{where}.models.{model}.latent_dims: {own_dims} lacks main_latent_dim "
+                f"{main_latent_dim}, at which figures compare all models"
+            )
         if OBJECTIVES[models[model].objective].needs_covariance:
-            _check_covariance(where, model, max(latent_dims), training, images)
+            _check_covariance(where, model, max(own_dims), training, images)
             for size in diagnostics.training_sizes if diagnostics else ():
                 # a batch may hold an image twice, and then has fewer that differ
                 if 4 * main_latent_dim > min(size, training.batch_size):
@@ -459,6 +474,7 @@ def _dataset(
         used[model] = Recipe(
             default=weight_text(weights["weight"]),
             grid=grid,
+            latent_dims=own_dims if "latent_dims" in weights else None,
             parameters=parameters,
             training=training,
             network=network_name,

@@ -120,6 +120,12 @@ def test_the_configs_we_ship_are_right(path):
         ("datasets.digits.latent_dims", [2.5], "2.5 is not of type 'integer'"),
         ("datasets.digits.main_latent_dim", 3, "main_latent_dim: 3 is not one of latent_dims"),
         ("datasets.digits.weight_latent_dims", [5], "weight_latent_dims: 5 is not one of"),
+        (
+            "datasets.digits.models.VAE.latent_dims",
+            [8, 5],
+            "models.VAE.latent_dims: 5 is not one of the dataset's (2, 4, 8)",
+        ),
+        ("datasets.digits.models.VAE.latent_dims", [2], "(2,) lacks main_latent_dim 8"),
         ("datasets.digits.training.epochs", 0, "epochs: 0 is less than the minimum of 1"),
         ("datasets.digits.training.epochs", True, "True is not of type 'integer'"),
         ("datasets.digits.training.epoch", 3, "'epoch' was unexpected); known here: epochs"),
@@ -360,6 +366,17 @@ def test_runs_are_the_grids():
     runs = [run for run in experiment.runs() if run.dataset == "digits"]
     assert {run.path for run in runs} == {run.path for run in default + grid}
     assert [run.seed for run in experiment.main_runs("digits")] == [0] * len(data.models)
+
+
+def test_a_model_may_be_trained_at_some_latent_dimensions_alone():
+    document = edited("datasets.digits.models.VAE.latent_dims", [8])
+    document["datasets"]["digits"]["weight_latent_dims"] = [4, 8]
+    experiment = parse(document, SCHEMA)
+    assert Experiment.from_json(experiment.to_json()) == experiment
+    for runs in (experiment.default_runs(), experiment.weight_runs()):
+        dims = {(run.model, run.latent_dim) for run in runs if run.dataset == "digits"}
+        assert {z for model, z in dims if model == "VAE"} == {8}
+        assert len({z for model, z in dims if model == "HEBAE"}) > 1
 
 
 def test_dataset_seeds_override_the_experiments():

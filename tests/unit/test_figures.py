@@ -364,6 +364,22 @@ def test_fig1a_weights_of_fewer_latent_dimensions(tmp_path):
         assert any(label.get_visible() for label in ax.get_yticklabels()) == labels
 
 
+def test_a_model_trained_at_one_latent_dimension_is_drawn_there_alone(tmp_path):
+    made = experiment("mnist")
+    models = dict(made.datasets["mnist"].models)
+    # the first of the models too: panels stay in the order of the config
+    for model in ("VAE", "HEBAE-diagonal"):
+        models[model] = dataclasses.replace(models[model], latent_dims=(10,))
+    made = experiment("mnist", models=models)
+    results = write_results(tmp_path, made)
+    figure = draw("fig1a", results, made)
+    lines = {ax.get_title(): len(ax.get_lines()) for ax in figure.axes[:3]}
+    assert lines == {"latent dimension 8": 1, "latent dimension 10": 3, "latent dimension 16": 1}
+    bottom = figure.axes[3:]
+    assert [len(ax.containers) for ax in bottom] == [1, 2, 1]
+    draw("fig2c", results, made)
+
+
 def test_fig1a_converged_region_fills_the_axis(figures, tables):
     """No line of the later epochs is cut off, and the first ones do not set the limits."""
     low, high = figures["fig1a"].axes[0].get_ylim()

@@ -50,13 +50,21 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     by_epoch = rows(tables, "elbo_by_epoch", default_runs, ["elbo_paper"], ["epoch"], split="test")
 
     figure = Figure(figsize=(WIDTH, 4.9 if weight_runs else 2.9), layout="constrained")
-    top, *bottom = _panels(figure, data.latent_dims, *[data.weight_latent_dims] * bool(weight_runs))
+    # those at which no model with a bound is trained have no panel
+    shown = [
+        [z for z in latent_dims if z in {run.latent_dim for run in runs}]
+        for latent_dims, runs in (
+            (data.latent_dims, default_runs),
+            (data.weight_latent_dims, weight_runs),
+        )
+    ]
+    top, *bottom = _panels(figure, *filter(None, shown))
     cut = _epochs(top, by_epoch, experiment, bounds)
-    top[0].set_ylabel("paper’s bound on the\ntest split (nats)")
+    next(iter(top)).set_ylabel("paper’s bound on the\ntest split (nats)")
     if weight_runs:
         by_weight = rows(tables, "elbo_by_weight", weight_runs, ["elbo_paper"], each=lambda run: 1)
         _weights(bottom[0], by_weight, experiment)
-        bottom[0][0].set_ylabel("paper’s bound on the test\nsplit, last epoch (nats)")
+        next(iter(bottom[0])).set_ylabel("paper’s bound on the test\nsplit, last epoch (nats)")
 
     names = titles(experiment, dataset)
     handles = [Line2D([], [], label=names[m], **look(experiment, m)._asdict()) for m in bounds]
@@ -80,30 +88,33 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     return figure
 
 
-def _panels(figure: Figure, *rows_of_dims: Sequence[int]) -> list[list[Axes]]:
+def _panels(figure: Figure, *rows_of_dims: Sequence[int]) -> list[dict[Axes, int]]:
     """Rows as wide as the figure, a panel a latent dimension; a row shares its axes."""
     grid = figure.add_gridspec(len(rows_of_dims), math.lcm(*map(len, rows_of_dims)))
     made = []
     for row, latent_dims in enumerate(rows_of_dims):
-        made.append(axes := [])
+        made.append(axes := {})
         span = grid.ncols // len(latent_dims)
         for place, latent_dim in enumerate(latent_dims):
-            shared = dict.fromkeys(("sharex", "sharey"), axes[0] if axes else None)
+            shared = dict.fromkeys(("sharex", "sharey"), next(iter(axes), None))
             ax = figure.add_subplot(grid[row, place * span : (place + 1) * span], **shared)
             ax.tick_params(labelleft=place == 0)
             ax.set_title(f"latent dimension {latent_dim}")
-            axes.append(ax)
+            axes[ax] = latent_dim
     return made
 
 
 def _epochs(
-    axes: list[Axes], table: pd.DataFrame, experiment: Experiment, models: list[str]
+    axes: Mapping[Axes, int], table: pd.DataFrame, experiment: Experiment, models: list[str]
 ) -> bool:
     """Draw the top row; whether its axes leave anything out."""
     lows, highs = [], []
-    for ax, (_, panel) in zip(axes, table.groupby("latent_dim", sort=False), strict=True):
+    for ax, latent_dim in axes.items():
+        panel = table[table["latent_dim"] == latent_dim]
         for place, model in enumerate(models):
             of_model = panel[panel["model"] == model]
+            if of_model.empty:
+                continue
             seeds = of_model.pivot(index="epoch", columns="seed", values="elbo_paper")
             low, mean, high = spread(seeds)
             style = look(experiment, model)
@@ -122,13 +133,14 @@ def _epochs(
     bottom = min(np.nanpercentile(low, CUT) for low in lows)
     top = max(np.nanmax(high) for high in highs)
     margin = 0.06 * (top - bottom) or 1
-    axes[0].set_ylim(bottom - margin, top + margin)
+    next(iter(axes)).set_ylim(bottom - margin, top + margin)
     return any(np.nanmin(low) < bottom - margin for low in lows)
 
 
-def _weights(axes: list[Axes], table: pd.DataFrame, experiment: Experiment) -> None:
+def _weights(axes: Mapping[Axes, int], table: pd.DataFrame, experiment: Experiment) -> None:
     """Draw the bottom row."""
-    for ax, (_, panel) in zip(axes, table.groupby("latent_dim", sort=False), strict=True):
+    for ax, latent_dim in axes.items():
+        panel = table[table["latent_dim"] == latent_dim]
         for model, of_model in panel.groupby("model", sort=False):
             seeds = of_model.pivot(index="weight", columns="seed", values="elbo_paper")
             seeds_curve(ax, seeds, look(experiment, model), label=model)

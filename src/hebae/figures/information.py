@@ -43,7 +43,8 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     shifts = step * (np.arange(len(names)) - (len(names) - 1) / 2)
     for ax, (measure, label) in zip(figure.subplots(1, 2), LABELS.items(), strict=True):
         for shift, (model, title) in zip(shifts, names.items(), strict=True):
-            seeds = of_runs.loc[model, measure].unstack("seed").loc[list(data.latent_dims)]
+            # a gap at the dimensions that a model is not trained at
+            seeds = of_runs.loc[model, measure].unstack("seed").reindex(list(data.latent_dims))
             x = places + shift
             color, marker, *_ = look(experiment, model)
             deviation = seeds.std(axis=1, skipna=False) if several else None
