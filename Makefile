@@ -1,23 +1,32 @@
 # Wraps the commands it prints; everything also runs without make.
 #
 #   make figures        the environment, then every figure on embedded data (config/demo.yaml)
+#   make report         report.html: claims, figures, cost; of config/demo.yaml or CONFIG=config/X.yaml
 #   make test           the test suite
 #   make test-hostile   full disks, clocks set back, two at once, malicious files
 #   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
+#   make test-report    the report of a small experiment in a real browser: Debian's Chromium
 #   make soak           the workflow killed KILLS times at random moments, against an undisturbed one
+#   make verify         docs/results: checksums, the claims judged again, the figures drawn again
+#   make publish CONFIG=config/X.yaml      what results/ has of it to docs/results, and README's table
 #   make export EXPERIMENT=mnist           finished runs to exports/mnist.tar, for another machine
 #   make import ARCHIVE=exports/mnist.tar  there: to restored/mnist, for snakemake --config runs=restore
 
 PYTHON ?= python3
 KILLS ?= 25
+CONFIG ?= config/demo.yaml
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures test test-hostile test-cluster soak export import lint format env lock clean
+.PHONY: figures report test test-hostile test-cluster test-report soak verify publish export import lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
+
+report: env
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake pages --cores $(CORES) --configfile "$(CONFIG)"
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 --configfile "$(CONFIG)" --report report.html
 
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile
@@ -28,8 +37,18 @@ test-hostile: env
 test-cluster: env
 	$(BIN)/python -m pytest tests/cluster
 
+test-report: env
+	$(BIN)/python -m pytest tests/report
+
 soak: env
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/soak
+
+verify: env
+	$(BIN)/python -m hebae.published verify
+
+publish: env
+	$(BIN)/python -m hebae.published write --config "$(CONFIG)"
+	$(BIN)/python -m hebae.summary --into README.md
 
 export: env
 	$(if $(EXPERIMENT),,$(error say which: make export EXPERIMENT=mnist))

@@ -37,7 +37,9 @@ include: "workflow/rules/latent.smk"
 include: "workflow/rules/information.smk"
 include: "workflow/rules/fid.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/bounds.smk"
 
 
 onstart:
@@ -49,6 +51,10 @@ rule all:
     default_target: True
     input:
         figures=all_figures(),
-        tables=expand("<results>/tables/{table}.csv", table=TABLES),
+        tables=expand("<results>/tables/{table}.csv", table=[*TABLES, "claims"]),
     message:
-        "Every figure and table is drawn"
+        "Every figure and table is drawn, and the claims are judged"
+
+
+include: "workflow/rules/report.smk"
+include: "workflow/rules/captions.smk"

@@ -4,8 +4,9 @@
 time, cores × wall time of the command, is divided into
 
 * ``training and measuring``: seconds in the ``main`` of train, classifier, reference, encode,
-  images, covariance, mutual_information, index_code_information, diagnostics and fid, less what
-  ``main`` spends on importing modules there. Summed over jobs: each is one thread, one core.
+  images, bounds, covariance, mutual_information, index_code_information, diagnostics and fid,
+  less what ``main`` spends on importing modules there. Summed over jobs: each is one thread, one
+  core.
 * ``other steps``: the same of prepare, collect and the figures.
 * ``starting processes``: from a step's fork to its ``main``, and the imports inside it.
 * ``Snakemake``: processor time of everything else, most of it Snakemake's own.
@@ -53,6 +54,7 @@ WORK = (
     "reference",
     "encode",
     "images",
+    "bounds",
     "measures.covariance",
     "measures.mutual_information",
     "measures.index_code_information",

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 
 FIGURES = ["fig1a", "fig1b", "fig2a", "fig2b", "fig2c", "fig2d", "fig3", "appendix_c"]
+FIGURES += ["fair_bounds", "batch_bias"]
 TINY = {
     "experiment": "tiny",
     "seeds": [0, 1],
@@ -32,6 +33,7 @@ TINY = {
                 "WAE": {"weight": 10},
             },
             "mutual_information": {"indices": 4, "draws": 10, "sets": 2},
+            "bounds": {"samples": [1, 10], "images": 50},
             "panels": {"samples": [3, 4], "steps": 5},
             "fid": {"features": "classifier", "n_generated": 60, "n_reference": 200},
         }

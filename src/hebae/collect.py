@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Table:
     source: str
     """File below each run's folder."""
     rows: Callable[[list[Row]], list[Row]] = lambda rows: rows
+    read: Callable[[str], list[Row]] = lambda text: list(csv.DictReader(io.StringIO(text)))
 
 
 def final_test_row(history: list[Row]) -> list[Row]:
@@ -37,14 +39,39 @@ def final_test_row(history: list[Row]) -> list[Row]:
     return [{key: row[key] for key in row if key not in ("epoch", "split", "seconds")}]
 
 
+def every_run(experiment: Experiment) -> list[Run]:
+    """Every run of an experiment, those on subsets of the images too, once."""
+    runs = (*experiment.runs(), *experiment.diagnostics_runs())
+    return list({run.path: run for run in runs}.values())
+
+
+def provenance_row(text: str) -> list[Row]:
+    """What a run's record says beside its description, on one line."""
+    record = json.loads(text)
+    run, versions = record["run"], record["versions"]
+    identity = ("dataset", "model", "latent_dim", "weight", "seed")
+    own = ("n_train", "commit", "device", "machine", "threads", "precision", "packed")
+    last = ("training_seconds", "peak_memory_bytes", "parameters")
+    sums = ("weights_sha256", "dataset_checksum")
+    return [
+        {name: run[name] for name in identity}
+        | {name: record.get(name) for name in own}
+        | {name: versions.get(name) for name in ("python", "torch", "numpy")}
+        | {name: record.get(name) for name in (*last, *sums)}
+    ]
+
+
 TABLES = {
     "elbo_by_epoch": Table(Experiment.default_runs, "history.csv"),
     "elbo_by_weight": Table(Experiment.runs, "history.csv", final_test_row),
     "fid": Table(Experiment.fid_runs, "fid.csv"),
     "covariance": Table(Experiment.default_runs, "covariance.csv"),
+    "active_units": Table(Experiment.default_runs, "active_units.csv"),
     "mutual_information": Table(Experiment.default_runs, "mutual_information.csv"),
     "diagnostics": Table(Experiment.diagnostics_runs, "diagnostics.csv"),
     "index_code_information": Table(Experiment.default_runs, "index_code_information.csv"),
+    "bounds": Table(Experiment.bounds_runs, "bounds.csv"),
+    "runs": Table(every_run, "run.json", read=provenance_row),
 }
 
 
@@ -58,9 +85,11 @@ def collect(table: Table, experiment: Experiment, runs: Path) -> Iterator[Row]:
     for run in table.runs(experiment):
         path = runs / run.path / table.source
         try:
-            rows = list(csv.DictReader(io.StringIO(path.read_text())))
+            rows = table.read(path.read_text())
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
+        except (ValueError, TypeError, KeyError):
+            raise UserError(f"{path} is damaged; delete it, and it is made again") from None
         if not rows:
             raise UserError(f"{path} has no rows; delete it, and it is made again")
         yield from table.rows(rows)

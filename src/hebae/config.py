@@ -115,6 +115,17 @@ class Diagnostics:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """With how many codes an image log p(x) is bounded, and on which test images.
+
+    Each of ``samples`` divides the largest; ``images`` are the first so many, None for all.
+    """
+
+    samples: tuple[int, ...]
+    images: int | None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One dataset of an experiment, with everything that is trained and measured on it.
 
@@ -131,6 +142,7 @@ class Dataset:
     weight_latent_dims: tuple[int, ...]
     models: dict[str, Recipe]
     mutual_information: MutualInformation
+    bounds: Bounds
     panels: Panels
     fid: Fid | None
     diagnostics: Diagnostics | None
@@ -222,6 +234,13 @@ class Experiment:
         """Every run of the datasets that are to be compared by Fréchet distance."""
         return (run for run in self.runs() if self.datasets[run.dataset].fid is not None)
 
+    def bounds_runs(self) -> Iterator[Run]:
+        """Default runs whose codes and images have densities: log p(x) can be bounded for them."""
+        for run in self.default_runs():
+            entries = run.entries
+            if entries.objective.stochastic and entries.reconstruction.likelihood:
+                yield run
+
     def main_runs(self, dataset: str) -> list[Run]:
         """One run a model: main latent dimension, default weight, first seed."""
         data = self.datasets[dataset]
@@ -254,6 +273,7 @@ class Experiment:
             data["fid"] = data["fid"] and Fid(**data["fid"])
             data["diagnostics"] = data["diagnostics"] and _diagnostics(data["diagnostics"])
             data["mutual_information"] = MutualInformation(**data["mutual_information"])
+            data["bounds"] = _bounds(data["bounds"])
             data["panels"] = _panels(data["panels"])
             for key in ("latent_dims", "seeds", "weight_seeds", "weight_latent_dims"):
                 data[key] = tuple(data[key])
@@ -264,6 +284,10 @@ class Experiment:
 
 def _diagnostics(fields: Mapping[str, Any]) -> Diagnostics:
     return Diagnostics(**{**fields, "training_sizes": tuple(fields["training_sizes"])})
+
+
+def _bounds(fields: Mapping[str, Any]) -> Bounds:
+    return Bounds(**{**fields, "samples": tuple(fields["samples"])})
 
 
 def _panels(fields: Mapping[str, Any]) -> Panels:
@@ -282,7 +306,7 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
     Raises:
         UserError: naming the first key that is wrong, in one line.
     """
-    _check_schema(document, schema)
+    check_schema(document, schema, "config")
     fields = _with_defaults(_inherited(document), schema, schema)
     models = {name: _model(name, model) for name, model in fields["models"].items()}
     datasets = {
@@ -326,17 +350,22 @@ _Validator = jsonschema.validators.extend(
 )
 
 
-def _check_keys(value: Any, where: str = "") -> None:
+def _check_keys(value: Any, what: str, where: str = "") -> None:
     """YAML allows keys that are no text, and then nothing sensible can be said of them."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise UserError(f"config: {where or 'the top level'}: key {key!r} is not text")
-            _check_keys(inner, f"{where}.{key}".lstrip("."))
+                raise UserError(f"{what}: {where or 'the top level'}: key {key!r} is not text")
+            _check_keys(inner, what, f"{where}.{key}".lstrip("."))
 
 
-def _check_schema(document: Any, schema: Mapping[str, Any]) -> None:
-    _check_keys(document)
+def check_schema(document: Any, schema: Mapping[str, Any], what: str) -> None:
+    """Check a document, called `what` in messages, against a JSON schema.
+
+    Raises:
+        UserError: naming the key that is wrong, in one line.
+    """
+    _check_keys(document, what)
     errors = _Validator(schema).iter_errors(document)
     error = jsonschema.exceptions.best_match(errors)
     if error is None:
@@ -350,7 +379,7 @@ def _check_schema(document: Any, schema: Mapping[str, Any]) -> None:
     if error.validator == "additionalProperties":
         hint = f"; known here: {', '.join(error.schema['properties'])}"
     message = " ".join(str(error.message).split())
-    raise UserError(f"config: {where}: {message[:300]}{hint}")
+    raise UserError(f"{what}: {where}: {message[:300]}{hint}")
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
@@ -413,6 +442,8 @@ def _dataset(
             raise UserError(f"{where}.{key}: {missing[0]} is not one of latent_dims {latent_dims}")
 
     mutual_information = MutualInformation(**fields["mutual_information"])
+    bounds = _bounds(fields["bounds"])
+    _check_bounds(f"{where}.bounds", images, bounds)
     panels = _panels(fields["panels"])
     fid = Fid(**fields["fid"]) if "fid" in fields else None
     diagnostics = _diagnostics(fields["diagnostics"]) if "diagnostics" in fields else None
@@ -493,6 +524,7 @@ def _dataset(
         weight_latent_dims=weight_latent_dims,
         models=used,
         mutual_information=mutual_information,
+        bounds=bounds,
         panels=panels,
         fid=fid,
         diagnostics=diagnostics,
@@ -615,6 +647,20 @@ def _check_images(
         )
 
 
+def _check_bounds(where: str, images: registry.Dataset, bounds: Bounds) -> None:
+    largest = max(bounds.samples)
+    for k in bounds.samples:
+        if largest % k:
+            raise UserError(
+                f"{where}.samples: {k} does not divide the largest, {largest}, whose codes serve "
+                "for all"
+            )
+    if None not in (bounds.images, images.n_test) and bounds.images > images.n_test:
+        raise UserError(
+            f"{where}.images: {bounds.images} is more than the {images.n_test} test images"
+        )
+
+
 def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
     where = f"config: figures.{figure}"
     entry = lookup(FIGURES, "figure", figure)
@@ -622,6 +668,17 @@ def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
         raise UserError(f"{where}: dataset {dataset!r} is not in datasets")
     if entry.needs_bound and not any(run.bound for run in experiment.main_runs(dataset)):
         raise UserError(f"{where}: no model of {dataset!r} has a bound to plot")
+    if entry.needs_likelihood and not any(
+        run.dataset == dataset for run in experiment.bounds_runs()
+    ):
+        raise UserError(
+            f"{where}: no model of {dataset!r} has a likelihood and a stochastic encoder, so there "
+            "is no bound on log p(x)"
+        )
+    if entry.needs_covariance and not any(
+        run.entries.objective.needs_covariance for run in experiment.main_runs(dataset)
+    ):
+        raise UserError(f"{where}: no model of {dataset!r} has the covariance of a batch")
     if entry.needs_fid and experiment.datasets[dataset].fid is None:
         raise UserError(f"{where}: {dataset!r} has no fid block, so there is no distance to plot")
     if entry.needs_images:

@@ -28,6 +28,7 @@ VARIABLE = "HEBAE_PRELOADED"
 STEPS = frozenset(
     f"hebae.{step}"
     for step in (
+        "bounds",
         "encode",
         "features.classifier",
         "fid",
@@ -35,6 +36,7 @@ STEPS = frozenset(
         "reference",
         "train",
         # these need NumPy alone, which is there too, and take less than importing that
+        "measures.active_units",
         "measures.covariance",
         "measures.diagnostics",
         "measures.index_code_information",

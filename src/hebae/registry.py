@@ -171,6 +171,8 @@ class Dataset:
     n_test: int | None
     n_classes: tuple[int, ...]
     raw: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    redistributable: bool = True
+    """Whether images, and what networks make of them, may be handed on."""
 
 
 DATASETS = {
@@ -190,6 +192,7 @@ DATASETS = {
             "img_align_celeba": (),
             "list_eval_partition.txt": (202_599 * 13, 202_599 * 14),
         },
+        redistributable=False,  # for research alone
     ),
 }
 
@@ -217,6 +220,10 @@ class Figure:
     needs_fid: bool = False
     needs_images: bool = False
     needs_diagnostics: bool = False
+    needs_likelihood: bool = False
+    """A model with a stochastic encoder and a likelihood: log p(x) can be bounded for it."""
+    needs_covariance: bool = False
+    """A model whose regulariser takes the covariance of a batch."""
 
 
 FIGURES = {
@@ -231,6 +238,10 @@ FIGURES = {
     "infovae_diagnostics": Figure(("diagnostics",), needs_diagnostics=True),
     "infovae_decoder": Figure(("index_code_information", "elbo_by_weight"), needs_images=True),
     "infovae_samples": Figure(needs_images=True),
+    "fair_bounds": Figure(
+        ("elbo_by_weight", "index_code_information", "bounds"), needs_likelihood=True
+    ),
+    "batch_bias": Figure(needs_covariance=True),
 }
 
 

@@ -15,11 +15,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Tables of names, version, error reporting, locks and how a step's process is begun decide
+# Tables of names, version, commit, error reporting, locks and how a step's process is begun decide
 # nothing about a result.
 # What a run takes from the registry (Run.entries) is compared by itself.
 NOT_A_SOURCE = frozenset(
-    {"hebae", "hebae.registry", "hebae.errors", "hebae.preloaded", "hebae.workspace"}
+    {
+        "hebae",
+        "hebae.checkout",
+        "hebae.registry",
+        "hebae.errors",
+        "hebae.preloaded",
+        "hebae.workspace",
+    }
 )
 
 

@@ -14,7 +14,6 @@ import io
 import math
 import platform
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from tqdm import tqdm
 
 from hebae import files, sources, workspace
 from hebae.adam import Adam
+from hebae.checkout import commit
 from hebae.checkpoint import Checkpoints
 from hebae.device import computed, has_bfloat16, set_up
 from hebae.divergences.gaussian import SingularCovariance, posterior_kl
@@ -313,24 +313,12 @@ def provenance(run: Run, device: torch.device) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in names},
         },
-        "commit": _commit(),
+        "commit": commit(),
         "machine": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "precision": computed(run.training.precision, device),
     }
-
-
-def _commit() -> str | None:
-    """The checked-out commit of this project, "-dirty" where files differ from it."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            describe, cwd=sources.ROOT, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None  # not a checkout, or no git: an installed package
-    return done.stdout.strip()
 
 
 def peak_memory_bytes() -> int:

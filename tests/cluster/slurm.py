@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.debian import Unavailable, install_missing
+
 CPUS, MEMORY_MB = 8, 32_000
 FIRST_PORT = 26817
 # Where clients look without SLURM_CONF, which the executor's plugin takes from a job's
@@ -66,10 +68,6 @@ PartitionName=gpu Nodes={host} Default=NO MaxTime=1-00:00:00 State=UP
 """
 
 
-class Unavailable(Exception):
-    """Why there can be no cluster here."""
-
-
 def command(*arguments: str, timeout: float = 30) -> str:
     """What a command prints; it must succeed."""
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout)
@@ -112,33 +110,6 @@ def live_jobs(folder: Path) -> list[str]:
     return [job["JobId"] for job in jobs(folder) if job["JobState"] not in over]
 
 
-def install(packages: list[str]) -> None:
-    """Debian packages, without starting the daemons they bring."""
-    if not shutil.which("apt-get"):
-        raise Unavailable(f"no {' or '.join(packages)} here, and no apt-get to install it")
-    policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
-    try:
-        for attempt in (install, ["apt-get", "update"], install):
-            try:
-                done = subprocess.run(
-                    attempt, env=environment, capture_output=True, text=True, timeout=300
-                )
-            except subprocess.TimeoutExpired:
-                raise Unavailable(f"{' '.join(attempt)} takes too long") from None
-            if attempt is install and done.returncode == 0:
-                return
-        raise Unavailable(f"cannot install {' '.join(packages)}: {done.stderr.strip()[-300:]}")
-    finally:
-        if ours:
-            policy.unlink(missing_ok=True)
-
-
 def check_machine() -> None:
     """Find out whether a cluster can be had here at all."""
     if os.geteuid() != 0:
@@ -159,13 +130,7 @@ def check_machine() -> None:
     if own or "SLURM_CONF" in os.environ:
         where = own[0] if own else "SLURM_CONF is set"
         raise Unavailable(f"this machine has a SLURM of its own: {where}")
-    missing = [
-        package
-        for package, programs in PROGRAMS.items()
-        if not all(shutil.which(program) for program in programs)
-    ]
-    if missing:
-        install(missing)
+    install_missing(PROGRAMS)
 
 
 def write_configuration(root: Path) -> None:

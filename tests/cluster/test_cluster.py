@@ -27,7 +27,7 @@ from tests.project import (
 
 pytestmark = pytest.mark.cluster
 
-GPU_RULES = {"train", "encode", "images", "classifier", "reference", "fid"}
+GPU_RULES = {"train", "encode", "bounds", "images", "classifier", "reference", "fid"}
 FIGURES = ["fig1a", "fig1b", "fig2a", "appendix_c"]
 RUN = "results/tiny/runs/digits/HEBAE/z3/w1/s0"
 LOG = "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log"
@@ -217,7 +217,8 @@ def test_every_job_asks_for_what_it_needs(sent):
         assert job["TimeLimit"] != "1-00:00:00"  # the partition's, had the profile none
     rules = [job["Rule"] for job in jobs]
     assert {rule: rules.count(rule) for rule in GPU_RULES} == {
-        "train": 2, "encode": 2, "fid": 2, "images": 1, "classifier": 1, "reference": 1,
+        "train": 2, "encode": 2, "bounds": 2, "fid": 2, "images": 1, "classifier": 1,
+        "reference": 1,
     }  # fmt: skip
 
 
@@ -230,7 +231,7 @@ def test_short_steps_share_jobs_and_trainings_share_none(sent):
         # a group is named after its rules
         assert not set(job["Rule"].split("_")) & GPU_RULES - {"fid"}
     steps = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) - 1  # without "all"
-    assert steps == len(alone) + 6 + 6 + 4  # measures, tables and figures
+    assert steps == len(alone) + 6 + 7 + 4  # measures, tables and figures
     # the six measures of a model fit a node: four at a time
     (measures,) = [job for job in shared if job["Rule"].startswith("measures_digits_HEBAE")]
     assert measures["NumCPUs"] == "4" and measures["MinMemoryNode"] == "8000M"

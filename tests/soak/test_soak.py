@@ -31,7 +31,7 @@ LIMIT_S = 300  # for one start of the workflow
 STAGES = {
     "prepare": (r"prepare|features\.classifier", 0.16),
     "train": (r"train", 0.36),
-    "measure": (r"encode|images|reference|fid|measures\.\w+|collect", 0.28),
+    "measure": (r"encode|bounds|images|reference|fid|measures\.\w+|collect", 0.28),
     "draw": (r"figures\.\w+", 0.2),
 }
 TIMED = ("seconds", "training_seconds", "wall_seconds", "peak_memory_bytes")

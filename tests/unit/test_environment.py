@@ -139,7 +139,7 @@ def rules(request, tmp_path_factory):
 
 def test_every_rule_has_an_environment_with_what_its_module_imports(rules):
     _, rules = rules
-    assert [rule.name for rule in rules if rule.module is None] == ["all"]
+    assert [rule.name for rule in rules if rule.module is None] == ["all", "pages"]
     for rule in rules:
         if rule.module is not None:
             assert rule.env is not None, f"rule {rule.name} has no conda environment"
@@ -151,7 +151,8 @@ def test_every_rule_has_an_environment_with_what_its_module_imports(rules):
 def test_jobs_on_a_gpu_ask_for_the_cuda_build_and_no_others_do(rules):
     device, rules = rules
     on_gpu = {rule.name for rule in rules if rule.env and rule.env.name == "torch-gpu.yaml"}
-    networks = {"train", "encode", "encode_both", "images", "classifier", "reference", "fid"}
+    networks = {"train", "encode", "encode_both", "bounds", "images", "classifier", "reference"}
+    networks.add("fid")
     assert on_gpu == (networks if device == "cuda" else set())
     on_cpu = {rule.name for rule in rules if rule.env and rule.env.name == "torch.yaml"}
     assert on_cpu == {"prepare", "inception"} | (networks - on_gpu)

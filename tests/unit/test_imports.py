@@ -25,6 +25,7 @@ def modules(folder: str) -> list[str]:
         (modules("figures"), HEAVY),
         (modules("measures"), NO_PLOTS),
         (["hebae.collect"], NO_PLOTS | {"numpy"}),
+        (["hebae.report.claims_page", "hebae.report.cost_page"], NO_PLOTS | {"numpy"}),
         (["hebae.prepare"], NO_PLOTS),
         (["hebae.restore"], NO_PLOTS),
     ],

@@ -22,7 +22,7 @@ from scipy.stats import multivariate_normal, ortho_group
 from tests.runs import changed
 
 from hebae.errors import UserError
-from hebae.measures import covariance, index_code_information, mutual_information
+from hebae.measures import active_units, covariance, index_code_information, mutual_information
 from hebae.measures.index_code_information import _bounds, gaussian_kl, log_densities
 from hebae.measures.posterior import Posterior, map_threads
 
@@ -203,6 +203,32 @@ def test_correlation_of_a_constant_dimension_is_empty(constant):
 
 
 # --- mutual information
+
+
+# Active units
+
+
+@pytest.mark.parametrize("mixing", ["identity", "diagonal", "full"])
+def test_means_and_noise_share_the_variance_of_the_codes(mixing):
+    posterior = random_posterior(60, 4, mixing)
+    rows = active_units.active_units(posterior)
+    assert [row["dimension"] for row in rows] == [0, 1, 2, 3]
+    covariances = posterior_covariances(posterior).mean(0)
+    assert_allclose([row["noise_variance"] for row in rows], np.diag(covariances))
+    assert_allclose([row["mean_variance"] for row in rows], np.var(posterior.mean, 0))
+    codes = posterior.sample(rng(1), 4000).reshape(-1, 4)
+    total = [row["mean_variance"] + row["noise_variance"] for row in rows]
+    assert_allclose(total, codes.var(0), rtol=0.03)
+
+
+def test_a_variable_that_is_the_prior_is_not_active():
+    mean = np.column_stack(
+        [np.zeros(100), 0.099 * np.sign(np.arange(100) - 49.5), np.arange(100.0)]
+    )
+    posterior = Posterior(mean, np.ones((100, 3)), np.eye(3))
+    rows = active_units.active_units(posterior)
+    assert [row["active"] for row in rows] == [0, 0, 1]  # .0098 is below a hundredth
+    assert [row["noise_variance"] for row in rows] == [1, 1, 1]
 
 
 def plain_minepy(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

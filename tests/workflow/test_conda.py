@@ -38,6 +38,7 @@ CONFIG = {
             "training": {"epochs": 1},
             "models": {"VAE": {"weight": 1}, "HEBAE": {"weight": 1}},
             "mutual_information": {"indices": 4, "draws": 10, "sets": 1},
+            "bounds": {"samples": [1, 10]},
             "fid": {"features": "classifier", "n_generated": 60, "n_reference": 200},
             "diagnostics": {"training_sizes": [], "permutations": 20},
         }
@@ -49,6 +50,7 @@ ENVIRONMENT_OF = {
     "hebae.prepare": "torch",
     "hebae.train": "torch",
     "hebae.encode": "torch",
+    "hebae.bounds": "torch",
     "hebae.features.classifier": "torch",
     "hebae.reference": "torch",
     "hebae.fid": "torch",

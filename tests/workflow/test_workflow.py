@@ -32,6 +32,7 @@ TABLES = {
     "covariance": "which i j covariance correlation",
     "mutual_information": "protocol dimension mic tic",
     "index_code_information": "nats log_n kl_aggregate",
+    "bounds": "samples bound standard_error n_images",
 }
 
 
@@ -65,7 +66,8 @@ def test_every_figure_and_table_is_there(project):
         identity = ["dataset", "model", "latent_dim", "weight", "seed"]
         assert list(table.columns[:5]) == identity
         assert set(columns.split()) <= set(table.columns)
-        assert set(table.model) == {"VAE", "HEBAE", "WAE"}
+        deterministic = set() if name == "bounds" else {"WAE"}
+        assert set(table.model) == {"VAE", "HEBAE"} | deterministic
         # the bounds of a model without one are the only fields that may be empty
         assert (
             table.drop(columns=["elbo", "elbo_paper"], errors="ignore")
@@ -100,6 +102,8 @@ def test_tables_hold_every_run_once(project):
     assert len(last) == 6
     assert last.reconstruction_x.equals(last.reconstruction_y)
     assert len(tables["covariance"]) == 6 * 2 * 9
+    bounds = tables["bounds"]
+    assert bounds.samples.tolist() == [1, 10] * 4 and set(bounds.n_images) == {50}
     information = tables["index_code_information"]
     assert len(information) == 6
     assert information.query("model == 'WAE'").nats.to_list() == pytest.approx(
@@ -321,12 +325,13 @@ INFOVAE = {
                 },
             },
             "mutual_information": {"indices": 4, "draws": 10, "sets": 2},
+            "bounds": {"samples": [1, 5], "images": 20},
             "panels": {"samples": [3, 4], "steps": 5},
             "diagnostics": {"training_sizes": [60], "permutations": 50},
         }
     },
     "figures": dict.fromkeys(
-        ["infovae_diagnostics", "infovae_decoder", "infovae_samples"], "twice"
+        ["infovae_diagnostics", "infovae_decoder", "infovae_samples", "fair_bounds"], "twice"
     ),
 }
 

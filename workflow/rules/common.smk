@@ -18,8 +18,9 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from hebae import config as hebae_config
 from hebae import archive, registry, sources
-from hebae.collect import tables_of
+from hebae.collect import every_run, tables_of
 from hebae.errors import UserError
+from hebae.report.names import placed
 
 
 def with_conda():
@@ -51,13 +52,6 @@ def shell_prefix():
 shell.prefix(shell_prefix().replace("{", "{{").replace("}", "}}"))
 
 
-def all_runs(experiment):
-    """Every run that a table is made of, once; those on subsets of the images too."""
-    tables = tables_of(experiment).values()
-    runs = {run.path: run for table in tables for run in table.runs(experiment)}
-    return list(runs.values())
-
-
 def check_imported(experiment):
     """Find out at once what an imported archive lacks, or what it has is another run."""
     compared = [
@@ -66,7 +60,7 @@ def check_imported(experiment):
         if data.fid and data.fid.features == "classifier"
     ]
     archive.check_imported(
-        Path("restored", experiment.name), all_runs(experiment), compared
+        Path("restored", experiment.name), every_run(experiment), compared
     )
 
 
@@ -259,6 +253,14 @@ def panel_options(wildcards):
     )
 
 
+def bounds_options(wildcards):
+    """With how many codes and on which images log p(x) is bounded, as options of the command."""
+    bounds = EXPERIMENT.datasets[wildcards.dataset].bounds
+    samples = " ".join(map(str, bounds.samples))
+    images = "" if bounds.images is None else f"--images {bounds.images}"
+    return f"--samples {samples} {images}"
+
+
 def diagnostics_options(wildcards):
     """How the distance of codes to the prior is measured, as options of the command."""
     options = EXPERIMENT.datasets[wildcards.dataset].diagnostics
@@ -323,6 +325,11 @@ def figure_images(figure):
         return [f"<results>/runs/{run.path}/images.npz" for run in runs]
 
     return images
+
+
+def in_report(figure):
+    """Where the report has a figure and under which caption, as arguments of its flag."""
+    return dict(caption=f"../report/{figure}.rst", **placed(EXPERIMENT, figure))
 
 
 def all_figures():

@@ -4,11 +4,13 @@
 rule fig1a:
     input:
         tables=figure_tables("fig1a"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.fig1a"),
     output:
         pdf="<figures>/fig1a.pdf",
-        png="<figures>/fig1a.png",
+        png=report("<figures>/fig1a.png", **in_report("fig1a")),
+        provenance="<figures>/fig1a.json",
     log:
         "<logs>/figures/fig1a.log",
     benchmark:
@@ -25,17 +27,20 @@ rule fig1a:
         "Figure 1a: the bound against epochs and weights"
     shell:
         "python -m hebae.figures.{params.figure} --experiment {params.experiment:q}"
-        " --results {params.results:q} --output {output.pdf:q} {output.png:q} > {log:q} 2>&1"
+        " --results {params.results:q} --output {output.pdf:q} {output.png:q}"
+        " --provenance {output.provenance:q} > {log:q} 2>&1"
 
 
 use rule fig1a as fig2a with:
     input:
         tables=figure_tables("fig2a"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.fig2a"),
     output:
         pdf="<figures>/fig2a.pdf",
-        png="<figures>/fig2a.png",
+        png=report("<figures>/fig2a.png", **in_report("fig2a")),
+        provenance="<figures>/fig2a.json",
     log:
         "<logs>/figures/fig2a.log",
     benchmark:
@@ -47,11 +52,13 @@ use rule fig1a as fig2a with:
 use rule fig1a as fig2c with:
     input:
         tables=figure_tables("fig2c"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.fig2c"),
     output:
         pdf="<figures>/fig2c.pdf",
-        png="<figures>/fig2c.png",
+        png=report("<figures>/fig2c.png", **in_report("fig2c")),
+        provenance="<figures>/fig2c.json",
     log:
         "<logs>/figures/fig2c.log",
     benchmark:
@@ -63,11 +70,13 @@ use rule fig1a as fig2c with:
 use rule fig1a as appendix_c with:
     input:
         images=figure_images("appendix_c"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.appendix_c"),
     output:
         pdf="<figures>/appendix_c.pdf",
-        png="<figures>/appendix_c.png",
+        png=report("<figures>/appendix_c.png", **in_report("appendix_c")),
+        provenance="<figures>/appendix_c.json",
     log:
         "<logs>/figures/appendix_c.log",
     benchmark:
@@ -79,11 +88,13 @@ use rule fig1a as appendix_c with:
 use rule fig1a as fig1b with:
     input:
         tables=figure_tables("fig1b"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.fig1b"),
     output:
         pdf="<figures>/fig1b.pdf",
-        png="<figures>/fig1b.png",
+        png=report("<figures>/fig1b.png", **in_report("fig1b")),
+        provenance="<figures>/fig1b.json",
     log:
         "<logs>/figures/fig1b.log",
     benchmark:
@@ -95,11 +106,13 @@ use rule fig1a as fig1b with:
 use rule fig1a as fig2b with:
     input:
         tables=figure_tables("fig2b"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.fig2b"),
     output:
         pdf="<figures>/fig2b.pdf",
-        png="<figures>/fig2b.png",
+        png=report("<figures>/fig2b.png", **in_report("fig2b")),
+        provenance="<figures>/fig2b.json",
     log:
         "<logs>/figures/fig2b.log",
     benchmark:
@@ -111,11 +124,13 @@ use rule fig1a as fig2b with:
 use rule fig1a as fig2d with:
     input:
         tables=figure_tables("fig2d"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.fig2d"),
     output:
         pdf="<figures>/fig2d.pdf",
-        png="<figures>/fig2d.png",
+        png=report("<figures>/fig2d.png", **in_report("fig2d")),
+        provenance="<figures>/fig2d.json",
     log:
         "<logs>/figures/fig2d.log",
     benchmark:
@@ -127,11 +142,13 @@ use rule fig1a as fig2d with:
 use rule fig1a as fig3 with:
     input:
         images=figure_images("fig3"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.fig3"),
     output:
         pdf="<figures>/fig3.pdf",
-        png="<figures>/fig3.png",
+        png=report("<figures>/fig3.png", **in_report("fig3")),
+        provenance="<figures>/fig3.json",
     log:
         "<logs>/figures/fig3.log",
     benchmark:
@@ -143,11 +160,14 @@ use rule fig1a as fig3 with:
 use rule fig1a as infovae_diagnostics with:
     input:
         tables=figure_tables("infovae_diagnostics"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.infovae_diagnostics"),
     output:
         pdf="<figures>/infovae_diagnostics.pdf",
-        png="<figures>/infovae_diagnostics.png",
+        png=report(
+            "<figures>/infovae_diagnostics.png", **in_report("infovae_diagnostics")
+        ),
     log:
         "<logs>/figures/infovae_diagnostics.log",
     benchmark:
@@ -160,11 +180,13 @@ use rule fig1a as infovae_decoder with:
     input:
         tables=figure_tables("infovae_decoder"),
         images=figure_images("infovae_decoder"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.infovae_decoder"),
     output:
         pdf="<figures>/infovae_decoder.pdf",
-        png="<figures>/infovae_decoder.png",
+        png=report("<figures>/infovae_decoder.png", **in_report("infovae_decoder")),
+        provenance="<figures>/infovae_decoder.json",
     log:
         "<logs>/figures/infovae_decoder.log",
     benchmark:
@@ -176,11 +198,13 @@ use rule fig1a as infovae_decoder with:
 use rule fig1a as infovae_samples with:
     input:
         images=figure_images("infovae_samples"),
+        runs="<results>/tables/runs.csv",
         style=STYLE,
         code=code("hebae.figures.infovae_samples"),
     output:
         pdf="<figures>/infovae_samples.pdf",
-        png="<figures>/infovae_samples.png",
+        png=report("<figures>/infovae_samples.png", **in_report("infovae_samples")),
+        provenance="<figures>/infovae_samples.json",
     log:
         "<logs>/figures/infovae_samples.log",
     benchmark:

@@ -39,7 +39,7 @@ def prepare_to_make():
         if not EXPERIMENT.replace:
             workspace.check_same_config(
                 results,
-                all_runs(EXPERIMENT),
+                every_run(EXPERIMENT),
                 {name: data.source for name, data in EXPERIMENT.datasets.items()},
             )
     except (UserError, OSError) as error:

@@ -96,6 +96,29 @@ rule covariance:
         " --output {output.table:q} > {log:q} 2>&1"
 
 
+rule active_units:
+    input:
+        run="<run>/run.json",
+        posterior="<run>/posterior.npz",
+        code=code("hebae.measures.active_units"),
+    output:
+        table="<run>/active_units.csv",
+    log:
+        "<run_logs>/active_units.log",
+    benchmark:
+        "<run_benchmarks>/active_units.tsv"
+    conda:
+        "../../envs/measures.yaml"
+    resources:
+        mem_mb=small_memory,
+    message:
+        "Active latent variables of {wildcards.model} on {wildcards.dataset}"
+        " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
+    shell:
+        "python -m hebae.measures.active_units --posterior {input.posterior:q} --run {input.run:q}"
+        " --output {output.table:q} > {log:q} 2>&1"
+
+
 rule diagnostics:
     input:
         run="<run>/run.json",

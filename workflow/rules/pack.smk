@@ -17,4 +17,4 @@ def plan_packs():
             for job in workflow.dag.needrun_jobs()
             if job.rule.name == "train"
         }
-        packs.write(path, packs.plan(all_runs(EXPERIMENT), EXPERIMENT.pack), waiting)
+        packs.write(path, packs.plan(every_run(EXPERIMENT), EXPERIMENT.pack), waiting)

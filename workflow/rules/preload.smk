@@ -7,7 +7,7 @@ import psutil
 from snakemake import benchmark
 
 FORKED = {
-    "train", "classifier", "encode", "encode_both", "images", "reference", "fid"
+    "train", "classifier", "encode", "encode_both", "images", "bounds", "reference", "fid"
 }  # fmt: skip
 
 THREADS = [

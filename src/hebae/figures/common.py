@@ -16,11 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
-from hebae import files, npz
+from hebae import files, npz, provenance
 from hebae.config import Experiment
 from hebae.errors import UserError, command
 from hebae.registry import FIGURES
 from hebae.run import Run
+from hebae.tables import read_table
 
 WIDTH = 6.9
 """Text width of a two-column paper, in inches."""
@@ -124,23 +125,6 @@ def seeds_curve(ax: Axes, seeds: pd.DataFrame, style: Look, **options: Any) -> N
 def count(number: int, noun: str) -> str:
     """1 seed, 3 seeds."""
     return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A tidy table; ``attrs["file"]`` says where it lies, for messages."""
-    identity = {"dataset": str, "model": str, "latent_dim": int, "seed": int}
-    try:
-        table = pd.read_csv(path, dtype=identity, converters={"weight": float})
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such table") from None
-    except pd.errors.EmptyDataError:
-        raise UserError(f"{path}: the table is empty") from None
-    except ValueError as error:  # pandas' ParserError and UnicodeDecodeError are ValueErrors
-        raise UserError(f"{path}: not a table: {' '.join(str(error).split())}") from None
-    if table.empty:
-        raise UserError(f"{path}: the table is empty")
-    table.attrs["file"] = str(path)
-    return table
 
 
 def rows(
@@ -253,6 +237,7 @@ def main(name: str, draw: Callable[..., Figure], read: Callable[..., Any] = read
         parser.add_argument("--experiment", required=True, help="Experiment.to_json()")
         parser.add_argument("--results", type=Path, required=True, help="holds tables/ and runs/")
         parser.add_argument("--output", type=Path, nargs="+", required=True, help=".pdf, .png")
+        parser.add_argument("--provenance", type=Path, help="file for what it was made from, .json")
         arguments = parser.parse_args()
         for path in arguments.output:
             if path.suffix not in (".pdf", ".png"):
@@ -265,6 +250,12 @@ def main(name: str, draw: Callable[..., Figure], read: Callable[..., Any] = read
             raise UserError(f"config: figures: {experiment.name} has no {name}")
         dataset = experiment.figures[name]
         content = read(arguments.results, name, experiment, dataset)
+        runs = arguments.provenance and read_table(arguments.results / "tables/runs.csv")
         save(draw(content, experiment, dataset), arguments.output)
+        if runs is not None:
+            made_from = provenance.of_figure(
+                name, experiment, arguments.results, arguments.output, runs
+            )
+            files.write_json(arguments.provenance, made_from)
 
     command(run)

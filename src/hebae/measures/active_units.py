@@ -1,0 +1,45 @@
+"""What each latent variable carries: the variance of its mean, and of the noise around it.
+
+A variable that the decoder has given up has a posterior that is the prior: the variance of its
+means over the images is 0, and that of the noise 1. A variable is active where
+Var_x(E[z_j|x]) > 0.01 (Burda, Grosse & Salakhutdinov 2016, Sec. 5.2). The paper reads collapse off
+the same variances, the diagonal of Cov(μ) in Fig. 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hebae.errors import command
+from hebae.files import write_csv
+from hebae.measures.posterior import Posterior, command_line
+from hebae.run import read_run
+
+ACTIVE = 0.01
+
+
+def active_units(posterior: Posterior) -> list[dict[str, Any]]:
+    """Rows dimension (from 0), mean_variance, noise_variance, active (0 or 1).
+
+    ``mean_variance`` is Var(μ_j) over the N images (1/N), ``noise_variance`` the mean over them of
+    Var(z_j|x_i) = (D_i L Lᵀ D_i)_jj, exact and not from samples. The two add up to Var(z_j).
+    """
+    mean_variance = posterior.mean.var(axis=0)
+    noise_variance = (posterior.sigma**2).mean(axis=0) * (posterior.mixing**2).sum(axis=1)
+    pairs = zip(mean_variance.tolist(), noise_variance.tolist(), strict=True)
+    return [
+        dict(dimension=j, mean_variance=mean, noise_variance=noise, active=int(mean > ACTIVE))
+        for j, (mean, noise) in enumerate(pairs)
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = command_line(__doc__).parse_args(arguments)
+    run, _ = read_run(options.run)
+    rows = active_units(Posterior.load(options.posterior))
+    write_csv(options.output, (run.identity | row for row in rows))
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,288 @@
+"""The page of all claims and their verdicts: ``python -m hebae.report.claims_page --help``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+
+from hebae.config import Experiment
+from hebae.errors import UserError, command
+from hebae.report.names import name_of
+from hebae.report.page import document, element, table, write
+from hebae.report.text import counted, interval, number
+from hebae.report.verdicts import (
+    KINDS,
+    Kind,
+    Row,
+    Verdict,
+    counts,
+    optional_number,
+    read_rows,
+    read_verdicts,
+)
+
+PART_COLUMNS = (
+    "claim",
+    "figure",
+    "measure",
+    "reading",
+    "where",
+    "part",
+    "n_seeds",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "effect",
+    "p_above",
+    "p_below",
+    "p_holm",
+    "reason",
+)
+READINGS = {"paper": "paper’s reading", "fair": "fair reading"}
+
+
+class Judged(NamedTuple):
+    """A verdict with the rows of ``claim_parts.csv`` that belong to it."""
+
+    verdict: Verdict
+    parts: tuple[Row, ...]
+
+    @property
+    def reading(self) -> str:
+        """Of the measure: the paper's, or one that is fair where the paper's is not."""
+        return self.parts[0]["reading"]
+
+
+def joined(verdicts: Sequence[Verdict], parts: Sequence[Row]) -> list[Judged]:
+    """Verdicts with their parts, which are in the same order; of one measure they are together.
+
+    Raises:
+        UserError: where the two are not of the same judging.
+    """
+    groups = [
+        tuple(rows)
+        for _, rows in groupby(parts, lambda row: (row["claim"], row["figure"], row["measure"]))
+    ]
+    judged = [Judged(verdict, rows) for verdict, rows in zip(verdicts, groups, strict=False)]
+    same = all(
+        (of.claim, of.figure) == (rows[0]["claim"], rows[0]["figure"]) for of, rows in judged
+    )
+    if len(groups) != len(verdicts) or not same:
+        raise UserError(
+            "claims.csv and claim_parts.csv differ; delete both, and they are made again"
+        )
+    return judged
+
+
+def badge(kind: Kind, text: str) -> Element:
+    """A verdict, told by its colour, its sign and its words."""
+    return element(
+        "span",
+        element("span", kind.symbol, class_="symbol", aria_hidden="true"),
+        f" {text}",
+        class_=f"verdict {kind.style}",
+    )
+
+
+def summary(judged: Sequence[Judged]) -> Element:
+    """How many tests there are of each verdict, by reading."""
+    rows = []
+    for reading, label in READINGS.items():
+        found = counts(one.verdict for one in judged if one.reading == reading)
+        if total := sum(found.values()):
+            cells = [element("td", str(found[kind]), class_="number") for kind in KINDS]
+            rows.append(element("tr", element("td", label), *cells, number_cell(total)))
+    found = counts(one.verdict for one in judged)
+    cells = [number_cell(found[kind], data_count=kind.begins) for kind in KINDS]
+    foot = element("tr", element("td", "all"), *cells, number_cell(len(judged)))
+    head = ["", *(element("th", badge(kind, kind.begins)) for kind in KINDS), numbers("tests")]
+    return table(head, rows, [foot], class_="counts")
+
+
+def numbers(text: str) -> Element:
+    """The head of a column of numbers."""
+    return element("th", text, class_="number")
+
+
+def number_cell(value: int, **attributes: str) -> Element:
+    """A count."""
+    return element("td", f"{value:,}", class_="number", **attributes)
+
+
+def claim_rows(judged: Sequence[Judged]) -> list[Element]:
+    """The rows of one claim beside its statement: for each measure one, and one of its parts."""
+    first = judged[0]
+    folded = [one for one in judged if one.parts[0]["part"]]
+    statement = element(
+        "td",
+        first.verdict.statement,
+        element("div", first.parts[0]["where"], class_="more"),
+        rowspan=str(len(judged) + len(folded)),
+    )
+    rows = []
+    for one in judged:
+        beside = [] if rows else [statement]
+        rows.append(
+            element(
+                "tr",
+                *beside,
+                *measure_cells(one),
+                class_="first" if beside else "further",
+                data_claim=one.verdict.claim,
+                data_figure=one.verdict.figure,
+            )
+        )
+        if one in folded:
+            cell = element("td", parts_table(one.parts), colspan="4")
+            rows.append(element("tr", element("td"), cell, class_="parts"))
+    return rows
+
+
+def measure_cells(judged: Judged) -> list[Element]:
+    """What one measure says: reading, measure, estimate, seeds, verdict."""
+    verdict = judged.verdict
+    estimate = verdict.value or judged.parts[0]["reason"]
+    return [
+        element("td", judged.reading, class_="small"),
+        element("td", unbroken(verdict.measure)),
+        element("td", estimate, class_="number" if verdict.value else "small"),
+        element("td", str(verdict.n_seeds or "–"), class_="number"),
+        element("td", *verdict_content(verdict), data_verdict=verdict.verdict),
+    ]
+
+
+def unbroken(text: str) -> str:
+    """Text in which "z = 8" stays on a line."""
+    return text.replace("z = ", "z\u00a0=\u00a0")
+
+
+def verdict_content(verdict: Verdict) -> list[Element]:
+    """The verdict, and below it what it adds in brackets."""
+    word, bracket, more = verdict.verdict.partition(" (")
+    below = [element("div", bracket.strip() + more, class_="more")] if more else []
+    return [badge(verdict.kind, word), *below]
+
+
+def parts_table(parts: Sequence[Row]) -> Element:
+    """What was tested, folded up."""
+    head = [
+        "part",
+        *map(numbers, ("estimate", "95 % interval", "seeds", "effect", "p above", "p below")),
+    ]
+    rows = [
+        element(
+            "tr",
+            element("td", unbroken(row["part"])),
+            *(
+                element("td", text, class_="number")
+                for text in (
+                    optional(row["estimate"]),
+                    interval_text(row),
+                    row["n_seeds"],
+                    optional(row["effect"]),
+                    optional(row["p_above"]),
+                    optional(row["p_below"]),
+                )
+            ),
+        )
+        for row in parts
+    ]
+    holm = optional(parts[0]["p_holm"])  # none with fewer seeds than the claim asks for
+    return element(
+        "details",
+        element("summary", counted(len(parts), "part") + (f", p = {holm} (Holm)" if holm else "")),
+        table(head, rows),
+    )
+
+
+def optional(text: str) -> str:
+    """A number of a table, or nothing."""
+    value = optional_number(text)
+    return "" if value is None else number(value)
+
+
+def interval_text(row: Row) -> str:
+    """The interval of a part, or nothing."""
+    low, high = optional_number(row["ci_low"]), optional_number(row["ci_high"])
+    return "" if low is None or high is None else interval(low, high)
+
+
+def figure_section(figure: str, judged: Sequence[Judged], experiment: Experiment) -> list[Element]:
+    """A figure's claims under its name."""
+    title, shows, _ = name_of(figure)
+    dataset = experiment.figures.get(figure)
+    drawn = experiment.datasets[dataset].title if dataset else "not drawn in this experiment"
+    aside = " · ".join(filter(None, (shows, drawn)))
+    head = [
+        "Claim",
+        "Reading",
+        "Measure",
+        numbers("Estimate (95 % interval)"),
+        numbers("Seeds"),
+        "Verdict",
+    ]
+    rows = [
+        row
+        for _, of_claim in groupby(judged, lambda one: one.verdict.claim)
+        for row in claim_rows(list(of_claim))
+    ]
+    heading = element("h2", f"{title} ", element("span", aside, class_="aside"), id=figure)
+    return [heading, table(head, rows, class_="claims")]
+
+
+def claims_page(judged: Sequence[Judged], experiment: Experiment) -> str:
+    """All verdicts, figure by figure, each in the order of the file."""
+    figures = list(dict.fromkeys(one.verdict.figure for one in judged))
+    claims = {one.verdict.claim for one in judged}
+    sections = [
+        part
+        for figure in figures
+        for part in figure_section(
+            figure, [one for one in judged if one.verdict.figure == figure], experiment
+        )
+    ]
+    return document(
+        f"Claims of the papers, tested by the experiment {experiment.name}",
+        element(
+            "p",
+            f"{counted(len(claims), 'claim')} in {counted(len(judged), 'test')}. A claim is tested "
+            "on each figure that it is made of, and by each measure that it can be read in: the "
+            "paper’s, and where that compares unlike things, a fair one.",
+            class_="lead",
+        ),
+        summary(judged),
+        element(
+            "p",
+            "The estimate is of the part of a claim that decides it, in the measure’s own terms, "
+            "with its 95 % interval over seeds; claims have several parts where they are made of "
+            "several models or latent dimensions. A claim holds if all of its parts do, and does "
+            "not if one of them surely fails. Verdicts are corrected for the number of tests that "
+            "have enough seeds (Holm). Undecided: so many seeds would probably decide it, in all. "
+            "Why each test is what it is stands in docs/claims.md.",
+            class_="small",
+        ),
+        *sections,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Write the page of all claims and verdicts.")
+    parser.add_argument("--experiment", required=True, help="as JSON (hebae.config.Experiment)")
+    parser.add_argument("--claims", type=Path, required=True, help="claims.csv")
+    parser.add_argument("--parts", type=Path, required=True, help="claim_parts.csv")
+    parser.add_argument("--output", type=Path, required=True, help=".html")
+    options = parser.parse_args(arguments)
+    judged = joined(read_verdicts(options.claims), read_rows(options.parts, PART_COLUMNS))
+    try:
+        page = claims_page(judged, Experiment.from_json(options.experiment))
+    except ValueError as error:
+        raise UserError(f"{options.parts}: {error}") from None
+    write(options.output, page)
+
+
+if __name__ == "__main__":
+    command(main)

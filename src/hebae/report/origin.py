@@ -1,0 +1,113 @@
+"""What a report was made with: commit, packages, machine; and what its runs were trained with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from hebae import checkout
+from hebae.report.text import counted, duration, listed
+from hebae.report.verdicts import read_rows
+
+PACKAGES = ("torch", "snakemake")
+DIRTY = "-dirty"
+COLUMNS = ("commit", "python", "torch", "numpy", "device", "precision", "training_seconds")
+
+
+def commit_text(commit: str | None) -> str:
+    """A commit in words."""
+    if not commit:
+        return "unknown: not a git checkout"
+    changed = " with changes that are not committed" if commit.endswith(DIRTY) else ""
+    return commit.removesuffix(DIRTY) + changed
+
+
+def version(package: str) -> str:
+    """The version of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        lines = []  # not Linux
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, named), platform.processor() or platform.machine())
+
+
+def cores() -> int:
+    """Those this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory() -> str:
+    """The machine's memory."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return "unknown memory"
+    return f"{total / 2**30:.0f} GiB of memory"
+
+
+def made_with() -> dict[str, str]:
+    """What the report is made with, by what it is."""
+    packages = (f"{name} {version(name)}" for name in PACKAGES)
+    now = datetime.now().astimezone()
+    return {
+        "made": f"{now.day} {now:%B %Y, %H:%M %Z}",
+        "commit": commit_text(checkout.commit()),
+        "requirements.lock": f"SHA-256 {checkout.lock_sha256() or 'unknown: there is none'}",
+        "versions": listed([f"Python {platform.python_version()}", *packages]),
+        "machine": f"{processor()}, {counted(cores(), 'core')}, {memory()}, {platform.system()}",
+    }
+
+
+def trained_with(runs: Path) -> dict[str, str]:
+    """The same of the runs, from the table of them; how many of each, where they differ.
+
+    Raises:
+        UserError: for a file that is not that table.
+    """
+    rows = read_rows(runs, COLUMNS) if runs.exists() else []
+    if not rows:
+        return {"runs": "none is there"}
+    time = duration(training_seconds(rows))
+    return {
+        "runs": f"{len(rows):,}, trained in {time}, one after the other",
+        "trained at": tally(commit_text(row["commit"]) for row in rows),
+        "trained with": tally(versions_text(row) for row in rows),
+        "trained on": tally(f"{row['device']} in {row['precision']}" for row in rows),
+    }
+
+
+def training_seconds(rows: Iterable[Mapping[str, str]]) -> float:
+    """Of all runs together."""
+    return sum(float(row["training_seconds"] or 0) for row in rows)
+
+
+def versions_text(row: Mapping[str, str]) -> str:
+    """Python 3.11.9, torch 2.15.0 and numpy 2.4.6."""
+    return listed(
+        f"{name} {row[column]}"
+        for name, column in (("Python", "python"), ("torch", "torch"), ("numpy", "numpy"))
+    )
+
+
+def tally(texts: Iterable[str]) -> str:
+    """One text where all are the same, else each with how many there are, the most first."""
+    numbers = Counter(texts)
+    if len(numbers) == 1:
+        return next(iter(numbers))
+    return "; ".join(f"{text} ({number:,})" for text, number in numbers.most_common())

@@ -1,0 +1,147 @@
+"""Results as they are committed: what is written, what verifying finds, what is kept of before."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from tests.project import ROOT, TINY, copy_project, files_below, snakemake
+
+from hebae.collect import tables_of
+from hebae.published import read_experiment, shareable_figures
+
+# each verifying draws every figure again
+FIGURES = {"fig1a": "digits", "fig2c": "digits", "appendix_c": "digits"}
+CONFIG = {**TINY, "figures": FIGURES}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A checkout in which the tiny experiment has been run."""
+    folder = tmp_path_factory.mktemp("published")
+    copy_project(folder)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    snakemake(folder)
+    return folder
+
+
+def published(project: Path, *arguments: str, check: bool = True):
+    done = subprocess.run(
+        [sys.executable, "-m", "hebae.published", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(project / "src")},
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def shelf(project) -> Path:
+    """The tiny experiment, published."""
+    published(project, "write", "--config", "tiny.yaml")
+    return project / "docs/results/tiny"
+
+
+@pytest.fixture
+def alterable(shelf, tmp_path) -> Path:
+    shutil.copytree(shelf.parent, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_published_results_can_be_verified(project, shelf):
+    done = published(project, "verify")
+    assert done.stdout == f"tiny: as published, {len(TINY['figures'])} figures drawn again\n"
+    for name in (*tables_of(read_experiment(project / "tiny.yaml")), "claims", "claim_parts"):
+        made = pd.read_csv(project / f"results/tiny/tables/{name}.csv", dtype=str)
+        kept = pd.read_csv(shelf / f"tables/{name}.csv", dtype=str)
+        pd.testing.assert_frame_equal(made, kept)
+    # figures are those of the workflow, and nothing is there that trained or that is data
+    for figure in FIGURES:
+        made = np.asarray(Image.open(project / f"figures/tiny/{figure}.png"))
+        assert np.array_equal(made, np.asarray(Image.open(shelf / f"figures/{figure}.png")))
+    kinds = {path.suffix for path in shelf.rglob("*") if path.is_file()}
+    assert kinds == {".csv", ".json", ".npz", ".png", ".yaml", ""}
+
+
+def alter_number(shelf: Path) -> None:
+    path = shelf / "tables/elbo_by_weight.csv"
+    table = pd.read_csv(path, dtype=str)
+    table.loc[0, "elbo_paper"] = "-1.0"
+    table.to_csv(path, index=False)
+
+
+def alter_verdict(shelf: Path) -> None:
+    path = shelf / "tables/claims.csv"
+    path.write_text(path.read_text().replace("undecided", "holds"))
+
+
+def alter_picture(shelf: Path) -> None:
+    path = shelf / "figures/fig2c.png"
+    pixels = np.array(Image.open(path))
+    pixels[10, 10, :3] = 255 - pixels[10, 10, :3]
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize(
+    ("alter", "says"),
+    [
+        (alter_number, ["elbo_by_weight.csv: changed since", "fig1a.png: drawn again, it looks"]),
+        (alter_verdict, ["claims.csv: changed since", "the claims come out otherwise"]),
+        (alter_picture, ["fig2c.png: changed since", "fig2c.png: drawn again, it looks otherwise"]),
+        (lambda shelf: (shelf / "tables/fid.csv").unlink(), ["fid.csv: missing"]),
+        (lambda shelf: (shelf / "more").write_text(""), ["more: not in SHA256SUMS"]),
+    ],
+)
+def test_what_was_altered_is_found(project, alterable, alter, says):
+    alter(alterable / "tiny")
+    done = published(project, "--published", alterable, "verify", check=False)
+    assert done.returncode == 1 and "tiny: differs" in done.stdout
+    for line in says:
+        assert line in done.stderr
+    # whoever writes new checksums does not get away with it
+    sums = subprocess.run(
+        "find . -type f ! -name SHA256SUMS | cut -c3- | LC_ALL=C sort | xargs sha256sum",
+        shell=True, cwd=alterable / "tiny", capture_output=True, text=True,
+    )  # fmt: skip
+    (alterable / "tiny/SHA256SUMS").write_text(sums.stdout)
+    again = published(project, "--published", alterable, "verify", check=False)
+    assert again.returncode == (0 if alter.__name__ == "<lambda>" and "more" in says[0] else 1)
+
+
+def test_results_may_come_in_parts(project, alterable, tmp_path):
+    """Runs that are not here are kept, where the config still describes them."""
+    here = tmp_path / "elsewhere/tiny/runs/digits"
+    shutil.copytree(project / "results/tiny/runs/digits/HEBAE", here / "HEBAE")
+    part = ("--results", tmp_path / "elsewhere")
+    before = files_below(alterable / "tiny")
+    done = published(
+        project, "--published", alterable, "write", "--config", "tiny.yaml", *part
+    )  # fmt: skip
+    assert "left out" not in done.stdout
+    assert files_below(alterable / "tiny") == before
+    # of a changed model nothing is kept, and what cannot be drawn without is left out
+    changed = {**CONFIG, "models": {**CONFIG["models"]}}
+    changed["models"]["VAE"] = {"objective": "hebae", "reparameterisation": "diagonal"}
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(changed))
+    done = published(
+        project, "--published", alterable, "write", "--config", tmp_path / "changed.yaml", *part
+    )  # fmt: skip
+    assert "left out: table elbo_by_weight: 3 of 8 runs" in done.stdout
+    assert "left out: figure fig1a: tables/elbo_by_epoch.csv: digits/VAE" in done.stdout
+    table = pd.read_csv(alterable / "tiny/tables/elbo_by_weight.csv")
+    assert set(table.model) == {"HEBAE", "WAE"}
+    assert not (alterable / "tiny/figures/fig1a.png").exists()
+
+
+def test_no_face_is_published():
+    experiment = read_experiment(ROOT / "config/celeba-cpu.yaml")
+    assert "fig3" in experiment.figures and "fig2b" in experiment.figures
+    assert "fig3" not in shareable_figures(experiment) and "fig2b" in shareable_figures(experiment)

@@ -1,0 +1,326 @@
+"""``make report`` of a small experiment, read in a real browser as a reviewer would.
+
+Screenshots are left in results/report-screenshots/.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import matplotlib.image
+import pandas as pd
+import pytest
+import yaml
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from tests.debian import Unavailable
+from tests.project import ROOT, TINY, copy_project, plan, snakemake, unactivated
+from tests.report.browser import browser, errors, one, requests, wait
+
+from hebae.report.text import duration
+
+SCREENSHOTS = ROOT / "results/report-screenshots"
+PAPER, CLAIMS, BOUNDS, COST = (
+    "2. Figures of the paper", "1. Claims", "3. Fair bounds", "4. Cost"
+)  # fmt: skip
+FIGURES = {
+    "fig1a": ("Figure 1a", PAPER),
+    "fig2a": ("Figure 2a", PAPER),
+    "fig2c": ("Figure 2c", PAPER),
+    "appendix_c": ("Figure of Appendix C", PAPER),
+    "fair_bounds": ("Fair bounds", BOUNDS),
+    "batch_bias": ("Batch bias", BOUNDS),
+}
+# rst and HTML would take these for something else
+TITLE = "Digits <8×8> *of* `UCI`_ & co|"
+CONFIG = json.loads(json.dumps(TINY)) | {"figures": dict.fromkeys(FIGURES, "digits")}
+CONFIG["datasets"]["digits"] |= {"title": TITLE, "bounds": {"samples": [1, 10], "images": 50}}
+del CONFIG["datasets"]["digits"]["fid"]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What a git command prints in a folder, whatever the user has set."""
+    who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A checkout in which everything is made that a report shows, and the report."""
+    folder = tmp_path_factory.mktemp("report")
+    copy_project(folder)
+    (folder / "requirements.lock").write_bytes((ROOT / "requirements.lock").read_bytes())
+    (folder / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=tiny")
+    snakemake(folder, "pages")
+    report(folder)
+    return folder
+
+
+def report(folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Make the report where nothing can be downloaded."""
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    command = [
+        sys.executable, "-m", "snakemake", "--report", "report.html", "--configfile", "tiny.yaml"
+    ]  # fmt: skip
+    environment = unactivated() | nowhere | {"no_proxy": ""}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[webdriver.Chrome]:
+    """One browser for all tests, or the reason why there is none."""
+    with contextlib.ExitStack() as stack:
+        try:
+            driver = stack.enter_context(browser())
+        except Unavailable as reason:
+            if os.environ.get("CI"):
+                pytest.fail(f"no browser, which CI must have: {reason}")
+            pytest.skip(str(reason))
+        yield driver
+
+
+class Report:
+    """The report, as one finds one's way in it."""
+
+    def __init__(self, driver: webdriver.Chrome, path: Path) -> None:
+        self.driver, self.path = driver, path
+        driver.get(path.as_uri())
+        wait(driver, lambda: self.find("//nav//a[span='Workflow']"), "the report's menu")
+
+    def find(self, xpath: str) -> list[WebElement]:
+        return self.driver.find_elements(By.XPATH, xpath)
+
+    def text(self) -> str:
+        """What can be read."""
+        return one(self.driver, "//body").text
+
+    def menu(self) -> list[str]:
+        """The categories of results in the order they are shown."""
+        items = [item.text for item in self.find("//nav//li")]
+        return items[items.index("RESULTS") + 1 :]
+
+    def click(self, xpath: str) -> None:
+        """Click on the first of a path, once it is there."""
+        wait(self.driver, lambda: self.find(xpath), xpath)[0].click()
+
+    def choose(self, name: str) -> None:
+        """An item of the menu, from wherever one is."""
+        self.click("//nav//nav//a")
+        self.click(f"//nav//a[span='{name}']")
+
+    def category(self, name: str) -> None:
+        """What a category lists."""
+        self.choose(name)
+        self.wait_for_results()
+
+    def wait_for_results(self) -> None:
+        wait(self.driver, lambda: self.find("//nav//tbody/tr"), "a list of results")
+
+    def entries(self) -> list[str]:
+        """What a category lists."""
+        return [row.text for row in self.find("//nav//tbody/tr")]
+
+    def buttons(self, entry: str) -> list[WebElement]:
+        """The eye and the ⓘ of what begins so, or has a cell that is this."""
+        return self.find(f"//nav//tbody/tr[td[.='{entry}']]/td[last()]//a")
+
+    def image(self, entry: str) -> WebElement:
+        """Look at a figure."""
+        self.buttons(entry)[0].click()
+        image = "//body//div/img[not(ancestor::nav)]"
+        return wait(self.driver, lambda: self.find(image), entry)[0]
+
+    def caption(self, entry: str) -> str:
+        """Read what is said of a result."""
+        self.buttons(entry)[1].click()
+        caption = "//nav//li[contains(@class, 'prose')]"
+        return wait(self.driver, lambda: self.find(caption), entry)[0].text
+
+    def rule(self) -> list[WebElement]:
+        """Where it is said what made a result."""
+        return self.find("//nav//li[.='Snakemake rule']")
+
+    @contextlib.contextmanager
+    def page(self, entry: str) -> Iterator[WebElement]:
+        """Read a page, which is in a frame."""
+        self.buttons(entry)[0].click()
+        frame = wait(self.driver, lambda: self.find("//iframe"), entry)[0]
+        self.driver.switch_to.frame(frame)
+        try:
+            wait(self.driver, lambda: self.find("//h1"), entry)
+            yield one(self.driver, "//body")
+        finally:
+            self.driver.switch_to.default_content()
+
+    def screenshot(self, name: str) -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
+
+
+@pytest.fixture
+def opened(chromium, project) -> Iterator[Report]:
+    """The report, which asks for nothing and complains of nothing, whatever a test does."""
+    errors(chromium), requests(chromium)
+    yield Report(chromium, project / "report.html")
+    assert errors(chromium) == []
+    assert requests(chromium) == []
+
+
+def claims(project: Path) -> pd.DataFrame:
+    return pd.read_csv(project / "results/tiny/tables/claims.csv")
+
+
+def test_the_first_page_says_what_the_report_was_made_with(opened, project):
+    text = opened.text()
+    opened.screenshot("front")
+    assert "HEBAE, redrawn: tiny" in text
+    assert f"{TITLE} (1,297 training and 500 test images): HEBAE, VAE and WAE-MMD" in text
+    assert "2 seeds (0 and 1)" in text
+    commit = git(project, "rev-parse", "HEAD")
+    assert text.count(commit) == 2  # of the report, and of the runs
+    assert "not committed" not in text
+    lock = subprocess.check_output(["sha256sum", project / "requirements.lock"], text=True)
+    for expected in (
+        lock.split()[0],
+        f"Python {platform.python_version()}",
+        *(f"{name} {metadata.version(name)}" for name in ("torch", "snakemake", "numpy")),
+        " core",
+    ):
+        assert expected in text
+    for verdict, number in claims(project).verdict.str.partition(" (")[0].value_counts().items():
+        assert f"{verdict}: {number}" in text
+
+
+def test_claims_come_first_with_the_verdicts_of_the_table(opened, project):
+    assert opened.menu() == [CLAIMS, PAPER, BOUNDS, COST]
+    opened.category(CLAIMS)
+    assert opened.entries()[0].startswith("All claims and their verdicts")
+    table = claims(project)
+    figures = list(dict.fromkeys(table.figure))
+    table = table.sort_values("figure", key=lambda names: names.map(figures.index), kind="stable")
+    with opened.page("All claims and their verdicts") as page:
+        opened.screenshot("claims")
+        rows = page.find_elements(By.XPATH, ".//tr[@data-claim]")
+        shown = [
+            (
+                row.get_attribute("data-claim"),
+                row.get_attribute("data-figure"),
+                one(row, ".//td[@data-verdict]").text,
+            )
+            for row in rows
+        ]
+        signs = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not run here": "–"}
+        assert [(claim, figure, " ".join(text.split())) for claim, figure, text in shown] == [
+            (claim, figure, f"{signs[verdict.partition(' (')[0]]} {verdict}")
+            for claim, figure, verdict in table[["claim", "figure", "verdict"]].values
+        ]
+        text = page.text
+        for statement in table.statement:
+            assert statement in text
+        counts = {
+            cell.get_attribute("data-count"): int(cell.text)
+            for cell in page.find_elements(By.XPATH, ".//td[@data-count]")
+        }
+        assert sum(counts.values()) == len(table)
+        for verdict, count in counts.items():
+            assert count == table.verdict.str.startswith(verdict).sum()
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_figure_is_shown_with_a_caption_of_this_experiment(opened, project, figure):
+    entry, category = FIGURES[figure]
+    opened.category(category)
+    image = opened.image(entry)
+    drawn = matplotlib.image.imread(project / f"figures/tiny/{figure}.png")
+    size = [int(image.get_property(f"natural{side}")) for side in ("Width", "Height")]
+    wait(opened.driver, lambda: image.get_property("complete"), "the image")
+    assert size == [drawn.shape[1], drawn.shape[0]]
+    assert image.is_displayed() and image.size["width"] > 200
+    opened.screenshot(figure)
+    caption = opened.caption(entry)
+    opened.screenshot(f"{figure}-caption")
+    assert TITLE in caption
+    models = {"fig1a": "HEBAE and VAE", "fair_bounds": "HEBAE and VAE", "batch_bias": ""}
+    assert models.get(figure, "HEBAE, VAE and WAE-MMD") in caption
+    for row in claims(project).query("figure == @figure").itertuples():
+        assert row.statement in caption
+        assert f"{row.verdict} by {row.measure}" in caption
+    with_seeds = {"fig1a", "fig2a", "fig2c", "fair_bounds"}
+    assert ("2 seeds" in caption) == (figure in with_seeds)
+
+
+def test_the_cost_of_each_rule_is_that_of_its_jobs(opened, project):
+    records = list((project / "results/tiny/benchmarks").rglob("train.tsv"))
+    assert len(records) == 8
+    opened.category(COST)
+    with opened.page("Time and memory of each rule") as page:
+        opened.screenshot("cost")
+        trained = one(page, ".//tr[@data-rule='train']").text
+        seconds = sum(pd.read_csv(path, sep="\t").s.sum() for path in records)
+        about = [duration(seconds + difference) for difference in (-0.05, 0, 0.05)]
+        assert trained.startswith(tuple(f"train 8 {text}" for text in about))
+        rules = [row.get_attribute("data-rule") for row in page.find_elements(By.XPATH, ".//tr")]
+        assert {"prepare", "encode", "collect", "claims", "fig1a"} <= set(rules)
+        assert "no record" not in page.text
+
+
+def test_everything_that_is_listed_can_be_opened(opened):
+    for category in opened.menu():
+        opened.category(category)
+        for entry in range(len(opened.entries())):
+            opened.category(category)
+            eye, about = opened.find("//nav//tbody/tr")[entry].find_elements(By.XPATH, ".//a")
+            if not eye.get_attribute("download"):
+                eye.click()
+            about.click()
+            wait(opened.driver, opened.rule, "what is said of a result")
+    for name in ("Workflow", "Statistics", "About"):
+        opened.choose(name)
+
+
+def test_the_first_page_leads_to_the_categories(opened):
+    for category in (CLAIMS, PAPER):
+        opened.driver.get(opened.path.as_uri())
+        opened.click(f"//*[contains(@class, 'prose')]//a[.='{category}']")
+        opened.wait_for_results()
+
+
+def test_the_report_makes_nothing_anew(project):
+    assert plan(project) == {}
+    assert plan(project, "pages") == {}
+
+
+def test_the_text_of_the_report_was_understood(project):
+    """Where docutils does not understand a caption, it says so in its place."""
+    text = (project / "report.html").read_text()
+    results = text.partition('<script id="results">')[2].partition("</script>")[0]
+    assert '"caption"' in results
+    assert "system-message" not in results and "problematic" not in results
+
+
+def test_without_results_it_says_what_to_do(project, tmp_path):
+    copy_project(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    done = report(tmp_path, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "snakemake --cores 2 pages" in done.stderr
+    assert not (tmp_path / "report.html").exists()

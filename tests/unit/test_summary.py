@@ -1,0 +1,85 @@
+"""The table of verdicts with which README opens."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hebae import summary
+from hebae.claims import MEASURES, read_claims
+from hebae.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+CLAIMS = read_claims(ROOT / "config/claims.yaml", ROOT / "workflow/schemas/claims.schema.yaml")
+COLUMNS = ["claim", "figure", "statement", "measure", "estimate", "ci_low", "ci_high", "n_seeds"]
+COLUMNS += ["verdict"]
+
+
+def published(folder: Path, *rows: tuple) -> Path:
+    """An experiment that has these verdicts."""
+    (folder / "tables").mkdir(parents=True)
+    shutil.copy(ROOT / "config/demo.yaml", folder / "config.yaml")
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "tables/claims.csv", index=False)
+    return folder
+
+
+def row(claim: str, measure: str, part: str, *numbers: float | None, verdict: str) -> tuple:
+    text = MEASURES[measure].text + (f": {part}" if part else "")
+    estimate, low, high = numbers or (None, None, None)
+    return claim, "fig1a", "s", text, estimate, low, high, 3 if numbers else 0, verdict
+
+
+def test_a_row_a_claim_and_measure_a_column_an_experiment(tmp_path):
+    one = published(
+        tmp_path / "one",
+        row("bound-above-vae", "elbo_paper", "HEBAE − VAE, z = 8", 1.5, 1.25, 1.75,
+            verdict="holds"),
+        row("bound-above-vae", "elbo", "", verdict="not run here"),
+        row("mic-order", "mic", "", verdict="not run here"),
+    )  # fmt: skip
+    other = published(
+        tmp_path / "other",
+        row("bound-above-vae", "elbo", "HEBAE − VAE, z = 2", -80.0, -81.0, -79.0,
+            verdict="does not hold"),
+        row("bound-above-vae", "elbo_paper", "HEBAE − VAE, z = 2", 3.0, float("nan"), float("nan"),
+            verdict="undecided (more seeds needed: 3 or more)"),
+    )  # fmt: skip
+    lines = summary.table(CLAIMS, [one, other]).splitlines()
+    assert len(lines) == 4  # of claims that neither has run there is none
+    paper, fair = (re.split(r" ?\| ?", line)[1:-1] for line in lines[2:])
+    assert paper[0].startswith("HEBAE reaches a higher bound") and fair[0] == ""
+    assert paper[2] == "✓ holds<br><sub>HEBAE − VAE, z = 8: 1.50 [1.25, 1.75]</sub>"
+    assert paper[3] == "undecided (seeds: 3 or more)<br><sub>HEBAE − VAE, z = 2: 3.00</sub>"
+    assert fair[1].endswith("*(fair)*") and fair[2] == "–"
+    assert fair[3] == "✗ does not hold<br><sub>HEBAE − VAE, z = 2: −80.0 [−81.0, −79.0]</sub>"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1.234, "1.23"), (-0.01234, "−0.0123"), (123.4, "123"), (2e-7, "2.0e-07")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert summary.number(value) == text
+
+
+def test_the_table_replaces_the_one_before(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"above\n{summary.BEGIN}\nold\n{summary.END}\nbelow\n")
+    summary.into(path, r"new \1")
+    assert path.read_text() == f"above\n{summary.BEGIN}\n\nnew \\1\n\n{summary.END}\nbelow\n"
+    path.write_text("no place")
+    with pytest.raises(UserError, match="no place for the table"):
+        summary.into(path, "new")
+
+
+def test_readme_says_what_is_published():
+    """Not by hand, and not of results that have been replaced since."""
+    text = (ROOT / "README.md").read_text()
+    folders = re.findall(r"\]\(docs/results/([^/)]+)/\)", text.partition(summary.END)[0])
+    assert folders
+    table = summary.table(CLAIMS, [ROOT / "docs/results" / name for name in dict.fromkeys(folders)])
+    assert f"{summary.BEGIN}\n\n{table}\n\n{summary.END}" in text

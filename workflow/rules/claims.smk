@@ -1,0 +1,42 @@
+# Whether the papers' claims held, from the tables alone.
+
+from hebae import claims as hebae_claims
+
+CLAIMS = os.path.relpath(ROOT / "config/claims.yaml")
+CLAIMS_SCHEMA = os.path.relpath(ROOT / "workflow/schemas/claims.schema.yaml")
+
+try:
+    hebae_claims.read_claims(Path(CLAIMS), Path(CLAIMS_SCHEMA))
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+
+rule claims:
+    input:
+        tables=expand(
+            "<results>/tables/{table}.csv",
+            table=[table for table in TABLES if table in hebae_claims.TABLES],
+        ),
+        claims=CLAIMS,
+        schema=CLAIMS_SCHEMA,
+        code=code("hebae.verdicts"),
+    output:
+        claims="<results>/tables/claims.csv",
+        parts="<results>/tables/claim_parts.csv",
+    log:
+        "<logs>/tables/claims.log",
+    benchmark:
+        "<benchmarks>/tables/claims.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    resources:
+        mem_mb=small_memory,
+    params:
+        experiment=DESCRIPTION,
+        tables=f"results/{EXPERIMENT.name}/tables",
+    message:
+        "Judging the claims"
+    shell:
+        "python -m hebae.verdicts --experiment {params.experiment:q} --claims {input.claims:q}"
+        " --schema {input.schema:q} --tables {params.tables:q} --output {output.claims:q}"
+        " --parts {output.parts:q} > {log:q} 2>&1"

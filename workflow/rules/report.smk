@@ -1,0 +1,86 @@
+# The report's first page, and the two pages that it has beside the figures.
+#
+# snakemake --cores 2 pages             everything that it shows
+# snakemake --report report.html        the report of it
+
+from hebae.report.names import CLAIMS, COST, categories
+
+
+report: "../report/workflow.rst"
+
+
+rule claims_page:
+    input:
+        claims=report(
+            "<results>/tables/claims.csv",
+            category=categories(EXPERIMENT)[CLAIMS],
+            labels={"what": "Table of it (claims.csv)"},
+            caption="../report/claims.rst",
+        ),
+        parts=report(
+            "<results>/tables/claim_parts.csv",
+            category=categories(EXPERIMENT)[CLAIMS],
+            labels={"what": "Tests of its parts (claim_parts.csv)"},
+            caption="../report/claim_parts.rst",
+        ),
+        code=code("hebae.report.claims_page"),
+    output:
+        page=report(
+            "<results>/report/claims.html",
+            category=categories(EXPERIMENT)[CLAIMS],
+            labels={"what": "All claims and their verdicts"},
+            caption="../report/claims.rst",
+        ),
+    log:
+        "<logs>/report/claims_page.log",
+    benchmark:
+        "<benchmarks>/report/claims_page.tsv"
+    localrule: True
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        experiment=DESCRIPTION,
+    message:
+        "The page of claims and verdicts"
+    shell:
+        "python -m hebae.report.claims_page --experiment {params.experiment:q}"
+        " --claims {input.claims:q} --parts {input.parts:q} --output {output.page:q}"
+        " > {log:q} 2>&1"
+
+
+rule cost_page:
+    input:
+        # not what it reads: the records of jobs, of which these are the last
+        made=rules.all.input,
+        code=code("hebae.report.cost_page"),
+    output:
+        page=report(
+            "<results>/report/cost.html",
+            category=categories(EXPERIMENT)[COST],
+            labels={"what": "Time and memory of each rule"},
+            caption="../report/cost.rst",
+        ),
+    log:
+        "<logs>/report/cost_page.log",
+    benchmark:
+        "<benchmarks>/report/cost_page.tsv"
+    localrule: True
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        experiment=DESCRIPTION,
+        benchmarks=f"results/{EXPERIMENT.name}/benchmarks",
+    message:
+        "The page of what the experiment cost"
+    shell:
+        "python -m hebae.report.cost_page --experiment {params.experiment:q}"
+        " --benchmarks {params.benchmarks:q} --output {output.page:q} > {log:q} 2>&1"
+
+
+rule pages:
+    input:
+        rules.all.input,
+        rules.claims_page.output,
+        rules.cost_page.output,
+    message:
+        "Everything is there that the report shows"
