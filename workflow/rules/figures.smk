@@ -22,7 +22,7 @@ rule fig1a:
     params:
         experiment=DESCRIPTION,
         figure=lambda wildcards, output: Path(output.pdf).stem,
-        results=f"results/{EXPERIMENT.name}",
+        results=lambda wildcards, input: str(Path(input.runs).parents[1]),
     message:
         "Figure 1a: the bound against epochs and weights"
     shell:
