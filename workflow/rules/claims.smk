@@ -33,7 +33,7 @@ rule claims:
         mem_mb=small_memory,
     params:
         experiment=DESCRIPTION,
-        tables=f"results/{EXPERIMENT.name}/tables",
+        tables=lambda wildcards, output: os.path.dirname(output.claims),
     message:
         "Judging the claims"
     shell:
