@@ -64,6 +64,7 @@ def table(claims: Claims, folders: Sequence[Path]) -> str:
             ]
             if set(cells) == {"–"}:
                 continue
+            text = text.replace("|", "\\|")
             lines.append(
                 f"| {statement} | {text}{' *(fair)*' * (reading == 'fair')} | "
                 + " | ".join(cells)
@@ -87,7 +88,7 @@ def _title(folder: Path, claims: pd.DataFrame) -> str:
         for figure in judged["figure"]
         if figure in experiment.figures
     )
-    return f"[{', '.join(titles)}](docs/results/{folder.name}/)"
+    return f"[{experiment.name}](docs/results/{folder.name}/): {', '.join(titles)}"
 
 
 def counts(claims: pd.DataFrame) -> dict[str, int]:

@@ -168,6 +168,7 @@ use rule fig1a as infovae_diagnostics with:
         png=report(
             "<figures>/infovae_diagnostics.png", **in_report("infovae_diagnostics")
         ),
+        provenance="<figures>/infovae_diagnostics.json",
     log:
         "<logs>/figures/infovae_diagnostics.log",
     benchmark:
