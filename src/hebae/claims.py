@@ -97,7 +97,15 @@ MEASURES = {
     "importance_weighted": Measure(
         "importance_weighted",
         ("bounds",),
-        "importance-weighted bound of most samples (nats)",
+        "importance-weighted bound of most codes (nats)",
+        parameters={"column": "bound"},
+        reading="fair",
+    ),
+    "importance_weighted_widened": Measure(
+        "importance_weighted",
+        ("bounds",),
+        "importance-weighted bound of most codes, q widened (nats)",
+        parameters={"column": "widened"},
         reading="fair",
     ),
     "reconstruction": Measure(

@@ -67,11 +67,11 @@ def final(data: Dataset, tables: Tables, column: str) -> pd.Series:
     return _default(tables["elbo_by_weight"], data).set_index(RUN)[column]
 
 
-def importance_weighted(data: Dataset, tables: Tables) -> pd.Series:
-    """The importance-weighted bound of the most samples."""
+def importance_weighted(data: Dataset, tables: Tables, column: str) -> pd.Series:
+    """The importance-weighted bound of the most codes: of the encoder's q, or of q widened."""
     table = _default(tables["bounds"], data)
     most = table.groupby(RUN)["samples"].transform("max")
-    return table[table["samples"] == most].set_index(RUN)["bound"]
+    return table[table["samples"] == most].set_index(RUN)[column]
 
 
 def epochs_to_converge(data: Dataset, tables: Tables, column: str) -> pd.Series:

@@ -149,7 +149,8 @@ def world(made: Experiment, noise: float = 0.001, truth: bool = True) -> dict[st
             add("elbo_by_epoch", run, epoch=epoch, split="test", elbo_paper=bound, elbo=bound)
             add("elbo_by_epoch", run, epoch=epoch, split="train", elbo_paper=9e9, elbo=9e9)
         for samples in (1, 10):
-            add("bounds", run, samples=samples, bound=value(of(BOUND, model)) - 5 / samples)
+            of_q = value(of(BOUND, model)) - 5 / samples
+            add("bounds", run, samples=samples, bound=of_q, widened=of_q + 1)
         distance = of(MOMENTS, model)
         for which in ("mean", "sample"):
             for i in range(run.latent_dim):
@@ -333,8 +334,9 @@ def test_measures_of_codes():
     assert measured("smallest_variance", made, {"active_units": units}).to_list() == [1e-12]
     noise = measured("noise_deviation", made, {"active_units": units})
     assert noise.to_list() == pytest.approx([math.sqrt(0.02)])
-    bounds = frame(samples=[1, 1000, 10], bound=[-3.0, -1.0, -2.0])
+    bounds = frame(samples=[1, 1000, 10], bound=[-3.0, -1.0, -2.0], widened=[-2.5, -0.5, -1.5])
     assert measured("importance_weighted", made, {"bounds": bounds}).to_list() == [-1.0]
+    assert measured("importance_weighted_widened", made, {"bounds": bounds}).to_list() == [-0.5]
     information = frame(protocol=["indices_draws"] * 2 + ["other"], mic=[0.2, 0.4, 9.0])
     assert measured("mic", made, {"mutual_information": information}).to_list() == pytest.approx(
         [0.3]
@@ -352,7 +354,7 @@ def test_every_claim_is_judged_rightly_where_the_truth_is_known():
     made = experiment()
     rows, parts = judge_claims(CLAIMS, made, world(made))
     verdicts = {(row["claim"], row["figure"], row["measure"]): row["verdict"] for row in rows}
-    assert len(verdicts) == len(rows) == 45
+    assert len(verdicts) == len(rows) == 49
     others = {key: verdict for key, verdict in verdicts.items() if verdict != "holds"}
     assert set(others) == {("fid-46", "fig1b", MEASURES["fid_best_inception"].text)}
     assert set(others.values()) == {"not run here"}
@@ -534,7 +536,7 @@ def test_the_command_writes_the_columns_that_others_rely_on(tmp_path):
     table = pd.read_csv(tmp_path / "claims.csv")
     columns = "claim figure statement measure estimate ci_low ci_high n_seeds verdict"
     assert list(table) == columns.split()
-    assert len(table) == 45
+    assert len(table) == 49
     parts = pd.read_csv(tmp_path / "parts.csv")
     assert {"reading", "part", "effect", "p_holm", "reason"} <= set(parts)
     holding = parts[parts["verdict"] == "holds"]
