@@ -197,7 +197,7 @@ class Claim:
     order: tuple[tuple[str, ...], ...] = ()
     above: Mapping[str, float] = field(default_factory=dict)
     below: Mapping[str, float] = field(default_factory=dict)
-    equal: tuple[str, ...] = ()
+    equal: tuple[tuple[str, ...], ...] = ()
     contrast: tuple[str, ...] = ()
     margin: float = 0.0
     tolerance: float = 0.0
@@ -206,10 +206,8 @@ class Claim:
     @property
     def models(self) -> tuple[str, ...]:
         """Labels of the models it speaks of."""
-        chains = [model for chain in self.order for model in chain]
-        return tuple(
-            dict.fromkeys((*chains, *self.above, *self.below, *self.equal, *self.contrast))
-        )
+        compared = [model for chain in (*self.order, *self.equal) for model in chain]
+        return tuple(dict.fromkeys((*compared, *self.above, *self.below, *self.contrast)))
 
 
 @dataclass(frozen=True)
@@ -280,7 +278,7 @@ def _claim(where: str, fields: Mapping[str, Any], seeds: int) -> Claim:
         order=tuple(tuple(chain) for chain in fields.get("order", ())),
         above=dict(fields.get("above", {})),
         below=dict(fields.get("below", {})),
-        equal=tuple(fields.get("equal", ())),
+        equal=tuple(tuple(pair) for pair in fields.get("equal", ())),
         contrast=tuple(fields.get("contrast", ())),
         margin=fields.get("margin", 0.0),
         tolerance=next(iter(tolerance.values()), 0.0),

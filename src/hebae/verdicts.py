@@ -192,8 +192,7 @@ def _quantities(
         for model, threshold in thresholds.items():
             limit = math.log(threshold) if measure.log else threshold
             yield quantity(f"{model} {beyond} {threshold:g}", of[model], sign, limit, runs=1)
-    if claim.equal:
-        first, second = claim.equal
+    for first, second in claim.equal:
         tolerance = claim.tolerance * (abs(of[second].mean()) if claim.relative else 1)
         for sign, beyond in ((1, "> −"), (-1, "< ")):
             name = f"{first} {minus} {second} {beyond}{tolerance:.3g}"
