@@ -54,11 +54,13 @@ ENVIRONMENT_OF = {
     "hebae.features.classifier": "torch",
     "hebae.reference": "torch",
     "hebae.fid": "torch",
+    "hebae.measures.active_units": "measures",
     "hebae.measures.covariance": "measures",
     "hebae.measures.diagnostics": "measures",
     "hebae.measures.mutual_information": "measures",
     "hebae.measures.index_code_information": "measures",
     "hebae.collect": "figures",
+    "hebae.verdicts": "figures",
     "hebae.figures.fig2c": "figures",
 }
 

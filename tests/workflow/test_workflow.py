@@ -560,6 +560,7 @@ def test_a_diverged_run_stops_itself_and_no_other(project):
     config["experiment"] = "diverged"
     config["datasets"]["digits"]["training"]["learning_rate"] = 1e30
     config["datasets"]["digits"]["models"] = {"VAE": {"weight": 1}}
+    config["figures"] = {"fig2a": "digits"}
     (project / "diverged.yaml").write_text(yaml.safe_dump(config))
     output = complain(project, config="diverged.yaml")
     lines = [line for line in output.splitlines() if line.startswith("error: run ")]
