@@ -195,7 +195,7 @@ def test_the_tables_are_those_of_a_local_run(sent, local):
     for name in tables:
         here, there = (
             pd.read_csv(project / "results/tiny/tables" / name, dtype=str).drop(
-                columns="seconds", errors="ignore"
+                columns=["seconds", "training_seconds", "peak_memory_bytes"], errors="ignore"
             )
             for project in (folder, local)
         )
@@ -231,8 +231,8 @@ def test_short_steps_share_jobs_and_trainings_share_none(sent):
         # a group is named after its rules
         assert not set(job["Rule"].split("_")) & GPU_RULES - {"fid"}
     steps = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) - 1  # without "all"
-    assert steps == len(alone) + 6 + 7 + 4  # measures, tables and figures
-    # the six measures of a model fit a node: four at a time
+    assert steps == len(alone) + 8 + 8 + 1 + 4  # measures, tables, claims and figures
+    # the eight measures of a model fit a node: four at a time
     (measures,) = [job for job in shared if job["Rule"].startswith("measures_digits_HEBAE")]
     assert measures["NumCPUs"] == "4" and measures["MinMemoryNode"] == "8000M"
     assert measures["TimeLimit"] == "00:20:00"
