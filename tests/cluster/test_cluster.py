@@ -231,7 +231,7 @@ def test_short_steps_share_jobs_and_trainings_share_none(sent):
         # a group is named after its rules
         assert not set(job["Rule"].split("_")) & GPU_RULES - {"fid"}
     steps = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) - 1  # without "all"
-    assert steps == len(alone) + 8 + 8 + 1 + 4  # measures, tables, claims and figures
+    assert steps == len(alone) + 8 + 9 + 1 + 4  # measures, tables, claims and figures
     # the eight measures of a model fit a node: four at a time
     (measures,) = [job for job in shared if job["Rule"].startswith("measures_digits_HEBAE")]
     assert measures["NumCPUs"] == "4" and measures["MinMemoryNode"] == "8000M"
