@@ -173,7 +173,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not(tmp_path):
     assert sorted(found) == sorted(expected)
     assert not [name for name in expected if found[name] != expected[name]]
     assert {f"results/soak/tables/{table}.csv" for table in ("fid", "elbo_by_epoch")} <= set(found)
-    assert sum(name.startswith("figures/soak/") for name in found) == 2 * len(TINY["figures"])
+    assert sum(name.startswith("figures/soak/") for name in found) == 3 * len(TINY["figures"])
     # nothing is left to be cleaned up
     assert not (killed / ".snakemake/locks").exists()
     assert not (killed / "results/soak/checkpoints").exists()
