@@ -102,8 +102,17 @@ class Report:
 
     def __init__(self, driver: webdriver.Chrome, path: Path) -> None:
         self.driver, self.path = driver, path
-        driver.get(path.as_uri())
-        wait(driver, lambda: self.find("//nav//a[span='Workflow']"), "the report's menu")
+        self.open()
+
+    def open(self) -> None:
+        """The first page; nothing moves by itself, so that clicks are where things are."""
+        self.driver.get(self.path.as_uri())
+        wait(self.driver, lambda: self.find("//nav//a[span='Workflow']"), "the report's menu")
+        self.driver.execute_script(
+            "const style = document.createElement('style');"
+            "style.textContent = '* { transition: none !important }';"
+            "document.head.append(style);"
+        )
 
     def find(self, xpath: str) -> list[WebElement]:
         return self.driver.find_elements(By.XPATH, xpath)
@@ -145,8 +154,15 @@ class Report:
     def image(self, entry: str) -> WebElement:
         """Look at a figure."""
         self.buttons(entry)[0].click()
-        image = "//body//div/img[not(ancestor::nav)]"
-        return wait(self.driver, lambda: self.find(image), entry)[0]
+        self.wait_for_content()
+        return one(self.driver, "//body//div/img[not(ancestor::nav)]")
+
+    def wait_for_content(self) -> None:
+        """Until a figure or a page is there, and moves what is beside it no more."""
+        content = "//body//div/img[not(ancestor::nav)] | //iframe"
+        wait(self.driver, lambda: self.find(content), "a figure or a page")
+        loaded = "return [...document.images].every(image => image.complete)"
+        wait(self.driver, lambda: self.driver.execute_script(loaded), "all of a figure")
 
     def caption(self, entry: str) -> str:
         """Read what is said of a result."""
@@ -251,7 +267,6 @@ def test_a_figure_is_shown_with_a_caption_of_this_experiment(opened, project, fi
     image = opened.image(entry)
     drawn = matplotlib.image.imread(project / f"figures/tiny/{figure}.png")
     size = [int(image.get_property(f"natural{side}")) for side in ("Width", "Height")]
-    wait(opened.driver, lambda: image.get_property("complete"), "the image")
     assert size == [drawn.shape[1], drawn.shape[0]]
     assert image.is_displayed() and image.size["width"] > 200
     opened.screenshot(figure)
@@ -290,6 +305,7 @@ def test_everything_that_is_listed_can_be_opened(opened):
             eye, about = opened.find("//nav//tbody/tr")[entry].find_elements(By.XPATH, ".//a")
             if not eye.get_attribute("download"):
                 eye.click()
+                opened.wait_for_content()
             about.click()
             wait(opened.driver, opened.rule, "what is said of a result")
     for name in ("Workflow", "Statistics", "About"):
@@ -298,7 +314,7 @@ def test_everything_that_is_listed_can_be_opened(opened):
 
 def test_the_first_page_leads_to_the_categories(opened):
     for category in (CLAIMS, PAPER):
-        opened.driver.get(opened.path.as_uri())
+        opened.open()
         opened.click(f"//*[contains(@class, 'prose')]//a[.='{category}']")
         opened.wait_for_results()
 
