@@ -7,51 +7,34 @@ Prints the Markdown table with which README opens, from ``docs/results/*/tables/
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from hebae import files
 from hebae.checkout import CHECKOUT
 from hebae.claims import MEASURES, Claims, read_claims
 from hebae.errors import UserError, command
 from hebae.published import CONFIG, PUBLISHED, read_experiment
+from hebae.report.verdicts import Verdict, read_verdicts
 
 BEGIN, END = "<!-- verdicts: python -m hebae.summary --into README.md -->", "<!-- end -->"
-MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "not run here": "–"}
 
 
-def number(value: float) -> str:
-    """Three digits, without an exponent where it can be."""
-    if not math.isfinite(value):
-        return str(value)
-    if value and not 1e-4 <= abs(value) < 1e5:
-        return f"{value:.1e}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{digits}f}".replace("-", "−")
-
-
-def cell(rows: pd.DataFrame) -> str:
-    """A claim's verdict by one measure, with the estimate that it rests on."""
+def cell(verdicts: Sequence[Verdict]) -> str:
+    """A claim's verdicts by one measure, each with the estimate that it rests on."""
     texts = []
-    for row in rows.itertuples():
-        if row.verdict == "not run here":
-            continue
-        mark = MARKS.get(row.verdict, row.verdict.replace("more seeds needed: ", "seeds: "))
-        interval = ""
-        if math.isfinite(row.ci_low):
-            interval = f" [{number(row.ci_low)}, {number(row.ci_high)}]"
-        what = row.measure.partition(": ")[2]
-        texts.append(f"{mark}<br><sub>{what}: {number(row.estimate)}{interval}</sub>")
+    for verdict in verdicts:
+        if verdict.value:
+            said = verdict.verdict.replace("more seeds needed: ", "seeds: ")
+            what = verdict.measure.partition(": ")[2]
+            texts.append(f"{verdict.kind.symbol} {said}<br><sub>{what}: {verdict.value}</sub>")
     return "<br>".join(texts) or "–"
 
 
 def table(claims: Claims, folders: Sequence[Path]) -> str:
     """A row a claim and measure that any of the experiments has judged, a column an experiment."""
-    published = {folder: pd.read_csv(folder / "tables/claims.csv") for folder in folders}
+    published = {folder: read_verdicts(folder / "tables/claims.csv") for folder in folders}
     titles = [_title(folder, of) for folder, of in published.items()]
     lines = ["| claim | measure | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(titles)]
     for claim in claims.claims:
@@ -59,7 +42,7 @@ def table(claims: Claims, folders: Sequence[Path]) -> str:
         for measure in claim.measures:
             text, reading = MEASURES[measure].text, MEASURES[measure].reading
             cells = [
-                cell(of[(of["claim"] == claim.id) & (of["measure"].map(_name) == text)])
+                cell([one for one in of if (one.claim, _name(one.measure)) == (claim.id, text)])
                 for of in published.values()
             ]
             if set(cells) == {"–"}:
@@ -80,21 +63,14 @@ def _name(measure: str) -> str:
     return max(known, key=len, default=measure)
 
 
-def _title(folder: Path, claims: pd.DataFrame) -> str:
+def _title(folder: Path, verdicts: Sequence[Verdict]) -> str:
     experiment = read_experiment(folder / CONFIG)
-    judged = claims[claims["n_seeds"] > 0]
     titles = dict.fromkeys(
-        experiment.datasets[experiment.figures[figure]].title
-        for figure in judged["figure"]
-        if figure in experiment.figures
+        experiment.datasets[experiment.figures[verdict.figure]].title
+        for verdict in verdicts
+        if verdict.n_seeds and verdict.figure in experiment.figures
     )
     return f"[{experiment.name}](docs/results/{folder.name}/): {', '.join(titles)}"
-
-
-def counts(claims: pd.DataFrame) -> dict[str, int]:
-    """How many rows have which verdict."""
-    kind = claims["verdict"].str.partition(" (")[0]
-    return kind.value_counts().to_dict()
 
 
 def into(path: Path, text: str) -> None:
