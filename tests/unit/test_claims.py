@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 
 from hebae import evidence
 from hebae.claims import MEASURES, TABLES, parse, read_claims
@@ -458,6 +458,33 @@ def test_ratios_read_as_ratios():
     assert found["estimate"] == pytest.approx(4 / (1 * 1.01 * 1.02 * 1.03) ** 0.25)
     assert 1 < found["ci_low"] < found["ci_high"]
     assert "HEBAE / VAE" in found["measure"]
+
+
+def test_a_contrast_is_of_two_differences():
+    """A gain is there with either decoder; the claim is that it is larger with the first."""
+    made = experiment()
+    wobble = np.array([0, 0.1, -0.1, 0.05])
+    levels = {"InfoVAE-AR": 5 + wobble, "VAE-AR": 0 * wobble, "InfoVAE": 7 - wobble, "VAE": wobble}
+    claims = one(contrast=["InfoVAE-AR", "VAE-AR", "InfoVAE", "VAE"])
+    found = row(claims, made, planted(made, levels))
+    assert found["verdict"] == "does not hold"
+    assert found["estimate"] == pytest.approx(-2 + 3 * wobble.mean())
+
+
+def test_each_run_of_a_difference_is_rounded_by_itself():
+    """Epochs are whole: counts that differ alike in all seeds are no certainty."""
+    made = experiment()
+    rows = [
+        {"dataset": "digits", "model": model, "latent_dim": 8, "weight": 1.0, "seed": seed}
+        | {"split": "test", "epoch": epoch, "elbo": -1.0 if epoch >= reached else -2.0}
+        for model, reached in (("VAE", 9), ("HEBAE", 2))
+        for seed in range(3)
+        for epoch in range(1, 11)
+    ]
+    claims = one(measures=["elbo_epochs"], order=[["HEBAE", "VAE"]])
+    found = row(claims, made, {"elbo_by_epoch": pd.DataFrame(rows)})
+    half = t.ppf(0.975, 2) * math.sqrt(2 / 12 / 3)
+    assert (found["estimate"], found["ci_high"]) == pytest.approx((7, 7 + half))
 
 
 def test_one_seed_never_decides_and_has_no_interval():
