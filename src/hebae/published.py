@@ -77,15 +77,11 @@ def _key_of(run: Run) -> tuple[str, ...]:
     return (*map(str, run.identity.values()), n_train)
 
 
-def _kept_rows(table: str, folder: Path) -> dict[tuple[str, ...], list[Row]]:
+def _kept_rows(table: str, folder: Path, before: Experiment) -> dict[tuple[str, ...], list[Row]]:
     """The published rows of a table, by run."""
-    path = folder / f"tables/{table}.csv"
     kept: dict[tuple[str, ...], list[Row]] = {}
-    if not (folder / CONFIG).is_file() or not (text := _text(path)):
-        return kept
-    experiment = read_experiment(folder / CONFIG)
-    for row in csv.DictReader(io.StringIO(text)):
-        kept.setdefault(_key(row, experiment), []).append(row)
+    for row in csv.DictReader(io.StringIO(_text(folder / f"tables/{table}.csv"))):
+        kept.setdefault(_key(row, before), []).append(row)
     return kept
 
 
@@ -97,11 +93,8 @@ def _text(path: Path) -> str:
     return path.read_text() if path.is_file() else ""
 
 
-def _same_runs(experiment: Experiment, folder: Path) -> set[tuple[str, ...]]:
+def _same_runs(experiment: Experiment, before: Experiment) -> set[tuple[str, ...]]:
     """Runs that the published config describes as this one does."""
-    if not (folder / CONFIG).is_file():
-        return set()
-    before = read_experiment(folder / CONFIG)
     described = {
         run.to_json() for table in tables_of(before).values() for run in table.runs(before)
     }
@@ -130,14 +123,16 @@ def write(config: Path, results: Path, folder: Path) -> list[str]:
     """Publish an experiment; what was left out, a line each."""
     experiment = read_experiment(config)
     runs = results / experiment.name / "runs"
-    same = _same_runs(experiment, folder)
+    before = read_experiment(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    same = _same_runs(experiment, before) if before else set()
     left_out = []
     with tempfile.TemporaryDirectory() as made:
         new = Path(made) / experiment.name
         new.mkdir()
         shutil.copyfile(config, new / CONFIG)
         for name, table in tables_of(experiment).items():
-            kept = {key: rows for key, rows in _kept_rows(name, folder).items() if key in same}
+            published = _kept_rows(name, folder, before) if before else {}
+            kept = {key: rows for key, rows in published.items() if key in same}
             rows = list(_rows(table, experiment, runs, kept))
             there = {_key({k: str(v) for k, v in row.items()}, experiment) for row in rows}
             wanted = {_key_of(run) for run in table.runs(experiment)}
