@@ -1,7 +1,8 @@
 """The verdicts of published experiments side by side: ``python -m hebae.summary --help``.
 
-Prints the Markdown table with which README opens, from ``docs/results/*/tables/claims.csv``. With
-``--into README.md`` it replaces what stands there between the two comments that mark its place.
+Prints the two Markdown tables with which README opens, from ``docs/results/*/tables/claims.csv``:
+each claim's verdicts in short, and each measure's with the estimate that it rests on. With
+``--into README.md`` they replace what stands there between the two comments that mark their place.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from hebae.checkout import CHECKOUT
 from hebae.claims import MEASURES, Claims, read_claims
 from hebae.errors import UserError, command
 from hebae.published import CONFIG, PUBLISHED, read_experiment
-from hebae.report.verdicts import Verdict, read_verdicts
+from hebae.report.verdicts import KINDS, Verdict, counts, read_verdicts
 
+NOT_RUN = KINDS[-1].symbol
+READINGS = {measure.text: measure.reading for measure in MEASURES.values()}
 BEGIN, END = "<!-- verdicts: python -m hebae.summary --into README.md -->", "<!-- end -->"
 
 
@@ -29,14 +32,44 @@ def cell(verdicts: Sequence[Verdict]) -> str:
             said = verdict.verdict.replace("more seeds needed: ", "seeds: ")
             what = verdict.measure.partition(": ")[2]
             texts.append(f"{verdict.kind.symbol} {said}<br><sub>{what}: {verdict.value}</sub>")
-    return "<br>".join(texts) or "–"
+    return "<br>".join(texts) or NOT_RUN
+
+
+def short_cell(verdicts: Sequence[Verdict]) -> str:
+    """A claim's verdicts in words: by the paper's measures, and by the fair ones below."""
+    texts = []
+    for reading, label in (("paper", ""), ("fair", "*fair:* ")):
+        of = [
+            verdict
+            for verdict in verdicts
+            if verdict.value and READINGS[_name(verdict.measure)] == reading
+        ]
+        said = [
+            f"{kind.symbol} {kind.begins}" + f" ({n} of {len(of)})" * (n < len(of))
+            for kind, n in counts(of).items()
+            if n
+        ]
+        if said:
+            texts.append(label + ", ".join(said))
+    return "<br>".join(texts) or NOT_RUN
+
+
+def overview(claims: Claims, folders: Sequence[Path]) -> str:
+    """A row a claim, a column an experiment: the verdicts alone."""
+    published = {folder: read_verdicts(folder / "tables/claims.csv") for folder in folders}
+    rows = []
+    for claim in claims.claims:
+        cells = [
+            short_cell([one for one in of if one.claim == claim.id]) for of in published.values()
+        ]
+        rows.append([f"{claim.statement} <sub>{claim.where}</sub>", *cells])
+    return _markdown(["claim", *(_title(*entry) for entry in published.items())], rows)
 
 
 def table(claims: Claims, folders: Sequence[Path]) -> str:
     """A row a claim and measure that any of the experiments has judged, a column an experiment."""
     published = {folder: read_verdicts(folder / "tables/claims.csv") for folder in folders}
-    titles = [_title(folder, of) for folder, of in published.items()]
-    lines = ["| claim | measure | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(titles)]
+    rows = []
     for claim in claims.claims:
         statement = claim.statement
         for measure in claim.measures:
@@ -45,16 +78,30 @@ def table(claims: Claims, folders: Sequence[Path]) -> str:
                 cell([one for one in of if (one.claim, _name(one.measure)) == (claim.id, text)])
                 for of in published.values()
             ]
-            if set(cells) == {"–"}:
+            if set(cells) == {NOT_RUN}:
                 continue
-            text = text.replace("|", "\\|")
-            lines.append(
-                f"| {statement} | {text}{' *(fair)*' * (reading == 'fair')} | "
-                + " | ".join(cells)
-                + " |"
-            )
+            text = text.replace("|", "\\|") + " *(fair)*" * (reading == "fair")
+            rows.append([statement, text, *cells])
             statement = ""  # said once
-    return "\n".join(lines)
+    titles = [_title(*entry) for entry in published.items()]
+    return _markdown(["claim", "measure", *titles], rows)
+
+
+def both(claims: Claims, folders: Sequence[Path]) -> str:
+    """The verdicts in short, and folded away below them those of every measure."""
+    return "\n\n".join(
+        (
+            overview(claims, folders),
+            "<details><summary>By every measure, with estimates and intervals</summary>",
+            table(claims, folders),
+            "</details>",
+        )
+    )
+
+
+def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _name(measure: str) -> str:
@@ -73,28 +120,49 @@ def _title(folder: Path, verdicts: Sequence[Verdict]) -> str:
     return f"[{experiment.name}](docs/results/{folder.name}/): {', '.join(titles)}"
 
 
+def place(path: Path) -> tuple[str, str, str]:
+    """What a file has before the place of the tables, there, and behind it.
+
+    Raises:
+        UserError: for a file without the two comments.
+    """
+    before, begin, rest = path.read_text().partition(BEGIN)
+    there, end, behind = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{path}: has no place for the tables, {BEGIN} and {END}")
+    return before, there, behind
+
+
+def shown(path: Path) -> list[str]:
+    """The experiments that the tables of a file have, in their order."""
+    return list(dict.fromkeys(re.findall(r"\]\(docs/results/([^/)]+)/\)", place(path)[1])))
+
+
 def into(path: Path, text: str) -> None:
     """Replace what stands between the two comments."""
-    before = path.read_text()
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if not pattern.search(before):
-        raise UserError(f"{path}: has no place for the table, {BEGIN} and {END}")
-    files.write_bytes(path, pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", before).encode())
+    before, _, behind = place(path)
+    files.write_bytes(path, f"{before}{BEGIN}\n\n{text}\n\n{END}{behind}".encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="The verdicts of published experiments.")
-    parser.add_argument("experiments", nargs="*", help="in this order; all where none is named")
+    parser.add_argument(
+        "experiments",
+        nargs="*",
+        help="in this order; where none is named, those that the file has, or else all",
+    )
     parser.add_argument("--published", type=Path, default=PUBLISHED, help="folder of all of them")
-    parser.add_argument("--into", type=Path, help="file whose table to replace")
+    parser.add_argument("--into", type=Path, help="file whose tables to replace")
     options = parser.parse_args(arguments)
     claims = read_claims(
         CHECKOUT / "config/claims.yaml", CHECKOUT / "workflow/schemas/claims.schema.yaml"
     )
-    names = options.experiments or sorted(
-        path.parent.name for path in options.published.glob(f"*/{CONFIG}")
+    names = (
+        options.experiments
+        or (options.into and shown(options.into))
+        or sorted(path.parent.name for path in options.published.glob(f"*/{CONFIG}"))
     )
-    text = table(claims, [options.published / name for name in names])
+    text = both(claims, [options.published / name for name in names])
     if options.into:
         into(options.into, text)
     else:

@@ -58,20 +58,44 @@ def test_a_row_a_claim_and_measure_a_column_an_experiment(tmp_path):
     assert fair[3] == "✗ does not hold<br><sub>HEBAE − VAE, z = 2: −80.0 (−81.0 to −79.0)</sub>"
 
 
-def test_the_table_replaces_the_one_before(tmp_path):
+def test_in_short_a_row_a_claim_and_its_verdicts_by_both_readings(tmp_path):
+    numbers = (1.5, 1.25, 1.75)
+    one = published(
+        tmp_path / "one",
+        row("bound-above-vae", "elbo_paper", "z = 8", *numbers, verdict="holds"),
+        row("bound-above-vae", "elbo", "z = 8", *numbers, verdict="does not hold"),
+        row("bound-above-vae", "importance_weighted", "z = 8", *numbers, verdict="does not hold"),
+        row("bound-above-vae", "importance_weighted_widened", "z = 8", *numbers,
+            verdict="undecided (more seeds needed: 4)"),
+        row("mic-order", "mic", "", verdict="not run here"),
+    )  # fmt: skip
+    lines = summary.overview(CLAIMS, [one]).splitlines()
+    assert len(lines) == 2 + len(CLAIMS.claims)
+    cells = {line.split(" | ")[0]: line.split(" | ")[1].removesuffix(" |") for line in lines[2:]}
+    statements = {
+        claim.id: f"| {claim.statement} <sub>{claim.where}</sub>" for claim in CLAIMS.claims
+    }
+    assert cells[statements["bound-above-vae"]] == (
+        "✓ holds<br>*fair:* ✗ does not hold (2 of 3), ? undecided (1 of 3)"
+    )
+    assert cells[statements["mic-order"]] == "–"
+
+
+def test_the_tables_replace_those_before_and_keep_their_order(tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(f"above\n{summary.BEGIN}\nold\n{summary.END}\nbelow\n")
+    named = "| [b](docs/results/b/) | [a](docs/results/a/) |"
+    path.write_text(f"above\n{summary.BEGIN}\n{named}\n{summary.END}\nbelow\n")
+    assert summary.shown(path) == ["b", "a"]
     summary.into(path, r"new \1")
     assert path.read_text() == f"above\n{summary.BEGIN}\n\nnew \\1\n\n{summary.END}\nbelow\n"
     path.write_text("no place")
-    with pytest.raises(UserError, match="no place for the table"):
+    with pytest.raises(UserError, match="no place for the tables"):
         summary.into(path, "new")
 
 
 def test_readme_says_what_is_published():
     """Not by hand, and not of results that have been replaced since."""
-    text = (ROOT / "README.md").read_text()
-    folders = re.findall(r"\]\(docs/results/([^/)]+)/\)", text.partition(summary.END)[0])
-    assert folders
-    table = summary.table(CLAIMS, [ROOT / "docs/results" / name for name in dict.fromkeys(folders)])
-    assert f"{summary.BEGIN}\n\n{table}\n\n{summary.END}" in text
+    names = summary.shown(ROOT / "README.md")
+    assert names
+    text = summary.both(CLAIMS, [ROOT / "docs/results" / name for name in names])
+    assert summary.place(ROOT / "README.md")[1] == f"\n\n{text}\n\n"
