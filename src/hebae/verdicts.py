@@ -186,8 +186,10 @@ def _quantities(
 
         return Quantity(part, shown)
 
+    margin = math.exp(claim.margin) if measure.log else claim.margin
+    clearly = f" > {margin:g}" if claim.margin else ""
     for low, high in (pair for chain in claim.order for pair in pairwise(chain)):
-        yield quantity(f"{high} {minus} {low}", of[high] - of[low], 1, claim.margin)
+        yield quantity(f"{high} {minus} {low}{clearly}", of[high] - of[low], 1, claim.margin)
     for thresholds, sign, beyond in ((claim.above, 1, ">"), (claim.below, -1, "<")):
         for model, threshold in thresholds.items():
             limit = math.log(threshold) if measure.log else threshold
@@ -199,7 +201,7 @@ def _quantities(
             yield quantity(name, of[first] - of[second], sign, -sign * tolerance)
     if claim.contrast:
         a, b, c, d = claim.contrast
-        name = f"({a} {minus} {b}) {minus} ({c} {minus} {d})"
+        name = f"({a} {minus} {b}) {minus} ({c} {minus} {d}){clearly}"
         yield quantity(name, (of[a] - of[b]) - (of[c] - of[d]), 1, claim.margin, 4)
 
 

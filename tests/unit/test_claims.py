@@ -423,6 +423,7 @@ def test_a_margin_makes_a_tie_no_difference():
     found = row(one(order=[["VAE", "HEBAE"]], margin=0.1), made, tables)
     assert found["verdict"] == "does not hold"
     assert found["estimate"] == pytest.approx(0.001)  # of the difference, not of what it lacks
+    assert found["measure"].endswith("HEBAE − VAE > 0.1, z = 8")
 
 
 def test_thresholds_and_equivalence_read_in_the_measures_terms():
