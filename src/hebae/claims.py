@@ -7,7 +7,7 @@ of one number a run, its measure; :mod:`hebae.evidence` takes it from the tables
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,6 +217,11 @@ class Claims:
     level: float
     """Of false verdicts in the family of all claims of an experiment (Holm 1979)."""
     claims: tuple[Claim, ...]
+
+    def check_named(self, names: Iterable[str]) -> None:
+        """Refuse a name that is no claim's id, by a UserError."""
+        for name in names:
+            lookup({claim.id: claim for claim in self.claims}, "claim", name)
 
 
 def parse(document: Any, schema: Mapping[str, Any]) -> Claims:

@@ -165,6 +165,8 @@ class Experiment:
     """Whether runs trained under another config of the same name may be trained anew."""
     pack: int = 1
     """How many runs are trained as one stack of weights, where they can be."""
+    claims: tuple[str, ...] = ()
+    """Ids of the claims that it is to judge; all that it can where empty."""
 
     def run(
         self,
@@ -279,7 +281,8 @@ class Experiment:
                 data[key] = tuple(data[key])
             datasets[name] = Dataset(**data)
         models = {name: Model(**model) for name, model in fields["models"].items()}
-        return cls(**{**fields, "models": models, "datasets": datasets})
+        claims = tuple(fields["claims"])
+        return cls(**{**fields, "models": models, "datasets": datasets, "claims": claims})
 
 
 def _diagnostics(fields: Mapping[str, Any]) -> Diagnostics:
@@ -323,6 +326,7 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
         figures=dict(fields["figures"]),
         replace=fields["replace"],
         pack=fields["pack"],
+        claims=tuple(fields["claims"]),
     )
     for figure, dataset in experiment.figures.items():
         _check_figure(figure, dataset, experiment)

@@ -55,7 +55,12 @@ def judge_claims(
     All that were run with as many seeds as they ask for are one family: readings of a claim count
     as claims of their own. The others cannot be decided, whatever their values are, and so take
     nothing from those that can.
+
+    Raises:
+        UserError: for values that nothing can be said of, and for a claim of the experiment's that
+            there is none of.
     """
+    claims.check_named(experiment.claims)
     found: dict[Key, list[Quantity]] = {}
     reasons: dict[Key, str] = {}
     for claim in claims.claims:
@@ -114,6 +119,8 @@ def _measured(
     tables: Mapping[str, pd.DataFrame],
 ) -> list[Quantity]:
     """The parts of a claim on the dataset that a figure is drawn for."""
+    if experiment.claims and claim.id not in experiment.claims:
+        raise NotRun(f"{experiment.name} is made for other claims")
     if figure not in experiment.figures:
         raise NotRun(f"{experiment.name} does not draw {figure}")
     dataset = experiment.figures[figure]

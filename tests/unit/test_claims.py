@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -535,6 +536,31 @@ def test_what_was_not_run_says_why(claim, reason):
     assert [row["verdict"] for row in rows] == ["not run here"]
     assert rows[0]["estimate"] is None and rows[0]["n_seeds"] == 0
     assert [part["reason"] for part in parts] == [reason]
+
+
+def test_an_experiment_made_for_one_claim_answers_no_other():
+    """Not even for its correction."""
+    made = replace(experiment(), claims=("tic-order",))
+    rows, parts = judge_claims(CLAIMS, made, world(made))
+    judged = {row["claim"] for row in rows if row["verdict"] != "not run here"}
+    assert judged == {"tic-order"}
+    assert {part["reason"] for part in parts if part["claim"] != "tic-order"} == {
+        "planted is made for other claims"
+    }
+    (p,) = {part["p_holm"] for part in parts if part["claim"] == "tic-order"}
+    (among_all,) = {
+        part["p_holm"]
+        for part in judge_claims(CLAIMS, experiment(), world(made))[1]
+        if part["claim"] == "tic-order" and part["n_seeds"]
+    }
+    assert p < among_all
+    assert Experiment.from_json(made.to_json()) == made
+
+
+def test_an_experiment_made_for_a_claim_that_there_is_not():
+    made = replace(experiment(), claims=("tic",))
+    with pytest.raises(UserError, match="unknown claim 'tic'; there are: bound-above-vae, "):
+        judge_claims(CLAIMS, made, {})
 
 
 def test_every_latent_dimension_counts():
