@@ -99,3 +99,12 @@ def test_readme_says_what_is_published():
     assert names
     text = summary.both(CLAIMS, [ROOT / "docs/results" / name for name in names])
     assert summary.place(ROOT / "README.md")[1] == f"\n\n{text}\n\n"
+
+
+def test_readmes_reasons_quote_the_tables():
+    """No number in them that the tables do not have."""
+    _, tables, behind = summary.place(ROOT / "README.md")
+    number = re.compile(r"−?\d[\d,]*\.\d+")
+    quoted = set(number.findall(behind.partition("\n## ")[0]))
+    there = {text.lstrip("−") for text in number.findall(tables)}
+    assert quoted and {text.lstrip("−") for text in quoted} <= there
