@@ -170,6 +170,9 @@ MEASURES = {
 TABLES = frozenset(table for measure in MEASURES.values() for table in measure.tables)
 """Those that any measure is taken from."""
 
+OURS = "ours"
+"""``where`` of a claim that neither paper makes."""
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from hebae import files
 from hebae.checkout import CHECKOUT
-from hebae.claims import MEASURES, Claims, read_claims
+from hebae.claims import MEASURES, OURS, Claims, read_claims
 from hebae.errors import UserError, command
 from hebae.published import CONFIG, PUBLISHED, read_experiment
+from hebae.report.text import counted
 from hebae.report.verdicts import KINDS, Verdict, counts, read_verdicts
 
 NOT_RUN = KINDS[-1].symbol
@@ -55,10 +56,12 @@ def short_cell(verdicts: Sequence[Verdict]) -> str:
 
 
 def overview(claims: Claims, folders: Sequence[Path]) -> str:
-    """A row a claim, a column an experiment: the verdicts alone."""
+    """A row a claim of the papers, a column an experiment: the verdicts alone."""
     published = {folder: read_verdicts(folder / "tables/claims.csv") for folder in folders}
     rows = []
     for claim in claims.claims:
+        if claim.where == OURS:
+            continue
         cells = [
             short_cell([one for one in of if one.claim == claim.id]) for of in published.values()
         ]
@@ -117,7 +120,8 @@ def _title(folder: Path, verdicts: Sequence[Verdict]) -> str:
         for verdict in verdicts
         if verdict.n_seeds and verdict.figure in experiment.figures
     )
-    return f"[{experiment.name}](docs/results/{folder.name}/): {', '.join(titles)}"
+    seeds = counted(max((verdict.n_seeds for verdict in verdicts), default=0), "seed")
+    return f"[{experiment.name}](docs/results/{folder.name}/): {'; '.join((*titles, seeds))}"
 
 
 def place(path: Path) -> tuple[str, str, str]:

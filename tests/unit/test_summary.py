@@ -70,7 +70,7 @@ def test_in_short_a_row_a_claim_and_its_verdicts_by_both_readings(tmp_path):
         row("mic-order", "mic", "", verdict="not run here"),
     )  # fmt: skip
     lines = summary.overview(CLAIMS, [one]).splitlines()
-    assert len(lines) == 2 + len(CLAIMS.claims)
+    assert len(lines) == 2 + len(CLAIMS.claims) - 1  # that of bfloat16 is ours
     cells = {line.split(" | ")[0]: line.split(" | ")[1].removesuffix(" |") for line in lines[2:]}
     statements = {
         claim.id: f"| {claim.statement} <sub>{claim.where}</sub>" for claim in CLAIMS.claims
