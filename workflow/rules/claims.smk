@@ -6,7 +6,9 @@ CLAIMS = os.path.relpath(ROOT / "config/claims.yaml")
 CLAIMS_SCHEMA = os.path.relpath(ROOT / "workflow/schemas/claims.schema.yaml")
 
 try:
-    hebae_claims.read_claims(Path(CLAIMS), Path(CLAIMS_SCHEMA)).check_named(EXPERIMENT.claims)
+    hebae_claims.read_claims(Path(CLAIMS), Path(CLAIMS_SCHEMA)).check_named(
+        EXPERIMENT.claims
+    )
 except UserError as error:
     sys.exit(f"error: {error}")
 
