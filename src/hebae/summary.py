@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hebae import files
@@ -20,6 +20,7 @@ from hebae.published import CONFIG, PUBLISHED, read_experiment
 from hebae.report.text import counted
 from hebae.report.verdicts import KINDS, Verdict, counts, read_verdicts
 
+Published = Mapping[str, Sequence[Verdict]]
 NOT_RUN = KINDS[-1].symbol
 READINGS = {measure.text: measure.reading for measure in MEASURES.values()}
 BEGIN, END = "<!-- verdicts: python -m hebae.summary --into README.md -->", "<!-- end -->"
@@ -55,9 +56,14 @@ def short_cell(verdicts: Sequence[Verdict]) -> str:
     return "<br>".join(texts) or NOT_RUN
 
 
-def overview(claims: Claims, folders: Sequence[Path]) -> str:
+def read_published(folders: Sequence[Path]) -> Published:
+    """The verdicts of published experiments, each under what heads its column."""
+    read = {folder: read_verdicts(folder / "tables/claims.csv") for folder in folders}
+    return {_title(folder, verdicts): verdicts for folder, verdicts in read.items()}
+
+
+def overview(claims: Claims, published: Published) -> str:
     """A row a claim of the papers, a column an experiment: the verdicts alone."""
-    published = {folder: read_verdicts(folder / "tables/claims.csv") for folder in folders}
     rows = []
     for claim in claims.claims:
         if claim.where == OURS:
@@ -66,12 +72,11 @@ def overview(claims: Claims, folders: Sequence[Path]) -> str:
             short_cell([one for one in of if one.claim == claim.id]) for of in published.values()
         ]
         rows.append([f"{claim.statement} <sub>{claim.where}</sub>", *cells])
-    return _markdown(["claim", *(_title(*entry) for entry in published.items())], rows)
+    return _markdown(["claim", *published], rows)
 
 
-def table(claims: Claims, folders: Sequence[Path]) -> str:
+def table(claims: Claims, published: Published) -> str:
     """A row a claim and measure that any of the experiments has judged, a column an experiment."""
-    published = {folder: read_verdicts(folder / "tables/claims.csv") for folder in folders}
     rows = []
     for claim in claims.claims:
         statement = claim.statement
@@ -86,17 +91,17 @@ def table(claims: Claims, folders: Sequence[Path]) -> str:
             text = text.replace("|", "\\|") + " *(fair)*" * (reading == "fair")
             rows.append([statement, text, *cells])
             statement = ""  # said once
-    titles = [_title(*entry) for entry in published.items()]
-    return _markdown(["claim", "measure", *titles], rows)
+    return _markdown(["claim", "measure", *published], rows)
 
 
 def both(claims: Claims, folders: Sequence[Path]) -> str:
     """The verdicts in short, and folded away below them those of every measure."""
+    published = read_published(folders)
     return "\n\n".join(
         (
-            overview(claims, folders),
+            overview(claims, published),
             "<details><summary>By every measure, with estimates and intervals</summary>",
-            table(claims, folders),
+            table(claims, published),
             "</details>",
         )
     )

@@ -48,7 +48,8 @@ def test_a_row_a_claim_and_measure_a_column_an_experiment(tmp_path):
         row("bound-above-vae", "elbo_paper", "HEBAE − VAE, z = 2", 3.0, float("nan"), float("nan"),
             verdict="undecided (more seeds needed: 3 or more)"),
     )  # fmt: skip
-    lines = summary.table(CLAIMS, [one, other]).splitlines()
+    lines = summary.table(CLAIMS, summary.read_published([one, other])).splitlines()
+    assert lines[0].count("; 3 seeds |") == 2
     assert len(lines) == 4  # of claims that neither has run there is none
     paper, fair = (re.split(r" ?\| ?", line)[1:-1] for line in lines[2:])
     assert paper[0].startswith("HEBAE reaches a higher bound") and fair[0] == ""
@@ -69,7 +70,7 @@ def test_in_short_a_row_a_claim_and_its_verdicts_by_both_readings(tmp_path):
             verdict="undecided (more seeds needed: 4)"),
         row("mic-order", "mic", "", verdict="not run here"),
     )  # fmt: skip
-    lines = summary.overview(CLAIMS, [one]).splitlines()
+    lines = summary.overview(CLAIMS, summary.read_published([one])).splitlines()
     assert len(lines) == 2 + len(CLAIMS.claims) - 1  # that of bfloat16 is ours
     cells = {line.split(" | ")[0]: line.split(" | ")[1].removesuffix(" |") for line in lines[2:]}
     statements = {
@@ -91,6 +92,19 @@ def test_the_tables_replace_those_before_and_keep_their_order(tmp_path):
     path.write_text("no place")
     with pytest.raises(UserError, match="no place for the tables"):
         summary.into(path, "new")
+
+
+def test_experiments_are_those_that_the_file_has_unless_named(tmp_path):
+    for name in "ab":
+        published(tmp_path / name, row("mic-order", "mic", "z = 8", 0.5, 0.4, 0.6, verdict="holds"))
+    path = tmp_path / "README.md"
+    path.write_text(f"{summary.BEGIN}\n{summary.END}")
+    command = ["--published", str(tmp_path), "--into", str(path)]
+    summary.main(command)
+    assert summary.shown(path) == ["a", "b"]  # all
+    summary.main(["b", *command])
+    summary.main(command)
+    assert summary.shown(path) == ["b"]
 
 
 def test_readme_says_what_is_published():
