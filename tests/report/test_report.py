@@ -38,8 +38,8 @@ FIGURES = {
     "fair_bounds": ("Fair bounds", BOUNDS),
     "batch_bias": ("Batch bias", BOUNDS),
 }
-# rst and HTML would take these for something else
-TITLE = "Digits <8×8> *of* `UCI`_ & co|"
+# rst, HTML and Snakemake would take these for something else
+TITLE = "Digits <8×8> *of* `UCI`_ & co| {word}"
 CONFIG = json.loads(json.dumps(TINY)) | {"figures": dict.fromkeys(FIGURES, "digits")}
 CONFIG["datasets"]["digits"] |= {"title": TITLE, "bounds": {"samples": [1, 10], "images": 50}}
 del CONFIG["datasets"]["digits"]["fid"]

@@ -34,7 +34,7 @@ rule claims:
     resources:
         mem_mb=small_memory,
     params:
-        experiment=DESCRIPTION,
+        experiment=description,
         tables=lambda wildcards, output: os.path.dirname(output.claims),
     message:
         "Judging the claims"

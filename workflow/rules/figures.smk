@@ -20,7 +20,7 @@ rule fig1a:
     resources:
         mem_mb=small_memory,
     params:
-        experiment=DESCRIPTION,
+        experiment=description,
         figure=lambda wildcards, output: Path(output.pdf).stem,
         results=lambda wildcards, input: str(Path(input.runs).parents[1]),
     message:

@@ -39,7 +39,7 @@ rule claims_page:
     conda:
         "../../envs/figures.yaml"
     params:
-        experiment=DESCRIPTION,
+        experiment=description,
     message:
         "The page of claims and verdicts"
     shell:
@@ -68,7 +68,7 @@ rule cost_page:
     conda:
         "../../envs/figures.yaml"
     params:
-        experiment=DESCRIPTION,
+        experiment=description,
         benchmarks=f"results/{EXPERIMENT.name}/benchmarks",
     message:
         "The page of what the experiment cost"

@@ -16,7 +16,7 @@ rule collect:
     resources:
         mem_mb=small_memory,
     params:
-        experiment=DESCRIPTION,
+        experiment=description,
         runs=f"results/{EXPERIMENT.name}/runs",
     message:
         "Collecting table {wildcards.table}"

@@ -58,6 +58,11 @@ def categories(experiment: Experiment) -> dict[str, str]:
     return {group: f"{place}. {group}" for place, group in enumerate(shown, 1)}
 
 
+def _literally(label: str) -> str:
+    """A label that Snakemake, which fills in and cannot be told not to, sees no wildcard in."""
+    return label.replace("{", "{\N{WORD JOINER}")
+
+
 def placed(experiment: Experiment, figure: str) -> dict[str, Any]:
     """Where the report has a figure, as arguments of Snakemake's ``report``."""
     title, shows, group = name_of(figure)
@@ -68,7 +73,7 @@ def placed(experiment: Experiment, figure: str) -> dict[str, Any]:
         # two values, in half of the results each, and then fails where not all have both. Figures
         # and what they show are two values or not together.
         "labels": {
-            "dataset": experiment.datasets[dataset].title if dataset else "none",
+            "dataset": _literally(experiment.datasets[dataset].title) if dataset else "none",
             "figure": title,
             "what": shows,
         },
