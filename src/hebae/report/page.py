@@ -46,7 +46,6 @@ tfoot td { font-weight: 600; border-top: 2px solid #c9d1d9; border-bottom: 0; }
 .undecided { color: #6b4a00; background: #fdf4df; border-color: #e69f00; }
 .notrun { color: #4a525b; background: #f1f3f5; border-color: #8b949e; }
 tr.parts td { border: 0; padding-top: 0; padding-bottom: .35rem; }
-td[data-verdict] .more { white-space: nowrap; }
 .more { font-size: .85rem; font-weight: normal; color: #56606b; margin-top: .15rem; }
 .counts { width: auto; margin: .8rem 0 1rem; }
 .counts td, .counts th { padding: .3rem .9rem .3rem 0; border: 0; }
