@@ -79,17 +79,17 @@ def load_experiment():
 EXPERIMENT = load_experiment()
 TABLES = tables_of(EXPERIMENT)
 
-# What steps are told of the experiment. Where raw data lies, what it is computed on, where runs
-# were trained, with which others, and what they may replace decide nothing about a figure: a change
-# redraws none. As params it is a function: in a string, Snakemake would take a title's braces for
-# wildcards.
-DESCRIPTION = replace(
-    EXPERIMENT, data_dir="", device="auto", run_mode="train", replace=False, pack=1
-).to_json()
 
-
+# A function: in a string among params Snakemake would take a title's braces for wildcards.
 def description(wildcards):
-    return DESCRIPTION
+    """What steps are told of the experiment.
+
+    Where raw data lies, what it is computed on, where runs were trained, with which others, and
+    what they may replace decide nothing about a figure: a change redraws none.
+    """
+    return replace(
+        EXPERIMENT, data_dir="", device="auto", run_mode="train", replace=False, pack=1
+    ).to_json()
 
 
 # Constraints stand here: Snakemake does not apply global ones to what comes from pathvars.
