@@ -44,24 +44,25 @@ soak: env
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/soak
 
 verify: env
-	$(BIN)/python -m hebae.published verify
+	$(BIN)/python -m hebae.publish.results verify
 
 publish: env
-	$(BIN)/python -m hebae.published write --config "$(CONFIG)"
-	$(BIN)/python -m hebae.summary --into README.md
+	$(BIN)/python -m hebae.publish.results write --config "$(CONFIG)"
+	$(BIN)/python -m hebae.publish.readme_table --into README.md
 
 export: env
 	$(if $(EXPERIMENT),,$(error say which: make export EXPERIMENT=mnist))
-	$(BIN)/python -m hebae.archive export --results "results/$(EXPERIMENT)" \
+	$(BIN)/python -m hebae.publish.archive export --results "results/$(EXPERIMENT)" \
 		--output "exports/$(EXPERIMENT).tar"
 
 import: env
 	$(if $(ARCHIVE),,$(error say which: make import ARCHIVE=exports/mnist.tar))
-	$(BIN)/python -m hebae.archive import "$(ARCHIVE)"
+	$(BIN)/python -m hebae.publish.archive import "$(ARCHIVE)"
 
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
 

@@ -10,8 +10,8 @@ import matplotlib.image
 import pandas as pd
 import yaml
 
-from hebae.collect import tables_of
-from hebae.config import parse
+from hebae.config.experiment import parse
+from hebae.tables.collect import tables_of
 
 schema = yaml.safe_load(Path("workflow/schemas/config.schema.yaml").read_text())
 experiment = parse(yaml.safe_load(Path(sys.argv[1]).read_text()), schema)

@@ -45,12 +45,12 @@ def ours(
     """A function that trains so many steps, and one that evaluates so many images."""
     import torch
 
-    from hebae import train
-    from hebae.adam import Adam
-    from hebae.device import set_up
-    from hebae.evaluation import evaluate, normal_stream, reconstruction_of
-    from hebae.model import build_model, working_copy
-    from hebae.run import Run, Training
+    from hebae.base.device import set_up
+    from hebae.config.run import Run, Training
+    from hebae.models.build import build_model, working_copy
+    from hebae.models.evaluation import evaluate, normal_stream, reconstruction_of
+    from hebae.training import train
+    from hebae.training.optimiser import Adam
 
     set_up("cpu", threads)
     run = Run(
@@ -166,7 +166,7 @@ def floor(precision: str, threads: int) -> Callable[[int], Any]:
     """A function that computes the matrix products of so many steps."""
     import torch
 
-    from hebae.device import set_up
+    from hebae.base.device import set_up
 
     set_up("cpu", threads)
     dtype = getattr(torch, precision)
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.data_dir is not None:
             import numpy as np
 
-            from hebae.datasets import mnist
+            from hebae.data import mnist
 
             images = str(Path(folder, "images.npy"))
             np.save(images, mnist.load(options.data_dir.expanduser()).train_images)

@@ -1,10 +1,10 @@
 """Training of the faces' networks, in images per second, against plain PyTorch and pythae.
 
 The same VAE everywhere (App. B.2 with frozen batch normalisation, 64 latent dimensions, batches
-of 100 images of 64 × 64 × 3, Adam): ours as ``hebae.train`` runs it, a loop in float32 as PyTorch
-is by default, and pythae's trainer on the same plain networks. A sweep's throughput is that of
-two runs of one thread side by side, or of one run of two threads, whichever is better; at full
-width, of the latter. bfloat16 is measured where the processor has instructions for it.
+of 100 images of 64 × 64 × 3, Adam): ours as ``hebae.training`` runs it, a loop in float32 as
+PyTorch is by default, and pythae's trainer on the same plain networks. A sweep's throughput is
+that of two runs of one thread side by side, or of one run of two threads, whichever is better; at
+full width, of the latter. bfloat16 is measured where the processor has instructions for it.
 
 What the images show does not matter for speed: without prepared ones (``--data-dir``), they are
 random.
@@ -47,14 +47,14 @@ def images_of(data: Path | None, count: int):
     if data is None:
         generator = torch.Generator().manual_seed(0)
         return torch.randint(0, 256, (count, *SHAPE), dtype=torch.uint8, generator=generator)
-    from hebae.prepared import load_prepared
+    from hebae.data.store import load_prepared
 
     images, _ = load_prepared(data, "train")
     return torch.from_numpy(np.resize(images, (count, *images.shape[1:])))
 
 
 def our_run(width: float, precision: str):
-    from hebae.run import Run, Training
+    from hebae.config.run import Run, Training
 
     return Run(
         dataset="celeba",
@@ -88,8 +88,8 @@ def silence() -> Iterator[None]:
 
 def ours(images, width: float, precision: str) -> float:
     """Seconds of an epoch of ours, with the evaluation of one image."""
-    from hebae.checkpoint import Checkpoints
-    from hebae.train import fit
+    from hebae.training.checkpoint import Checkpoints
+    from hebae.training.train import fit
 
     with tempfile.TemporaryDirectory() as folder, silence():
         checkpoints = Checkpoints(Path(folder), "benchmark", float("inf"))
@@ -102,7 +102,7 @@ def plain_networks(width: float):
     """Encoder and decoder as one writes them: images (n, 3, 64, 64), tanh at the end."""
     from torch import nn
 
-    from hebae.networks.convolutional import EPSILON, FILTERS, KERNEL, FrozenBatchNorm2d
+    from hebae.models.networks.convolutional import EPSILON, FILTERS, KERNEL, FrozenBatchNorm2d
 
     filters = [round(width * number) for number in FILTERS]
     encoder: list[nn.Module] = []
@@ -214,7 +214,7 @@ def measure(options: argparse.Namespace) -> None:
     if options.measure in ("plain", "pythae") and not options.settings:
         torch.set_num_threads(options.threads)
     else:
-        from hebae.device import set_up
+        from hebae.base.device import set_up
 
         set_up("cpu", options.threads)
     images = images_of(options.data_dir, options.count)

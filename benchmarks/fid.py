@@ -1,11 +1,12 @@
 """FID, from images to a number, against the pytorch_fid command: ``python -m benchmarks.fid``.
 
 Two sets of images, the same for both sides. Theirs: one command on two folders of PNG files.
-Ours: what the workflow runs, ``hebae.reference`` on the real images and then a process that does
-what ``hebae.fid`` does with generated ones (here they are stored instead of decoded: pytorch_fid
+Ours: what the workflow runs, ``hebae.measures.fid.reference`` on the real images and then a process
+that does what ``hebae.measures.fid.fid`` does with generated ones (here they are stored instead of
+decoded: pytorch_fid
 does not count what made its files either). Every process's start-up is counted on both sides,
 writing the PNG files is not. A second case has the moments of the real images ready, ours from
-``hebae.reference`` and theirs as the .npz that the command takes.
+``hebae.measures.fid.reference`` and theirs as the .npz that the command takes.
 
 The "generated" images are real ones of the other split, blurred as a VAE's samples are. Without
 the Inception weights (see ``--data-dir``) random ones take their place, their batch
@@ -36,11 +37,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import harness
-from hebae import features
-from hebae.datasets import Arrays
-from hebae.features import inception
-from hebae.prepare import write_prepared
-from hebae.prepared import load_prepared
+from hebae.data.arrays import Arrays
+from hebae.data.prepare import write_prepared
+from hebae.data.store import load_prepared
+from hebae.measures.fid import features
+from hebae.measures.fid.features import inception
 
 OURS, THEIRS, FLOOR = "hebae", "pytorch_fid command", "matrix products of the network alone"
 FITTED = 64  # images that random weights' batch normalisation is fitted to
@@ -94,10 +95,10 @@ def write_images(folder: Path, images: np.ndarray) -> None:
 
 
 def fid_of_stored(arguments: Sequence[str]) -> None:
-    """Our measured process: what ``hebae.fid`` does once it has images, read from a file."""
-    from hebae.device import set_up
-    from hebae.frechet import frechet_distance
-    from hebae.reference import CHUNK, Reference
+    """Our measured process: what ``hebae.measures.fid.fid`` does with images read from a file."""
+    from hebae.base.device import set_up
+    from hebae.measures.fid.frechet import frechet_distance
+    from hebae.measures.fid.reference import CHUNK, Reference
 
     images, folder, path, threads = arguments
     device = set_up("cpu", int(threads))
@@ -165,9 +166,9 @@ def cases(
 
     def of_real() -> list:
         cache = tempfile.mkdtemp(dir=folder)  # an empty one, so that they are computed
-        return ["-m", "hebae.reference", "--data", data, "--features", network, "--split", "test",
-                "--count", n, "--output", reference, "--cache", cache, "--device", "cpu",
-                "--threads", threads]  # fmt: skip
+        return ["-m", "hebae.measures.fid.reference", "--data", data, "--features", network,
+                "--split", "test", "--count", n, "--output", reference, "--cache", cache,
+                "--device", "cpu", "--threads", threads]  # fmt: skip
 
     generated = ["-m", "benchmarks.fid", "--measure", folder / f"generated-{n}.npy", network,
                  reference, threads]  # fmt: skip
@@ -216,7 +217,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hebae-") as name:
         folder = Path(name)
         subprocess.run(
-            [sys.executable, "-m", "hebae.prepare", "--dataset", options.dataset, "--data-dir",
+            [sys.executable, "-m", "hebae.data.prepare", "--dataset", options.dataset, "--data-dir",
              options.data_dir, "--output", folder / "prepared"],
             check=True,
         )  # fmt: skip

@@ -2,8 +2,9 @@
 
 Seconds of a HEBAE run on as many images as MNIST has, evaluation of every epoch included, from
 when everything is on the device (App. B.1, paper's networks); of a pack of such runs, λ and seeds,
-trained together (:mod:`hebae.pack`); and images a second of the faces' networks at full width (App.
-B.2). In every precision, after a warm-up epoch of each. What images show does not matter for speed:
+trained together (:mod:`hebae.training.stack`); and images a second of the faces' networks at full
+width (App. B.2). In every precision, after a warm-up epoch of each. What
+images show does not matter for speed:
 they are random.
 """
 
@@ -20,13 +21,13 @@ import torch
 from torch import Tensor
 
 from benchmarks import faces, harness
-from hebae import pack, train
-from hebae.adam import Adam
-from hebae.checkpoint import Checkpoints
-from hebae.device import set_up
-from hebae.evaluation import reconstruction_of
-from hebae.model import build_model, working_copy
-from hebae.run import Run, Training
+from hebae.base.device import set_up
+from hebae.config.run import Run, Training
+from hebae.models.build import build_model, working_copy
+from hebae.models.evaluation import reconstruction_of
+from hebae.training import stack, train
+from hebae.training.checkpoint import Checkpoints
+from hebae.training.optimiser import Adam
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -77,7 +78,7 @@ def training_seconds(
             if runs == 1:
                 train.fit(sweep[0], images, Path(name, "history.csv"), checkpoints)
             else:
-                failed = pack.fit(sweep, images, checkpoints)[2]
+                failed = stack.fit(sweep, images, checkpoints)[2]
                 if any(failed):
                     sys.exit(f"a run of the pack failed: {failed}")
 

@@ -31,11 +31,12 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from benchmarks import harness
-from hebae import collect, config
-from hebae.frechet import Moments, frechet_distance
+from hebae.codes.posterior import Posterior
+from hebae.config.experiment import parse
+from hebae.config.run import Run, Training
 from hebae.measures import covariance, diagnostics, index_code_information, mutual_information
-from hebae.measures.posterior import Posterior
-from hebae.run import Run, Training
+from hebae.measures.fid.frechet import Moments, frechet_distance
+from hebae.tables import collect
 
 FITTED = 4
 SECONDS = 0.5  # of repetitions
@@ -70,9 +71,9 @@ class Trainable:
     def __init__(self, run: Run, images: int) -> None:
         import torch
 
-        from hebae.device import set_up
-        from hebae.evaluation import reconstruction_of
-        from hebae.model import build_model
+        from hebae.base.device import set_up
+        from hebae.models.build import build_model
+        from hebae.models.evaluation import reconstruction_of
 
         set_up("cpu", 1)
         self.run = run
@@ -83,8 +84,8 @@ class Trainable:
     def train(self) -> None:
         from tqdm import tqdm
 
-        from hebae import train
-        from hebae.adam import Adam
+        from hebae.training import train
+        from hebae.training.optimiser import Adam
 
         optimiser = Adam(self.model.parameters(), train.ADAM_EPSILON)
         with tqdm(disable=True) as bar:
@@ -93,13 +94,13 @@ class Trainable:
             )
 
     def evaluate(self) -> None:
-        from hebae.evaluation import evaluate, normal_stream
+        from hebae.models.evaluation import evaluate, normal_stream
 
         normal = normal_stream(0, self.images.device)
         evaluate(self.run, self.model.eval(), self.images, self.reconstruction, normal)
 
     def encode(self) -> None:
-        from hebae.evaluation import encode
+        from hebae.models.evaluation import encode
 
         encode(self.run, self.model.eval(), self.images, self.reconstruction)
 
@@ -120,7 +121,7 @@ def batch_mmd(batch_size: int) -> Work:
     """The objective's term and its gradient."""
     import torch
 
-    from hebae.divergences.mmd import mmd
+    from hebae.models.divergences.mmd import mmd
 
     torch.set_num_threads(1)
     codes = torch.randn(batch_size, 10, requires_grad=True)
@@ -200,7 +201,7 @@ def collecting(runs: int) -> Work:
         "figures": {"fig1a": "digits"},
     }
     schema = yaml.safe_load((harness.ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    experiment = config.parse(document, schema)
+    experiment = parse(document, schema)
     folder = tempfile.TemporaryDirectory()
     for run in experiment.runs():
         path = Path(folder.name, run.path, "history.csv")

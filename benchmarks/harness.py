@@ -53,7 +53,7 @@ def precisions() -> list[str]:
     """What is worth training in on this processor: PyTorch emulates bfloat16, slowly, elsewhere."""
     import torch
 
-    from hebae.device import has_bfloat16
+    from hebae.base.device import has_bfloat16
 
     return ["float32", "bfloat16"] if has_bfloat16(torch.device("cpu")) else ["float32"]
 

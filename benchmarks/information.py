@@ -23,8 +23,8 @@ from minepy import MINE
 from threadpoolctl import threadpool_limits
 
 from benchmarks import harness
+from hebae.codes.posterior import Posterior
 from hebae.measures import index_code_information, mutual_information
-from hebae.measures.posterior import Posterior
 
 CODES = 1000  # of the index-code information; all pairs at d = 64 take half a minute for 10,000
 

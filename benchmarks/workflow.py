@@ -18,8 +18,8 @@ that has other work, waiting for a core makes each step look longer and the over
 then look at the overhead of processor time, which is what training and measuring did not take
 of the processor time of all processes. It knows no idle cores.
 
-The copy's ``hebae.errors`` has lines after its end that note these times; no step's code counts
-that module among its sources, and all steps enter through it.
+The copy's ``hebae.base.errors`` has lines after its end that note these times; no step's code
+counts that module among its sources, and all steps enter through it.
 
 **The dry runs** are ``snakemake -n`` of generated sweeps, nothing made before: VAE and HEBAE on
 digits over latent dimensions × weights × seeds. One run in ten is at the default weight, and is
@@ -173,7 +173,7 @@ def demo(cores: int, *arguments: str) -> tuple[Usage, pd.DataFrame]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_checkout(folder)
-        errors = folder / "src/hebae/errors.py"
+        errors = folder / "src/hebae/base/errors.py"
         errors.write_text(errors.read_text() + PROBE)
         log = folder / "probe.jsonl"
         usage, _ = run(folder, "--cores", str(cores), *arguments, HEBAE_PROBE=str(log))

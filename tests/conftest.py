@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def subnormal_numbers():
-    """Steps called in this process switch them off for all of it (hebae.device.set_up)."""
+    """Steps called in this process switch them off for all of it (hebae.base.device.set_up)."""
     yield
     torch.set_flush_denormal(False)
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import yaml
 from packaging.markers import Marker
 
-from hebae import registry
-from hebae.sources import closure
+from hebae.base.sources import closure
+from hebae.config import registry
 
 ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"

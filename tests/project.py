@@ -80,7 +80,7 @@ def checkpoint_every_epoch(folder: Path) -> None:
     """Make the trainings of a copy write every checkpoint: a test need not wait for one."""
     smk = folder / "workflow/rules/train.smk"
     text = smk.read_text()
-    command = "python -m hebae.train "
+    command = "python -m hebae.training.train "
     assert command in text
     smk.write_text(text.replace(command, f"{command}--checkpoint-seconds 0 "))
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from hebae.evaluation import reconstruction_of
-from hebae.run import Run, Training
+from hebae.config.run import Run, Training
+from hebae.models.evaluation import reconstruction_of
 
 RUN = Run(
     dataset="digits",

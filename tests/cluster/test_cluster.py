@@ -111,7 +111,7 @@ def trainer_of(folder: Path) -> int:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             words = (path / "cmdline").read_bytes().split(b"\0")
-            if b"hebae.train" in words and (path / "cwd").readlink() == folder:
+            if b"hebae.training.train" in words and (path / "cwd").readlink() == folder:
                 return int(path.name)
         except OSError:
             pass  # ended meanwhile

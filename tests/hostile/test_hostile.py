@@ -33,9 +33,9 @@ def new_project(folder: Path, config: dict = EXPERIMENT, checkpoint_seconds: flo
     write(folder, config)
     rule = folder / "workflow/rules/train.smk"
     text = rule.read_text()
-    assert "hebae.train " in text
-    option = f"hebae.train --checkpoint-seconds {checkpoint_seconds} "
-    rule.write_text(text.replace("hebae.train ", option))
+    assert "hebae.training.train " in text
+    option = f"hebae.training.train --checkpoint-seconds {checkpoint_seconds} "
+    rule.write_text(text.replace("hebae.training.train ", option))
     return folder
 
 

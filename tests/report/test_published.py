@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 from tests.project import ROOT, TINY, copy_project, files_below, snakemake
 
-from hebae.collect import tables_of
-from hebae.published import read_experiment, shareable_figures
+from hebae.publish.results import read_experiment, shareable_figures
+from hebae.tables.collect import tables_of
 
 # each verifying draws every figure again
 FIGURES = {"fig1a": "digits", "fig2c": "digits", "appendix_c": "digits"}
@@ -33,7 +33,7 @@ def project(tmp_path_factory) -> Path:
 
 def published(project: Path, *arguments: str, check: bool = True):
     done = subprocess.run(
-        [sys.executable, "-m", "hebae.published", *arguments],
+        [sys.executable, "-m", "hebae.publish.results", *arguments],
         cwd=project,
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ from tests.debian import Unavailable
 from tests.project import ROOT, TINY, copy_project, plan, snakemake, unactivated
 from tests.report.browser import browser, errors, one, requests, wait
 
-from hebae.report.text import duration
+from hebae.base.text import duration
 
 SCREENSHOTS = ROOT / "results/report-screenshots"
 PAPER, CLAIMS, BOUNDS, COST = (

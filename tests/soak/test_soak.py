@@ -48,8 +48,10 @@ def new_project(folder: Path) -> Path:
     # trainings here last seconds; those that last hours have a checkpoint each 10 s
     rule = folder / "workflow/rules/train.smk"
     text = rule.read_text()
-    assert "hebae.train " in text
-    rule.write_text(text.replace("hebae.train ", "hebae.train --checkpoint-seconds 0.3 "))
+    assert "hebae.training.train " in text
+    rule.write_text(
+        text.replace("hebae.training.train ", "hebae.training.train --checkpoint-seconds 0.3 ")
+    )
     return folder
 
 

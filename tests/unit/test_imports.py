@@ -11,12 +11,13 @@ import hebae
 
 PACKAGE = Path(hebae.__file__).parent
 HEAVY = {"torch", "torchvision", "scipy", "sklearn", "seaborn", "matplotlib.pyplot", "snakemake"}
+RUNS_NETWORKS = {"__init__", "bounds"}
 NO_PLOTS = HEAVY | {"pandas", "matplotlib", "PIL"}
 
 
 def modules(folder: str) -> list[str]:
     paths = sorted((PACKAGE / folder).glob("*.py"))
-    return [f"hebae.{folder}.{path.stem}" for path in paths if path.stem != "__init__"]
+    return [f"hebae.{folder}.{path.stem}" for path in paths if path.stem not in RUNS_NETWORKS]
 
 
 @pytest.mark.parametrize(
@@ -24,10 +25,10 @@ def modules(folder: str) -> list[str]:
     [
         (modules("figures"), HEAVY),
         (modules("measures"), NO_PLOTS),
-        (["hebae.collect"], NO_PLOTS | {"numpy"}),
+        (["hebae.tables.collect"], NO_PLOTS | {"numpy"}),
         (["hebae.report.claims_page", "hebae.report.cost_page"], NO_PLOTS | {"numpy"}),
-        (["hebae.prepare"], NO_PLOTS),
-        (["hebae.restore"], NO_PLOTS),
+        (["hebae.data.prepare"], NO_PLOTS),
+        (["hebae.publish.restore"], NO_PLOTS),
     ],
     ids=lambda value: value[0].split(".")[1] if isinstance(value, list) else "",
 )

@@ -12,17 +12,19 @@ import torch
 import yaml
 from tests.runs import BERNOULLI, changed
 
-from hebae import collect, images, train
-from hebae.collect import TABLES, final_test_row
-from hebae.config import parse
-from hebae.datasets import digits
-from hebae.errors import UserError
-from hebae.evaluation import encode, normal_stream, reconstruction_of
-from hebae.model import load_model
-from hebae.prepare import write_prepared
-from hebae.prepared import training_subset
-from hebae.run import Run
-from hebae.streams import derive_seed
+from hebae.base.errors import UserError
+from hebae.base.seeds import derive_seed
+from hebae.codes import images
+from hebae.config.experiment import parse
+from hebae.config.run import Run
+from hebae.data import digits
+from hebae.data.prepare import write_prepared
+from hebae.data.store import training_subset
+from hebae.models.build import load_model
+from hebae.models.evaluation import encode, normal_stream, reconstruction_of
+from hebae.tables import collect
+from hebae.tables.collect import TABLES, final_test_row
+from hebae.training import train
 
 ROOT = Path(__file__).parents[2]
 RUN = changed(latent_dim=3, seed=0, epochs=3)
@@ -46,7 +48,7 @@ def data(tmp_path_factory) -> Path:
 def trained(request, data, tmp_path_factory) -> tuple[Run, Path]:
     folder = tmp_path_factory.mktemp(request.param.model)
     step(
-        "train", "--run", request.param.to_json(), "--data", data, "--output", folder,
+        "training.train", "--run", request.param.to_json(), "--data", data, "--output", folder,
         "--checkpoints", folder / "checkpoints", "--device", "cpu",
     )  # fmt: skip
     return request.param, folder
@@ -58,7 +60,7 @@ def inputs(folder: Path, data: Path) -> list:
 
 def test_posteriors_are_the_encoders(trained, data, tmp_path):
     run, folder = trained
-    step("encode", *inputs(folder, data), "--output", tmp_path / "posterior.npz")
+    step("codes.encode", *inputs(folder, data), "--output", tmp_path / "posterior.npz")
     posterior = np.load(tmp_path / "posterior.npz")
     model = load_model(run, (8, 8, 1), folder / "weights.pt")
     test = torch.from_numpy(digits.load(Path()).test_images)
@@ -78,7 +80,7 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     run, folder = trained
     output = tmp_path / "images.npz"
     step(
-        "images", *inputs(folder, data), "--output", output,
+        "codes.images", *inputs(folder, data), "--output", output,
         "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
     )  # fmt: skip
     drawn = np.load(output)
@@ -106,7 +108,7 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     assert (drawn["samples"].reshape(6, 8, 8, 1) == expected.numpy()).all()
     again = tmp_path / "again.npz"
     step(
-        "images", *inputs(folder, data), "--output", again,
+        "codes.images", *inputs(folder, data), "--output", again,
         "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
     )  # fmt: skip
     assert again.read_bytes() == output.read_bytes()
@@ -130,7 +132,7 @@ def autoregressive(data, tmp_path_factory) -> tuple[Run, Path]:
     )
     run = dataclasses.replace(run, n_train=40)
     step(
-        "train", "--run", run.to_json(), "--data", data, "--output", folder,
+        "training.train", "--run", run.to_json(), "--data", data, "--output", folder,
         "--checkpoints", folder / "checkpoints", "--device", "cpu",
     )  # fmt: skip
     return run, folder
@@ -141,7 +143,7 @@ def test_images_of_an_autoregressive_decoder_are_drawn(
 ):
     run, folder = autoregressive
     output = tmp_path / "images.npz"
-    step("images", *inputs(folder, data), "--output", output, *PANELS)
+    step("codes.images", *inputs(folder, data), "--output", output, *PANELS)
     drawn = np.load(output)
     assert all(set(np.unique(drawn[name])) == {0, 255} for name in drawn.files)
     assert f"interpolations of {run.path}: 10/10 images" in capsys.readouterr().err
@@ -159,8 +161,8 @@ def test_images_of_an_autoregressive_decoder_are_drawn(
     # along a line the noise is one and the same, so equal codes are equal images
     monkeypatch.setattr(images, "interpolate", lambda start, end, steps: start.repeat(steps, 1))
     # however images are cut into chunks
-    monkeypatch.setattr("hebae.trained.chunk_size", lambda *_: 3)
-    step("images", *inputs(folder, data), "--output", output, *PANELS)
+    monkeypatch.setattr("hebae.codes.trained.chunk_size", lambda *_: 3)
+    step("codes.images", *inputs(folder, data), "--output", output, *PANELS)
     still = np.load(output)
     assert (still["interpolations"] == still["interpolations"][:, :1]).all()
     assert (still["interpolations"][0, 0] != still["interpolations"][1, 0]).any()
@@ -179,7 +181,7 @@ def test_a_run_on_a_subset_sees_and_encodes_that_alone(autoregressive, data, tmp
 
     monkeypatch.setattr(train, "fit", spy)
     arguments = (
-        "train", "--run", run.to_json(), "--data", data, "--output", tmp_path / "run",
+        "training.train", "--run", run.to_json(), "--data", data, "--output", tmp_path / "run",
         "--checkpoints", tmp_path, "--device", "cpu",
     )  # fmt: skip
     with pytest.raises(UserError, match="enough"):
@@ -190,7 +192,7 @@ def test_a_run_on_a_subset_sees_and_encodes_that_alone(autoregressive, data, tmp
 
     output = tmp_path / "posterior_train.npz"
     both = ("--output", tmp_path / "posterior.npz", "--train-output", output)
-    step("encode", *inputs(folder, data), *both)
+    step("codes.encode", *inputs(folder, data), *both)
     assert len(np.load(tmp_path / "posterior.npz")["mean"]) == 500
     model = load_model(run, (8, 8, 1), folder / "weights.pt")
     mean, log_sigma = encode(run, model, seen["train"][:40], reconstruction_of(run, (8, 8, 1)))
@@ -216,7 +218,7 @@ def test_weights_of_another_training_are_refused(trained, data, tmp_path):
     arguments = inputs(folder, data)
     arguments[arguments.index("--weights") + 1] = tmp_path / "weights.pt"
     with pytest.raises(UserError, match="SHA-256 is not the one in the run's record"):
-        step("encode", *arguments, "--output", tmp_path / "posterior.npz")
+        step("codes.encode", *arguments, "--output", tmp_path / "posterior.npz")
 
 
 def test_interpolation_is_the_straight_line():
@@ -251,13 +253,13 @@ def test_the_reconstruction_term_is_the_bernoulli_log_likelihood():
     torch.testing.assert_close(BERNOULLI.error(logits, target), expected)
 
 
-@pytest.mark.parametrize("module", ["encode", "images"])
+@pytest.mark.parametrize("module", ["codes.encode", "codes.images"])
 @pytest.mark.parametrize("name", ["--run", "--weights", "--data"])
 def test_missing_inputs_are_one_line(module, name, trained, data, tmp_path):
     _, folder = trained
     arguments = inputs(folder, data)
     arguments[arguments.index(name) + 1] = tmp_path / "missing"
-    if module == "images":
+    if module == "codes.images":
         arguments += [
             "--interpolations",
             "7-3",
@@ -321,7 +323,7 @@ def test_the_experiment_goes_through_a_command_line(tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text("dataset,model,latent_dim,weight,seed,mic\na,b,1,1,0,0.5\n")
     step(
-        "collect", "--experiment", demo.to_json(), "--table", "mutual_information",
+        "tables.collect", "--experiment", demo.to_json(), "--table", "mutual_information",
         "--runs", tmp_path / "runs", "--output", tmp_path / "table.csv",
     )  # fmt: skip
     assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 36 + 3 + 8 + 4

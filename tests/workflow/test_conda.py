@@ -47,20 +47,20 @@ CONFIG = {
 }
 # which environment a module's jobs belong in, where no GPU is used
 ENVIRONMENT_OF = {
-    "hebae.prepare": "torch",
-    "hebae.train": "torch",
-    "hebae.encode": "torch",
-    "hebae.bounds": "torch",
-    "hebae.features.classifier": "torch",
-    "hebae.reference": "torch",
-    "hebae.fid": "torch",
+    "hebae.data.prepare": "torch",
+    "hebae.training.train": "torch",
+    "hebae.codes.encode": "torch",
+    "hebae.measures.bounds": "torch",
+    "hebae.measures.fid.features.classifier": "torch",
+    "hebae.measures.fid.reference": "torch",
+    "hebae.measures.fid.fid": "torch",
     "hebae.measures.active_units": "measures",
     "hebae.measures.covariance": "measures",
     "hebae.measures.diagnostics": "measures",
     "hebae.measures.mutual_information": "measures",
     "hebae.measures.index_code_information": "measures",
-    "hebae.collect": "figures",
-    "hebae.verdicts": "figures",
+    "hebae.tables.collect": "figures",
+    "hebae.claims.judge": "figures",
     "hebae.figures.fig2c": "figures",
 }
 

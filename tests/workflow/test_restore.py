@@ -19,9 +19,9 @@ TRAINING = {"train", "classifier"}
 
 
 def archive(folder: Path, *arguments: str) -> str:
-    """The command of hebae.archive, as make calls it."""
+    """The command of hebae.publish.archive, as make calls it."""
     done = subprocess.run(
-        [sys.executable, "-m", "hebae.archive", *arguments],
+        [sys.executable, "-m", "hebae.publish.archive", *arguments],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(folder / "src")},
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
@@ -148,7 +148,7 @@ def test_weights_that_were_changed_and_images_that_are_others(trained, tmp_path)
     )
     assert not (folder / runs[0]).exists() and (folder / runs[1]).exists()
 
-    path = folder / "src/hebae/datasets/digits.py"
+    path = folder / "src/hebae/data/digits.py"
     text = path.read_text()
     assert "test_images, test_labels, (" in text
     path.write_text(

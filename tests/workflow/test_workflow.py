@@ -184,12 +184,12 @@ def test_after_a_figure_is_edited_only_it_is_redrawn(editable):
 
 
 def test_after_a_loss_is_edited_its_runs_are_retrained(editable):
-    path = editable / "src/hebae/objectives/vae.py"
+    path = editable / "src/hebae/models/objectives/vae.py"
     path.write_text(path.read_text().replace("log_sigma.exp()", "1.0 * log_sigma.exp()"))
     jobs = plan(editable)
     assert jobs["train"] == 3  # VAE: two seeds, and one more weight
     assert jobs["encode"] == 2 and jobs["fig1a"] == 1 and "prepare" not in jobs
-    shared = editable / "src/hebae/divergences/gaussian.py"
+    shared = editable / "src/hebae/models/divergences/gaussian.py"
     shared.write_text(shared.read_text() + "\n# edited\n")
     assert plan(editable)["train"] == 8
 
@@ -237,7 +237,7 @@ def test_a_changed_count_measures_distances_again_and_trains_nothing(project):
 
 
 def test_after_the_classifier_is_edited_distances_are_measured_again(editable):
-    path = editable / "src/hebae/features/classifier.py"
+    path = editable / "src/hebae/measures/fid/features/classifier.py"
     path.write_text(path.read_text() + "\n# edited\n")
     jobs = plan(editable)
     assert (jobs["classifier"], jobs["reference"], jobs["fid"]) == (1, 1, 8)
@@ -253,9 +253,9 @@ def test_after_the_style_is_edited_every_figure_is_redrawn(editable):
 
 
 def test_a_changed_entry_of_the_registry_is_another_run(editable):
-    path = editable / "src/hebae/registry.py"
+    path = editable / "src/hebae/config/registry.py"
     text = path.read_text()
-    entry = 'Objective("hebae.objectives.vae:vae")'
+    entry = 'Objective("hebae.models.objectives.vae:vae")'
     assert entry in text
     path.write_text(text.replace(entry, entry[:-1] + ", bound=False)"))
     assert plan(editable)["train"] == 3
@@ -296,7 +296,7 @@ def test_steps_are_forked_from_a_process_with_torch(editable):
     logs = editable / "results/tiny/logs/digits"
     for step in ("encode", "covariance"):
         printed = [path.read_text() for path in logs.rglob(f"{step}.log")]
-        assert len(printed) == 6 and all("hebae.preloaded" in text for text in printed)
+        assert len(printed) == 6 and all("hebae.workflow.fork_server" in text for text in printed)
 
 
 SMALL = {"encoder_widths": [16], "decoder_widths": [16]}
@@ -361,12 +361,12 @@ def test_infovae_from_config_to_figures(editable):
     assert len(pd.read_csv(tables / "elbo_by_weight.csv")) == 2
     assert plan(editable, config="info.yaml") == {}
 
-    divergence = editable / "src/hebae/divergences/adversarial.py"
+    divergence = editable / "src/hebae/models/divergences/adversarial.py"
     divergence.write_text(divergence.read_text() + "\n# edited\n")
     assert plan(editable, config="info.yaml")["train"] == 2
-    path = editable / "src/hebae/registry.py"
+    path = editable / "src/hebae/config/registry.py"
     text = path.read_text()
-    entry = '"hebae.divergences.adversarial:adversarial",'
+    entry = '"hebae.models.divergences.adversarial:adversarial",'
     assert entry in text
     path.write_text(text.replace(entry, entry + ' parameters=("slope",),'))
     divergence.write_text(divergence.read_text().removesuffix("\n# edited\n"))

@@ -8,7 +8,7 @@ rule bounds:
         posterior="<run>/posterior.npz",
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=lambda wildcards: code("hebae.bounds", *run_of(wildcards).modules),
+        code=lambda wildcards: code("hebae.measures.bounds", *run_of(wildcards).modules),
     output:
         table="<run>/bounds.csv",
     log:
@@ -29,7 +29,7 @@ rule bounds:
         "Importance-weighted bounds of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.bounds --run {input.run:q} --weights {input.weights:q}"
+        "python -m hebae.workflow.step hebae.measures.bounds --run {input.run:q} --weights {input.weights:q}"
         " --posterior {input.posterior:q} --data {params.data:q} --output {output.table:q}"
         " {params.protocol} --device {resources.device} --threads {threads} > {log:q} 2>&1"
 

@@ -1,6 +1,6 @@
 # Whether the papers' claims held, from the tables alone.
 
-from hebae import claims as hebae_claims
+from hebae.claims import read as hebae_claims
 
 CLAIMS = os.path.relpath(ROOT / "config/claims.yaml")
 CLAIMS_SCHEMA = os.path.relpath(ROOT / "workflow/schemas/claims.schema.yaml")
@@ -21,7 +21,7 @@ rule claims:
         ),
         claims=CLAIMS,
         schema=CLAIMS_SCHEMA,
-        code=code("hebae.verdicts"),
+        code=code("hebae.claims.judge"),
     output:
         claims="<results>/tables/claims.csv",
         parts="<results>/tables/claim_parts.csv",
@@ -39,6 +39,6 @@ rule claims:
     message:
         "Judging the claims"
     shell:
-        "python -m hebae.verdicts --experiment {params.experiment:q} --claims {input.claims:q}"
+        "python -m hebae.claims.judge --experiment {params.experiment:q} --claims {input.claims:q}"
         " --schema {input.schema:q} --tables {params.tables:q} --output {output.claims:q}"
         " --parts {output.parts:q} > {log:q} 2>&1"

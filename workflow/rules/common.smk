@@ -16,10 +16,12 @@ from snakemake.settings.types import DeploymentMethod
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
-from hebae import config as hebae_config
-from hebae import archive, registry, sources
-from hebae.collect import every_run, tables_of
-from hebae.errors import UserError
+from hebae.config import experiment as hebae_config
+from hebae.publish import archive
+from hebae.config import registry
+from hebae.base import sources
+from hebae.tables.collect import every_run, tables_of
+from hebae.base.errors import UserError
 from hebae.report.names import placed
 
 

@@ -4,7 +4,7 @@
 rule prepare:
     input:
         code=lambda wildcards: code(
-            "hebae.prepare",
+            "hebae.data.prepare",
             source_entry(wildcards).function.split(":")[0],
         ),
     output:
@@ -28,5 +28,5 @@ rule prepare:
     message:
         "Preparing {wildcards.dataset}"
     shell:
-        "python -m hebae.prepare --dataset {params.source} --data-dir {resources.data_dir:q}"
+        "python -m hebae.data.prepare --dataset {params.source} --data-dir {resources.data_dir:q}"
         " --output {params.folder:q} --threads {threads} > {log:q} 2>&1"

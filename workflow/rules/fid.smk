@@ -3,7 +3,7 @@
 
 rule inception:
     input:
-        code=code("hebae.features.inception"),
+        code=code("hebae.measures.fid.features.inception"),
     output:
         record="<features>/inception/features.json",
         weights="<features>/inception/weights.pt",
@@ -22,7 +22,7 @@ rule inception:
     message:
         "Fetching the Inception network for {wildcards.dataset}"
     shell:
-        "python -m hebae.features.inception --data-dir {resources.data_dir:q}"
+        "python -m hebae.measures.fid.features.inception --data-dir {resources.data_dir:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -31,7 +31,9 @@ rule reference:
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
         features=fid_features,
-        code=lambda wildcards: code("hebae.reference", fid_module(wildcards)),
+        code=lambda wildcards: code(
+            "hebae.measures.fid.reference", fid_module(wildcards)
+        ),
     output:
         reference="<features>/reference.npz",
     log:
@@ -55,7 +57,7 @@ rule reference:
     message:
         "Reference statistics of {wildcards.dataset}"
     shell:
-        "python -m hebae.reference --data {params.data:q} --features {params.features:q}"
+        "python -m hebae.workflow.step hebae.measures.fid.reference --data {params.data:q} --features {params.features:q}"
         " --split {params.split} --count {params.images} --output {output.reference:q}"
         " --cache {resources.cache:q} --device {resources.device} --threads {threads}"
         " > {log:q} 2>&1"
@@ -70,7 +72,7 @@ rule fid:
         features=fid_features,
         reference="<features>/reference.npz",
         code=lambda wildcards: code(
-            "hebae.fid", fid_module(wildcards), *run_of(wildcards).modules
+            "hebae.measures.fid.fid", fid_module(wildcards), *run_of(wildcards).modules
         ),
     output:
         table="<run>/fid.csv",
@@ -93,7 +95,7 @@ rule fid:
         "Fréchet distance of samples of {wildcards.model} to {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.fid --run {input.run:q} --weights {input.weights:q}"
+        "python -m hebae.workflow.step hebae.measures.fid.fid --run {input.run:q} --weights {input.weights:q}"
         " --data {params.data:q} --features {params.features:q} --reference {input.reference:q}"
         " --count {params.images} --output {output.table:q}"
         " --device {resources.device} --threads {threads} > {log:q} 2>&1"

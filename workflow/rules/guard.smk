@@ -1,6 +1,6 @@
 # What is checked when something is about to be made, and not by dry runs, reports and the like.
 
-from hebae import workspace
+from hebae.workflow import workspace
 
 
 def tell(line):

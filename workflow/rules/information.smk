@@ -23,7 +23,7 @@ rule mutual_information:
         "MIC and TIC of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.measures.mutual_information --posterior {input.posterior:q}"
+        "python -m hebae.workflow.step hebae.measures.mutual_information --posterior {input.posterior:q}"
         " --run {input.run:q} --output {output.table:q} {params.protocol} --threads {threads}"
         " > {log:q} 2>&1"
 
@@ -48,5 +48,5 @@ rule index_code_information:
         "Index-code information of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.measures.index_code_information --posterior {input.posterior:q}"
+        "python -m hebae.workflow.step hebae.measures.index_code_information --posterior {input.posterior:q}"
         " --run {input.run:q} --output {output.table:q} > {log:q} 2>&1"

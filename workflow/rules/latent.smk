@@ -7,7 +7,7 @@ rule encode:
         weights=ancient("<run>/weights.pt"),
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=lambda wildcards: code("hebae.encode", *run_of(wildcards).modules),
+        code=lambda wildcards: code("hebae.codes.encode", *run_of(wildcards).modules),
     output:
         posterior="<plain_run>/posterior.npz",
     log:
@@ -30,7 +30,7 @@ rule encode:
         "Encoding {wildcards.dataset}{wildcards.subset} with {wildcards.model}"
         " (z = {wildcards.latent_dim}, λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.encode --run {input.run:q} --weights {input.weights:q}"
+        "python -m hebae.workflow.step hebae.codes.encode --run {input.run:q} --weights {input.weights:q}"
         " --data {params.data:q} --output {output.posterior:q} {params.train}"
         " --device {resources.device} --threads {threads} > {log:q} 2>&1"
 
@@ -47,7 +47,7 @@ rule images:
         weights=ancient("<run>/weights.pt"),
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=lambda wildcards: code("hebae.images", *run_of(wildcards).modules),
+        code=lambda wildcards: code("hebae.codes.images", *run_of(wildcards).modules),
     output:
         images="<run>/images.npz",
     log:
@@ -68,7 +68,7 @@ rule images:
         "Drawing samples, reconstructions and interpolations from {wildcards.model} on"
         " {wildcards.dataset}"
     shell:
-        "python -m hebae.images --run {input.run:q} --weights {input.weights:q}"
+        "python -m hebae.workflow.step hebae.codes.images --run {input.run:q} --weights {input.weights:q}"
         " --data {params.data:q} --output {output.images:q} {params.panels}"
         " --device {resources.device} --threads {threads} > {log:q} 2>&1"
 
@@ -92,7 +92,7 @@ rule covariance:
         "Covariance of the codes of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.measures.covariance --posterior {input.posterior:q} --run {input.run:q}"
+        "python -m hebae.workflow.step hebae.measures.covariance --posterior {input.posterior:q} --run {input.run:q}"
         " --output {output.table:q} > {log:q} 2>&1"
 
 
@@ -115,7 +115,7 @@ rule active_units:
         "Active latent variables of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.measures.active_units --posterior {input.posterior:q} --run {input.run:q}"
+        "python -m hebae.workflow.step hebae.measures.active_units --posterior {input.posterior:q} --run {input.run:q}"
         " --output {output.table:q} > {log:q} 2>&1"
 
 
@@ -143,6 +143,6 @@ rule diagnostics:
         " to the prior"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.measures.diagnostics --posterior {input.posterior:q}"
+        "python -m hebae.workflow.step hebae.measures.diagnostics --posterior {input.posterior:q}"
         " --train-posterior {input.train:q} --run {input.run:q} --output {output.table:q}"
         " {params.protocol} --threads {threads} > {log:q} 2>&1"

@@ -1,7 +1,7 @@
-# Which runs are trained together (hebae.pack). Not as rules and inputs: what is trained would be
+# Which runs are trained together (hebae.training.stack). Not as rules and inputs: what is trained would be
 # trained again where packs change.
 
-from hebae import packs
+from hebae.training import packs
 
 PACKS = f"results/{EXPERIMENT.name}/packs.json"
 

@@ -1,14 +1,12 @@
 # Where jobs run on this machine's cores, those that need PyTorch are forked from one process that
-# has imported it (hebae.preloaded). Else each takes 2 s of a core to begin and end.
+# has imported it (hebae.workflow.fork_server). Else each takes 2 s of a core to begin and end.
 
 import subprocess
 
 import psutil
 from snakemake import benchmark
 
-FORKED = {
-    "train", "classifier", "encode", "encode_both", "images", "bounds", "reference", "fid"
-}  # fmt: skip
+STEP = "python -m hebae.workflow.step "  # how the commands of such jobs begin
 
 THREADS = [
     "OMP_NUM_THREADS",
@@ -45,7 +43,10 @@ class BenchmarkTimer(benchmark.BenchmarkTimer):
 
 def preload():
     """Start that process, which ends with this one."""
-    forked = sum(job.rule.name in FORKED for job in workflow.dag.needrun_jobs())
+    forked = sum(
+        (job.rule.shellcmd or "").startswith(STEP)
+        for job in workflow.dag.needrun_jobs()
+    )
     here = workflow.local_exec and not with_conda() and not on_gpu(None)
     if forked < 2 or not here or sys.platform != "linux":
         return
@@ -53,9 +54,7 @@ def preload():
     folder = Path(".snakemake/preloaded", EXPERIMENT.name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    command = (
-        f"{shell_prefix()} exec python -m hebae.preloaded {shlex.quote(str(folder))}"
-    )
+    command = f"{shell_prefix()} exec python -m hebae.workflow.fork_server {shlex.quote(str(folder))}"
     # what Snakemake adds for a job of one thread: libraries read it as they are loaded
     threads = dict.fromkeys(THREADS, "1")
     # its stdin ends when this process does

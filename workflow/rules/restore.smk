@@ -9,7 +9,7 @@ rule restore:
         history="<restored_run>/history.csv",
         run="<restored_run>/run.json",
         manifest="<data>/dataset.json",
-        code=code("hebae.restore"),
+        code=code("hebae.publish.restore"),
     output:
         weights="<run>/weights.pt",
         history="<run>/history.csv",
@@ -30,7 +30,7 @@ rule restore:
         "Restoring {wildcards.model} on {wildcards.dataset}{wildcards.subset} (z = {wildcards.latent_dim},"
         " λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.restore --run {params.run:q} --archive {params.archive:q}"
+        "python -m hebae.publish.restore --run {params.run:q} --archive {params.archive:q}"
         " --data {params.data:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -41,7 +41,7 @@ rule restore_classifier:
         record="<restored>/features/{dataset}/classifier/features.json",
         trained_on="<restored>/data/{dataset}/dataset.json",
         manifest="<data>/dataset.json",
-        code=code("hebae.restore"),
+        code=code("hebae.publish.restore"),
     output:
         record="<features>/classifier/features.json",
         weights="<features>/classifier/weights.pt",
@@ -60,5 +60,5 @@ rule restore_classifier:
     message:
         "Restoring the classifier of {wildcards.dataset}, for its features"
     shell:
-        "python -m hebae.restore --classifier {wildcards.dataset} --archive {params.archive:q}"
+        "python -m hebae.publish.restore --classifier {wildcards.dataset} --archive {params.archive:q}"
         " --data {params.data:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -4,7 +4,7 @@
 rule collect:
     input:
         rows=table_rows,
-        code=code("hebae.collect"),
+        code=code("hebae.tables.collect"),
     output:
         table="<results>/tables/{table}.csv",
     log:
@@ -21,5 +21,5 @@ rule collect:
     message:
         "Collecting table {wildcards.table}"
     shell:
-        "python -m hebae.collect --experiment {params.experiment:q} --table {wildcards.table}"
+        "python -m hebae.tables.collect --experiment {params.experiment:q} --table {wildcards.table}"
         " --runs {params.runs:q} --output {output.table:q} > {log:q} 2>&1"

@@ -5,7 +5,7 @@ rule train:
     input:
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=lambda wildcards: code("hebae.train", *run_of(wildcards).modules),
+        code=lambda wildcards: code("hebae.training.train", *run_of(wildcards).modules),
     output:
         weights="<run>/weights.pt",
         history="<run>/history.csv",
@@ -34,7 +34,7 @@ rule train:
         "Training {wildcards.model} on {wildcards.dataset}{wildcards.subset} (z = {wildcards.latent_dim},"
         " λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
-        "python -m hebae.train --run {params.run:q} --data {params.data:q}"
+        "python -m hebae.workflow.step hebae.training.train --run {params.run:q} --data {params.data:q}"
         " --output {params.folder:q} --checkpoints {params.checkpoints:q}"
         " --packs {params.packs:q} --device {resources.device} --threads {threads}"
         " > {log:q} 2>&1"
@@ -44,7 +44,7 @@ rule classifier:
     input:
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=code("hebae.features.classifier"),
+        code=code("hebae.measures.fid.features.classifier"),
     output:
         record="<features>/classifier/features.json",
         weights="<features>/classifier/weights.pt",
@@ -66,5 +66,5 @@ rule classifier:
     message:
         "Training a classifier of {wildcards.dataset}, for its features"
     shell:
-        "python -m hebae.features.classifier --data {params.data:q} --output {params.folder:q}"
+        "python -m hebae.workflow.step hebae.measures.fid.features.classifier --data {params.data:q} --output {params.folder:q}"
         " --device {resources.device} --threads {threads} > {log:q} 2>&1"

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from hebae.config import Experiment
-from hebae.errors import UserError
+from hebae.base.errors import UserError
+from hebae.config.experiment import Experiment
+from hebae.config.registry import DATASETS, OBJECTIVES
 from hebae.figures.common import in_style, main, note
-from hebae.registry import DATASETS, OBJECTIVES
 
 WIDTH, HEIGHT = 4.6, 3.3  # inches
 DIMENSIONS = (8, 10, 16, 64)  # the paper's, as far as they are known (docs/paper.md)

@@ -16,12 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
-from hebae import files, npz, provenance
-from hebae.config import Experiment
-from hebae.errors import UserError, command
-from hebae.registry import FIGURES
-from hebae.run import Run
-from hebae.tables import read_table
+from hebae.base import files, npz
+from hebae.base.errors import UserError, command
+from hebae.config.experiment import Experiment
+from hebae.config.registry import FIGURES
+from hebae.config.run import Run
+from hebae.figures import provenance
+from hebae.tables.read import read_table
 
 WIDTH = 6.9
 """Text width of a two-column paper, in inches."""

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hebae.config import Experiment
+from hebae.config.experiment import Experiment
 from hebae.figures.common import WIDTH, in_style, note, rows, titles
 
 LIMITS = {"covariance": (1.0, 2.0), "correlation": (0.1, 0.3)}

@@ -20,8 +20,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from hebae.config import Experiment
-from hebae.errors import UserError
+from hebae.base.errors import UserError
+from hebae.config.experiment import Experiment
+from hebae.config.registry import OBJECTIVES
 from hebae.figures.common import (
     WIDTH,
     count,
@@ -34,7 +35,6 @@ from hebae.figures.common import (
     spread,
     titles,
 )
-from hebae.registry import OBJECTIVES
 
 # Parts of a bar and their colours: light and dark of their own hues, which no model has.
 PARTS = {

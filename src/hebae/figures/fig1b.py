@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from hebae.config import Dataset, Experiment
-from hebae.errors import UserError
+from hebae.base.errors import UserError
+from hebae.config.experiment import Dataset, Experiment
+from hebae.config.registry import DATASETS
 from hebae.figures.common import (
     WIDTH,
     count,
@@ -27,7 +28,6 @@ from hebae.figures.common import (
     seeds_curve,
     titles,
 )
-from hebae.registry import DATASETS
 
 WIDE = 20
 """Distances that range over more than this factor get a log axis."""

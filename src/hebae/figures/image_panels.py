@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hebae.config import Dataset, Experiment
+from hebae.config.experiment import Dataset, Experiment
+from hebae.config.registry import NETWORKS
 from hebae.figures.common import WIDTH, in_style, titles
-from hebae.registry import NETWORKS
 
 HEADINGS = ("interpolations", "reconstructions (originals above)", "samples")
 GAP, LINE, MARGIN = 0.12, 0.17, 0.03  # between blocks, a line of text, around all: inches

@@ -16,8 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hebae.config import Experiment
-from hebae.errors import UserError
+from hebae.base.errors import UserError
+from hebae.config.experiment import Experiment
+from hebae.config.registry import OBJECTIVES, RECONSTRUCTIONS
 from hebae.figures.common import (
     WIDTH,
     count,
@@ -41,7 +42,6 @@ from hebae.figures.image_panels import (
     note_height,
     wrap_title,
 )
-from hebae.registry import OBJECTIVES, RECONSTRUCTIONS
 
 DECODERS = {False: "independent pixels", True: "autoregressive"}
 NAMES, GUTTER, WIDEST = 1.25, 0.2, 2.2  # the column of names, beside a panel, a panel: inches

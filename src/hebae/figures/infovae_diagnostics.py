@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from hebae.config import Experiment
-from hebae.errors import UserError
+from hebae.base.errors import UserError
+from hebae.config.experiment import Experiment
 from hebae.figures.common import (
     WIDTH,
     Look,

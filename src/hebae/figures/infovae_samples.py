@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from hebae.config import Experiment
+from hebae.config.experiment import Experiment
 from hebae.figures.common import (
     WIDTH,
     in_style,

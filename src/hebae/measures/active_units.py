@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hebae.errors import command
-from hebae.files import write_csv
-from hebae.measures.posterior import Posterior, command_line
-from hebae.run import read_run
+from hebae.base.errors import command
+from hebae.base.files import write_csv
+from hebae.codes.posterior import Posterior, command_line
+from hebae.config.run import read_run
 
 ACTIVE = 0.01
 

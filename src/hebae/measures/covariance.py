@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from hebae.errors import command
-from hebae.files import write_csv
-from hebae.measures.posterior import Posterior, command_line
-from hebae.run import read_run
-from hebae.streams import derive_seed
+from hebae.base.errors import command
+from hebae.base.files import write_csv
+from hebae.base.seeds import derive_seed
+from hebae.codes.posterior import Posterior, command_line
+from hebae.config.run import read_run
 
 
 def moments(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,17 +22,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hebae.errors import UserError, command
-from hebae.files import write_csv
-from hebae.measures.covariance import moments
-from hebae.measures.posterior import (
+from hebae.base.errors import UserError, command
+from hebae.base.files import write_csv
+from hebae.base.seeds import derive_seed
+from hebae.codes.posterior import (
     Posterior,
     command_line,
     map_threads,
     require_at_least,
 )
-from hebae.run import read_run
-from hebae.streams import derive_seed
+from hebae.config.run import read_run
+from hebae.measures.covariance import moments
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 

@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 from minepy import MINE
 
-from hebae.errors import UserError, command
-from hebae.files import write_csv
-from hebae.measures.posterior import (
+from hebae.base.errors import UserError, command
+from hebae.base.files import write_csv
+from hebae.base.seeds import derive_seed
+from hebae.codes.posterior import (
     Posterior,
     command_line,
     map_threads,
     require_at_least,
 )
-from hebae.run import read_run
-from hebae.streams import derive_seed
+from hebae.config.run import read_run
 
 PROTOCOLS = ("indices_draws", "mean_vs_sample")
 

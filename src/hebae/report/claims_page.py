@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from hebae.config import Experiment
-from hebae.errors import UserError, command
-from hebae.report.names import name_of
-from hebae.report.page import document, element, table, write
-from hebae.report.text import counted, interval, number
-from hebae.report.verdicts import (
+from hebae.base.errors import UserError, command
+from hebae.base.text import counted, interval, number
+from hebae.claims.verdicts import (
     KINDS,
     Kind,
     Row,
@@ -24,6 +21,9 @@ from hebae.report.verdicts import (
     read_rows,
     read_verdicts,
 )
+from hebae.config.experiment import Experiment
+from hebae.report.names import name_of
+from hebae.report.page import document, element, table, write
 
 PART_COLUMNS = (
     "claim",
@@ -271,7 +271,9 @@ def claims_page(judged: Sequence[Judged], experiment: Experiment) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the page of all claims and verdicts.")
-    parser.add_argument("--experiment", required=True, help="as JSON (hebae.config.Experiment)")
+    parser.add_argument(
+        "--experiment", required=True, help="as JSON (hebae.config.experiment.Experiment)"
+    )
     parser.add_argument("--claims", type=Path, required=True, help="claims.csv")
     parser.add_argument("--parts", type=Path, required=True, help="claim_parts.csv")
     parser.add_argument("--output", type=Path, required=True, help=".html")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from hebae.collect import every_run
-from hebae.config import Experiment
-from hebae.errors import UserError, command
+from hebae.base.errors import UserError, command
+from hebae.base.text import counted, duration
+from hebae.claims.verdicts import read_rows
+from hebae.config.experiment import Experiment
 from hebae.report.page import document, element, table, write
-from hebae.report.text import counted, duration
-from hebae.report.verdicts import read_rows
+from hebae.tables.collect import every_run
 
 COLUMNS = ("s", "max_rss", "cpu_time")
 
@@ -199,7 +199,9 @@ def cost_page(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the page of what an experiment cost.")
-    parser.add_argument("--experiment", required=True, help="as JSON (hebae.config.Experiment)")
+    parser.add_argument(
+        "--experiment", required=True, help="as JSON (hebae.config.experiment.Experiment)"
+    )
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder of the records")
     parser.add_argument("--output", type=Path, required=True, help=".html")
     options = parser.parse_args(arguments)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from hebae.config import Dataset, Experiment
-from hebae.registry import DATASETS
+from hebae.base.text import counted, escape_rst, list_table, listed
+from hebae.claims.verdicts import KINDS, Verdict, counts, read_verdicts
+from hebae.config.experiment import Dataset, Experiment
+from hebae.config.registry import DATASETS
 from hebae.report import origin
 from hebae.report.names import categories
-from hebae.report.text import counted, escape_rst, list_table, listed
-from hebae.report.verdicts import KINDS, Verdict, counts, read_verdicts
 
 
 @dataclass(frozen=True)

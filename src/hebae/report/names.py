@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from hebae.config import Experiment
+from hebae.config.experiment import Experiment
 
 CLAIMS, PAPER, INFOVAE, BOUNDS, COST = (
     "Claims",

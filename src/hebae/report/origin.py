@@ -10,9 +10,9 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from hebae import checkout
-from hebae.report.text import counted, duration, listed
-from hebae.report.verdicts import read_rows
+from hebae.base import checkout
+from hebae.base.text import counted, duration, listed
+from hebae.claims.verdicts import read_rows
 
 PACKAGES = ("torch", "snakemake")
 DIRTY = "-dirty"

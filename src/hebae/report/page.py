@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from hebae import files
+from hebae.base import files
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """A browser enforces it: a page can fetch and run nothing, whatever gets into it."""

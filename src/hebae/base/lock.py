@@ -1,0 +1,66 @@
+"""Locks that the kernel takes back when their process ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+
+class Held(Exception):
+    """Another process has the lock; the message says which."""
+
+
+def hold(path: Path) -> TextIO:
+    """Lock `path` until the returned file is closed or this process ends.
+
+    The file names its holder. Where a file system knows no locks, nothing is locked.
+
+    Raises:
+        Held: where another process has it, on this machine or on another that shares the
+            file system.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip()
+            stream.close()
+            raise Held(holder or "another process") from None
+        except OSError:
+            return stream
+        # its last holder may have removed it in between: then this is a lock on nothing
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+                break
+        stream.close()
+    stream.truncate(0)
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    stream.write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
+    stream.flush()
+    return stream
+
+
+def wait_for(path: Path, what: str, poll: float = 1.0) -> TextIO:
+    """Like :func:`hold`, and waits while another process has it, saying so once.
+
+    Such a process is one whose Snakemake was killed alone. Killing it too would lose what it
+    has done since its last checkpoint; doing the same beside it would waste a GPU.
+    """
+    told = False
+    while True:
+        try:
+            return hold(path)
+        except Held as holder:
+            if not told:
+                print(f"{what} is already made by {holder}; waiting", file=sys.stderr, flush=True)
+                told = True
+            time.sleep(poll)

@@ -1,0 +1,65 @@
+"""How far a step is, on stderr: a bar at a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from math import inf
+
+from tqdm import tqdm
+
+EVERY = 10.0
+"""Seconds between two lines in a log."""
+
+
+class Progress:
+    """Counts up to ``total``; to be used in a ``with`` statement.
+
+    Args:
+        what: what is being made.
+        total: how much of it there is.
+        unit: what is counted, in the singular.
+        done: how much is there already.
+        every: least number of seconds between two lines in a log; no lines where infinite.
+    """
+
+    def __init__(
+        self, what: str, total: int, unit: str, done: int = 0, every: float = EVERY
+    ) -> None:
+        self.what, self.total, self.unit, self.every = what, total, unit, every
+        self.first = self.done = done
+        self.on_terminal = sys.stderr.isatty()
+        self.started = self.reported = time.monotonic()
+        self.bar = tqdm(
+            desc=what,
+            total=total,
+            initial=done,
+            unit=unit,
+            disable=not self.on_terminal,
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def advance(self, number: int = 1) -> None:
+        """So much more is done."""
+        self.done += number
+        self.bar.update(number)
+        if self.on_terminal or self.every == inf:
+            return
+        now = time.monotonic()
+        if now - self.reported >= self.every or self.done == self.total:
+            self.reported = now
+            left = (now - self.started) * (self.total - self.done) / (self.done - self.first)
+            self.say(f"{self.what}: {self.done}/{self.total} {self.unit}s  {left:.0f} s left")
+
+    def say(self, line: str, short: str = "") -> None:
+        """A line in a log; at a terminal what is short of it, on the bar."""
+        if self.on_terminal:
+            self.bar.set_postfix_str(short)
+        else:
+            print(line, file=sys.stderr, flush=True)

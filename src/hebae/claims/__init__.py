@@ -1,0 +1,1 @@
+"""Whether the papers' claims hold: measures, statistics, verdicts."""

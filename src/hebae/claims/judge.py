@@ -1,0 +1,319 @@
+"""Whether the papers' claims held in an experiment: ``python -m hebae.claims.judge --help``.
+
+``claims.csv`` has a row for each claim, figure and measure: the verdict, and the estimate of the
+part that it rests on with its 95 % interval. ``claim_parts.csv`` has every part of every claim with
+its effect size and p-values, and why what was not run was not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hebae.base import files
+from hebae.base.errors import UserError, command
+from hebae.claims import measures, statistics
+from hebae.claims.read import MEASURES, TABLES, Claim, Claims, Measure, read_claims
+from hebae.config.experiment import Experiment
+from hebae.tables.collect import tables_of
+from hebae.tables.read import read_table
+
+NOT_RUN = "not run here"
+Key = tuple[str, str, str]
+"""A claim's id, a figure, a measure."""
+Row = dict[str, Any]
+
+
+class NotRun(Exception):
+    """Why an experiment says nothing of a claim."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A part of a claim, and how its values read in the measure's own terms.
+
+    ``shown`` takes a mean of the part's values, or an end of its interval, to the measure or to a
+    difference or ratio of two.
+    """
+
+    part: statistics.Part
+    shown: Callable[[float], float]
+
+
+def judge_claims(
+    claims: Claims, experiment: Experiment, tables: Mapping[str, pd.DataFrame]
+) -> tuple[list[Row], list[Row]]:
+    """Rows of ``claims.csv`` and of ``claim_parts.csv``, in the order of the claims.
+
+    All that were run with as many seeds as they ask for are one family: readings of a claim count
+    as claims of their own. The others cannot be decided, whatever their values are, and so take
+    nothing from those that can.
+
+    Raises:
+        UserError: for values that nothing can be said of, and for a claim of the experiment's that
+            there is none of.
+    """
+    claims.check_named(experiment.claims)
+    found: dict[Key, list[Quantity]] = {}
+    reasons: dict[Key, str] = {}
+    for claim in claims.claims:
+        for figure in claim.figures:
+            for measure in claim.measures:
+                key = claim.id, figure, measure
+                try:
+                    found[key] = _measured(claim, figure, measure, experiment, tables)
+                except NotRun as reason:
+                    reasons[key] = str(reason)
+    asked = {claim.id: claim.seeds for claim in claims.claims}
+    parts_of = {key: [one.part for one in parts] for key, parts in found.items()}
+    family = {
+        key: parts
+        for key, parts in parts_of.items()
+        if min(len(part.values) for part in parts) >= asked[key[0]]
+    }
+    try:
+        judged = statistics.judge(family, claims.level) if family else {}
+        for key in parts_of.keys() - family.keys():
+            judged |= statistics.judge({key: parts_of[key]}, claims.level)
+    except ValueError as error:
+        raise UserError(f"claims: {error}") from None
+    rows, parts = [], []
+    for claim in claims.claims:
+        for figure in claim.figures:
+            for name in claim.measures:
+                key, measure = (claim.id, figure, name), MEASURES[name]
+                row = dict(
+                    claim=claim.id,
+                    figure=figure,
+                    statement=claim.statement,
+                    measure=measure.text,
+                    estimate=None,
+                    ci_low=None,
+                    ci_high=None,
+                    n_seeds=0,
+                    verdict=NOT_RUN,
+                )
+                if key in reasons:
+                    parts.append(_unjudged(claim, figure, name, experiment, reasons[key]))
+                else:
+                    row |= _verdict(claim, measure, judged[key], found[key])
+                    parts.extend(
+                        _part_rows(claim, figure, name, experiment, judged[key], found[key])
+                    )
+                rows.append(row)
+    return rows, parts
+
+
+def _measured(
+    claim: Claim,
+    figure: str,
+    name: str,
+    experiment: Experiment,
+    tables: Mapping[str, pd.DataFrame],
+) -> list[Quantity]:
+    """The parts of a claim on the dataset that a figure is drawn for."""
+    if experiment.claims and claim.id not in experiment.claims:
+        raise NotRun(f"{experiment.name} is made for other claims")
+    if figure not in experiment.figures:
+        raise NotRun(f"{experiment.name} does not draw {figure}")
+    dataset = experiment.figures[figure]
+    data, measure = experiment.datasets[dataset], MEASURES[name]
+    if claim.sources and data.source not in claim.sources:
+        raise NotRun(f"made for {', '.join(claim.sources)}, not for {data.source}")
+    for model in claim.models:
+        if model not in data.models:
+            raise NotRun(f"no model {model} on {dataset}")
+    of_dataset = {}
+    for table in measure.tables:
+        rows = tables.get(table)
+        if rows is None or not (rows["dataset"] == dataset).any():
+            raise NotRun(f"no table {table} of {dataset}")
+        of_dataset[table] = rows[rows["dataset"] == dataset]
+    values = getattr(measures, measure.function)(
+        data, of_dataset, **measure.parameters
+    ).sort_index()
+    latent_dims = [data.main_latent_dim]
+    if claim.every_latent_dim:
+        shared = [data.models[model].latent_dims or data.latent_dims for model in claim.models]
+        latent_dims = [z for z in data.latent_dims if all(z in trained for trained in shared)]
+    return [
+        quantity
+        for latent_dim in latent_dims
+        for quantity in _quantities(
+            claim,
+            measure,
+            {model: _of(values, model, latent_dim, measure.log) for model in claim.models},
+            f", z = {latent_dim}",
+        )
+    ]
+
+
+def _of(values: pd.Series, model: str, latent_dim: int, log: bool) -> pd.Series:
+    """A model's values by seed, where they are finite."""
+    try:
+        found = values.loc[(model, latent_dim)].astype(float)
+    except KeyError:
+        raise NotRun(f"no values of {model} at z = {latent_dim}") from None
+    if log:
+        found = np.log(found.where(found > 0))
+    # those of a run that diverged are not
+    found = found[np.isfinite(found)]
+    if found.empty:
+        raise NotRun(f"no finite values of {model} at z = {latent_dim}")
+    return found
+
+
+def _quantities(
+    claim: Claim, measure: Measure, of: Mapping[str, pd.Series], at: str
+) -> Iterator[Quantity]:
+    """The parts of a claim at one latent dimension, from each model's values by seed."""
+    minus = "/" if measure.log else "−"
+
+    def quantity(name: str, values: pd.Series, sign: int, offset: float, runs: int = 2) -> Quantity:
+        """What the claim says is above 0: sign · (values − offset), a value from so many runs."""
+        values = values.dropna()  # seeds that one of two models lacks
+        if values.empty:
+            raise NotRun(f"{name}{at}: no seed has both")
+        numbers = tuple((sign * (values - offset)).tolist())
+        # each of the runs is rounded by itself
+        resolution = math.sqrt(runs) * measure.resolution
+        part = statistics.Part(name + at, numbers, resolution, claim.interval)
+
+        def shown(mean: float) -> float:
+            value = sign * mean + offset
+            with np.errstate(over="ignore"):
+                return float(np.exp(value)) if measure.log else value
+
+        return Quantity(part, shown)
+
+    margin = math.exp(claim.margin) if measure.log else claim.margin
+    clearly = f" > {margin:g}" if claim.margin else ""
+    for low, high in (pair for chain in claim.order for pair in pairwise(chain)):
+        yield quantity(f"{high} {minus} {low}{clearly}", of[high] - of[low], 1, claim.margin)
+    for thresholds, sign, beyond in ((claim.above, 1, ">"), (claim.below, -1, "<")):
+        for model, threshold in thresholds.items():
+            limit = math.log(threshold) if measure.log else threshold
+            yield quantity(f"{model} {beyond} {threshold:g}", of[model], sign, limit, runs=1)
+    for first, second in claim.equal:
+        tolerance = claim.tolerance * (abs(of[second].mean()) if claim.relative else 1)
+        for sign, beyond in ((1, "> −"), (-1, "< ")):
+            name = f"{first} {minus} {second} {beyond}{tolerance:.3g}"
+            yield quantity(name, of[first] - of[second], sign, -sign * tolerance)
+    if claim.contrast:
+        a, b, c, d = claim.contrast
+        name = f"({a} {minus} {b}) {minus} ({c} {minus} {d}){clearly}"
+        yield quantity(name, (of[a] - of[b]) - (of[c] - of[d]), 1, claim.margin, 4)
+
+
+def _estimate(quantity: Quantity, examined: statistics.Examined) -> Row:
+    """A part's mean and interval in the measure's own terms; one seed has no interval."""
+    estimate = dict(estimate=quantity.shown(examined.mean), ci_low=None, ci_high=None)
+    if examined.n > 1:
+        ends = sorted((quantity.shown(examined.low), quantity.shown(examined.high)))
+        estimate |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
+    return estimate
+
+
+def _verdict(
+    claim: Claim, measure: Measure, judged: statistics.Judged, parts: list[Quantity]
+) -> Row:
+    """What a row of ``claims.csv`` says of a judged claim: of the part that decides it."""
+    weakest = judged.weakest
+    quantity = next(one for one in parts if one.part is weakest.part)
+    return dict(
+        measure=f"{measure.text}: {weakest.part.name}",
+        **_estimate(quantity, weakest),
+        n_seeds=min(examined.n for examined in judged.parts),
+        verdict=_sentence(claim, judged),
+    )
+
+
+def _sentence(claim: Claim, judged: statistics.Judged) -> str:
+    """The verdict; with fewer seeds than the claim asks for there is none."""
+    seeds = min(examined.n for examined in judged.parts)
+    if seeds >= claim.seeds:
+        return statistics.sentence(judged)
+    return f"{statistics.UNDECIDED} (more seeds needed: {claim.seeds} or more)"
+
+
+def _part_rows(
+    claim: Claim,
+    figure: str,
+    name: str,
+    experiment: Experiment,
+    judged: statistics.Judged,
+    parts: list[Quantity],
+) -> Iterator[Row]:
+    for quantity, examined in zip(parts, judged.parts, strict=True):
+        yield _unjudged(claim, figure, name, experiment, "") | dict(
+            part=examined.part.name,
+            n_seeds=examined.n,
+            **_estimate(quantity, examined),
+            effect=None if math.isnan(examined.effect) else examined.effect,
+            p_above=examined.p_above,
+            p_below=examined.p_below,
+            p_holm=judged.p_holm if examined.n >= claim.seeds else None,
+            verdict=_sentence(claim, judged),
+        )
+
+
+def _unjudged(claim: Claim, figure: str, name: str, experiment: Experiment, reason: str) -> Row:
+    """A row of ``claim_parts.csv`` for what was not run, and the frame of the others.
+
+    ``effect`` is Hedges' g of the part, the mean in standard deviations over seeds. ``p_above``
+    and ``p_below`` are one-sided and the part's alone, ``p_holm`` the whole claim's.
+    """
+    return dict(
+        claim=claim.id,
+        figure=figure,
+        dataset=experiment.figures.get(figure),
+        measure=name,
+        reading=MEASURES[name].reading,
+        where=claim.where,
+        part=None,
+        n_seeds=0,
+        estimate=None,
+        ci_low=None,
+        ci_high=None,
+        effect=None,
+        p_above=None,
+        p_below=None,
+        p_holm=None,
+        verdict=NOT_RUN,
+        reason=reason,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Judge the papers' claims by an experiment.")
+    parser.add_argument(
+        "--experiment", required=True, help="as JSON (hebae.config.experiment.Experiment)"
+    )
+    parser.add_argument("--claims", type=Path, required=True, help="config/claims.yaml")
+    parser.add_argument("--schema", type=Path, required=True, help="of the claims")
+    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--output", type=Path, required=True, help="claims.csv")
+    parser.add_argument("--parts", type=Path, required=True, help="claim_parts.csv")
+    options = parser.parse_args(arguments)
+    experiment = Experiment.from_json(options.experiment)
+    claims = read_claims(options.claims, options.schema)
+    tables = {
+        name: read_table(options.tables / f"{name}.csv")
+        for name in tables_of(experiment)
+        if name in TABLES
+    }
+    rows, parts = judge_claims(claims, experiment, tables)
+    files.write_csv(options.output, rows)
+    files.write_csv(options.parts, parts)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,263 @@
+"""Names a config may use, and where each of them lives.
+
+Entries are ``module:function`` strings, so that reading a config imports no torch, and so
+that editing one objective retrains the runs of that objective alone (see
+:mod:`hebae.base.sources`; this table itself is not counted as a source of any result).
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hebae.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A divergence of the codes from the prior, and its adversary where it needs one."""
+
+    function: str
+    parameters: tuple[str, ...] = ()
+    """Keyword arguments of the function that a config may set."""
+    adversary: str | None = None
+    """Network of codes that the function takes as ``adversary``; it has its own optimiser."""
+    adversary_parameters: tuple[str, ...] = ()
+    """Keyword arguments of that network that a config may set."""
+
+
+DIVERGENCES = {
+    "mmd": Divergence("hebae.models.divergences.mmd:mmd", ("kernel", "prior_variance", "scales")),
+    "adversarial": Divergence(
+        "hebae.models.divergences.adversarial:adversarial",
+        adversary="hebae.models.divergences.adversarial:Discriminator",
+        adversary_parameters=("widths", "rate_factor", "adam_beta1"),
+    ),
+    "stein": Divergence("hebae.models.divergences.stein:stein"),
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A training objective, and what has to be known of it without importing it."""
+
+    function: str
+    stochastic: bool = True
+    """Whether the encoder outputs a log σ beside the mean."""
+    bound: bool = True
+    """Whether −(reconstruction + regulariser) is what the paper plots as a bound."""
+    needs_covariance: bool = False
+    """Whether a batch must hold more images than the code has dimensions."""
+    parameters: tuple[str, ...] = ()
+    """Keyword arguments of the function that a config may set."""
+    takes_weight: bool = False
+    """Whether the function is told λ, which must then be above 0."""
+    divergences: tuple[str, ...] = ()
+    """Those the function can be given as ``divergence``; the first where a config names none."""
+
+
+OBJECTIVES = {
+    "vae": Objective("hebae.models.objectives.vae:vae"),
+    "hebae": Objective(
+        "hebae.models.objectives.hebae:hebae",
+        needs_covariance=True,
+        parameters=("reparameterisation",),
+    ),
+    "wae_mmd": Objective(
+        "hebae.models.objectives.wae:wae_mmd",
+        stochastic=False,
+        bound=False,
+        parameters=("prior_variance", "scales"),
+    ),
+    "wae_gan": Objective(
+        "hebae.models.objectives.wae:wae_gan",
+        stochastic=False,
+        bound=False,
+        divergences=("adversarial",),
+    ),
+    "infovae": Objective(
+        "hebae.models.objectives.infovae:infovae",
+        bound=False,
+        parameters=("alpha",),
+        takes_weight=True,
+        divergences=("mmd", "adversarial", "stein"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """An encoder and decoder pair, and the images it fits."""
+
+    function: str
+    required: tuple[str, ...] = ()
+    """Keyword arguments of the function that a config must set."""
+    optional: tuple[str, ...] = ()
+    """Those that it may set."""
+    multiple: int = 1
+    """Height and width of an image must be multiples of this."""
+    channels: int | None = None
+    """How many channels an image must have; any number where None."""
+    reconstructions: tuple[str, ...] = ()
+    """The reconstruction terms that its decoder's output fits; all where empty."""
+    packs: bool = False
+    """Whether several may be trained as one stack of weights (:mod:`hebae.training.stack`)."""
+    autoregressive: bool = False
+    """Whether the decoder states each pixel given the ones before it: it is told the image, and
+    images are drawn from it pixel by pixel."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """All keyword arguments that a config may set."""
+        return self.required + self.optional
+
+
+NETWORKS = {
+    "dense": Network(
+        "hebae.models.networks.dense:build",
+        required=("encoder_widths", "decoder_widths"),
+        packs=True,
+    ),
+    "convolutional": Network(
+        "hebae.models.networks.convolutional:build", optional=("width", "batch_norm"), multiple=16
+    ),
+    "pixelcnn": Network(
+        "hebae.models.networks.pixelcnn:build",
+        required=("encoder_widths", "decoder_widths"),
+        optional=("channels", "layers", "kernel"),
+        channels=1,
+        reconstructions=("binary",),
+        autoregressive=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A reconstruction term."""
+
+    function: str
+    likelihood: bool
+    """Whether it is −log p(x|z) in nats, so that a bound on log p(x) can be made of it."""
+    binary: bool = False
+    """Whether it makes images black and white."""
+    parameters: tuple[str, ...] = ()
+    """Keyword arguments of the function that a config may set."""
+
+
+RECONSTRUCTIONS = {
+    "bernoulli": Reconstruction("hebae.models.reconstruction:bernoulli", likelihood=True),
+    "binary": Reconstruction("hebae.models.reconstruction:binary", likelihood=True, binary=True),
+    "gaussian": Reconstruction(
+        "hebae.models.reconstruction:gaussian", likelihood=True, parameters=("variance",)
+    ),
+    "squared_error": Reconstruction(
+        "hebae.models.reconstruction:squared_error",
+        likelihood=False,
+        parameters=("reduction", "factor"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset, and what has to be known of it to check a config before anything is run.
+
+    ``n_train`` and ``n_test`` are None where they depend on what the user has: files or folders
+    of the names ``raw``, here with the sizes in bytes of the published ones (a text file may end
+    its lines in two ways). ``n_classes`` has the number of values of each label, and is empty
+    for a dataset without labels.
+    """
+
+    function: str
+    image_shape: tuple[int, int, int]
+    n_train: int | None
+    n_test: int | None
+    n_classes: tuple[int, ...]
+    raw: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    redistributable: bool = True
+    """Whether images, and what networks make of them, may be handed on."""
+
+
+DATASETS = {
+    "digits": Dataset("hebae.data.digits:load", (8, 8, 1), 1297, 500, (10,)),
+    "toyfaces": Dataset(
+        "hebae.data.toyfaces:load", (64, 64, 3), 4000, 1000, (4, 6, 5, 3, 3, 4, 3, 5)
+    ),
+    "mnist": Dataset("hebae.data.mnist:load", (28, 28, 1), 60_000, 10_000, (10,)),
+    "celeba": Dataset(
+        "hebae.data.celeba:load",
+        (64, 64, 3),
+        None,
+        None,
+        (),
+        raw={
+            "img_align_celeba.zip": (1_443_490_838,),
+            "img_align_celeba": (),
+            "list_eval_partition.txt": (202_599 * 13, 202_599 * 14),
+        },
+        redistributable=False,  # for research alone
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Features:
+    """A network in whose features images are compared (Fréchet distance)."""
+
+    function: str
+    needs_labels: bool = False
+
+
+FEATURES = {
+    "inception": Features("hebae.measures.fid.features.inception:load"),
+    "classifier": Features("hebae.measures.fid.features.classifier:load", needs_labels=True),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: the tables it is drawn from, and what it needs of the dataset it shows."""
+
+    tables: tuple[str, ...] = ()
+    needs_bound: bool = False
+    needs_fid: bool = False
+    needs_images: bool = False
+    needs_diagnostics: bool = False
+    needs_likelihood: bool = False
+    """A model with a stochastic encoder and a likelihood: log p(x) can be bounded for it."""
+    needs_covariance: bool = False
+    """A model whose regulariser takes the covariance of a batch."""
+
+
+FIGURES = {
+    "fig1a": Figure(("elbo_by_epoch", "elbo_by_weight"), needs_bound=True),
+    "fig1b": Figure(("fid",), needs_fid=True),
+    "fig2a": Figure(("covariance",)),
+    "fig2b": Figure(("covariance",)),
+    "fig2c": Figure(("mutual_information",)),
+    "fig2d": Figure(("mutual_information",)),
+    "fig3": Figure(needs_images=True),
+    "appendix_c": Figure(needs_images=True),
+    "infovae_diagnostics": Figure(("diagnostics",), needs_diagnostics=True),
+    "infovae_decoder": Figure(("index_code_information", "elbo_by_weight"), needs_images=True),
+    "infovae_samples": Figure(needs_images=True),
+    "fair_bounds": Figure(
+        ("elbo_by_weight", "index_code_information", "bounds"), needs_likelihood=True
+    ),
+    "batch_bias": Figure(needs_covariance=True),
+}
+
+
+def lookup(table: Mapping[str, Any], kind: str, name: str) -> Any:
+    """The entry of a registry, or an error that lists the names there are."""
+    if name not in table:
+        raise UserError(f"unknown {kind} {name!r}; there are: {', '.join(table)}")
+    return table[name]
+
+
+def resolve(entry: str) -> Callable[..., Any]:
+    """Import the function a ``module:function`` entry names."""
+    return pkgutil.resolve_name(entry)

@@ -1,0 +1,180 @@
+"""One run: everything that determines a trained model, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hebae.base.errors import UserError
+from hebae.config.registry import (
+    DIVERGENCES,
+    NETWORKS,
+    OBJECTIVES,
+    RECONSTRUCTIONS,
+    Divergence,
+    Network,
+    Objective,
+    Reconstruction,
+    lookup,
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How runs are trained (paper, App. B).
+
+    Each of ``learning_rate_steps`` is (epochs, divisor): the rate is divided after so many
+    epochs.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    learning_rate_decay: float
+    learning_rate_steps: tuple[tuple[int, float], ...] = ()
+    adam_beta1: float = 0.9
+    precision: str = "float32"
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Training:
+        """From what JSON or YAML makes of it, where tuples are lists."""
+        steps = tuple((epochs, divisor) for epochs, divisor in fields["learning_rate_steps"])
+        return cls(**{**fields, "learning_rate_steps": steps})
+
+
+class Entries(NamedTuple):
+    """The registry's entries of a run."""
+
+    objective: Objective
+    network: Network
+    reconstruction: Reconstruction
+    divergence: Divergence | None
+    """Of the objective, where it takes one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model on one dataset with one latent dimension, weight and seed.
+
+    ``weight`` is λ as text, the way it stands in paths; ``parameters`` are the objective's
+    keyword arguments (``divergence`` is a name with that divergence's own),
+    ``network_parameters`` and ``reconstruction_parameters`` those of the network pair and of the
+    reconstruction term. ``n_train`` is the number of training images where it is not all.
+    """
+
+    dataset: str
+    model: str
+    latent_dim: int
+    weight: str
+    seed: int
+    objective: str
+    parameters: dict[str, Any]
+    network: str
+    network_parameters: dict[str, Any]
+    reconstruction: str
+    reconstruction_parameters: dict[str, Any]
+    training: Training
+    n_train: int | None = None
+
+    @property
+    def path(self) -> str:
+        """Folder of the run below ``runs/``."""
+        subset = "" if self.n_train is None else f"/n{self.n_train}"
+        model = f"{self.dataset}/{self.model}"
+        return f"{model}/z{self.latent_dim}/w{self.weight}{subset}/s{self.seed}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The columns that every table begins with."""
+        names = ("dataset", "model", "latent_dim", "weight", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def divergence(self) -> tuple[Divergence, dict[str, Any]] | None:
+        """The divergence that the objective is given, and its keyword arguments."""
+        if "divergence" not in self.parameters:
+            return None
+        parameters = dict(self.parameters["divergence"])
+        return lookup(DIVERGENCES, "divergence", parameters.pop("name")), parameters
+
+    @property
+    def entries(self) -> Entries:
+        """What the run takes from the registries."""
+        return Entries(
+            lookup(OBJECTIVES, "objective", self.objective),
+            lookup(NETWORKS, "network", self.network),
+            lookup(RECONSTRUCTIONS, "reconstruction", self.reconstruction),
+            None if self.divergence is None else self.divergence[0],
+        )
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules of :attr:`entries`; they determine the run too."""
+        functions = [entry.function for entry in self.entries if entry is not None]
+        divergence = self.entries.divergence
+        if divergence is not None and divergence.adversary is not None:
+            functions.append(divergence.adversary)
+        return list(dict.fromkeys(function.split(":")[0] for function in functions))
+
+    @property
+    def bound(self) -> bool:
+        """Whether −(reconstruction + regulariser) is what the paper plots as a bound."""
+        return self.entries.objective.bound and self.entries.reconstruction.likelihood
+
+    def to_json(self) -> str:
+        """One line of JSON, from which :meth:`from_json` makes the same run.
+
+        The order of keys in a config does not show in it: it would retrain the run.
+        """
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """Read what :meth:`to_json` wrote."""
+        try:
+            fields = json.loads(text)
+            return cls(**{**fields, "training": Training.from_fields(fields["training"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"not the description of a run: {error!r}") from None
+
+
+def read_run(path: Path) -> tuple[Run, dict[str, Any]]:
+    """The run that a ``run.json`` describes, and the whole record.
+
+    Raises:
+        UserError: for a file that is missing or is no record of a run.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        return Run.from_json(json.dumps(record["run"])), record
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such run; train it first") from None
+    except (OSError, ValueError, TypeError, KeyError, UserError) as error:
+        raise UserError(f"{path}: not the record of a run ({error}); train it again") from None
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """In which keys two descriptions differ: key, value there and here, as JSON or "unset".
+
+    A key within another is "training.epochs".
+    """
+    flat = dict(_leaves(there)), dict(_leaves(here))
+    found = []
+    for key in sorted(flat[0].keys() | flat[1].keys()):
+        was, says = (
+            json.dumps(of[key], ensure_ascii=False) if key in of else "unset" for of in flat
+        )
+        if was != says:
+            found.append((key, was, says))
+    return found
+
+
+def _leaves(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

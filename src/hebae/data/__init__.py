@@ -1,0 +1,1 @@
+"""Datasets: prepared once from raw files, then read from the disk."""

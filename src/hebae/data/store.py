@@ -1,0 +1,89 @@
+"""Prepared datasets, as :mod:`hebae.data.prepare` writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hebae.base.errors import UserError
+from hebae.base.seeds import derive_seed
+
+MANIFEST = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a prepared dataset is."""
+
+    name: str
+    image_shape: tuple[int, int, int]  # height, width, channels
+    n_train: int
+    n_test: int
+    factors: tuple[str, ...]  # what the columns of the labels are
+    n_classes: tuple[int, ...]  # of each factor
+    files: dict[str, str]  # file name: SHA-256
+    checksum: str  # SHA-256 over those of the files, joined in their order
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a prepared dataset. Raises UserError if it is missing or damaged."""
+    path = directory / MANIFEST
+    try:
+        fields = json.loads(path.read_bytes())
+        tuples = ("image_shape", "factors", "n_classes")
+        return Manifest(**fields | {name: tuple(fields[name]) for name in tuples})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _unreadable(path, error) from error
+
+
+def load_prepared(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 (N, height, width, channels), and labels, int64 (N, k), of one split.
+
+    `split` is "train" or "test". The arrays are views of the files, so that a dataset need not
+    fit in memory; what is written into them is copied and does not reach the files.
+    Type and size are checked; for a check of every byte compare the manifest's SHA-256s.
+
+    Raises UserError if a file is missing or damaged.
+    """
+    manifest = read_manifest(directory)
+    count = {"train": manifest.n_train, "test": manifest.n_test}[split]
+    images = _load(directory / f"{split}_images.npy", np.uint8, (count, *manifest.image_shape))
+    labels = _load(directory / f"{split}_labels.npy", np.int64, (count, len(manifest.factors)))
+    return images, labels
+
+
+def training_subset(count: int, n_train: int | None, seed: int) -> np.ndarray | None:
+    """Which of `count` training images a run with this seed is given; None for all of them.
+
+    A random subset, and a larger one holds a smaller one of the same seed.
+
+    Raises UserError where there are not more.
+    """
+    if n_train is None:
+        return None
+    if n_train >= count:
+        raise UserError(
+            f"diagnostics.training_sizes: {n_train} is not below the {count} training images"
+        )
+    order = np.random.default_rng(derive_seed(seed, "subset")).permutation(count)
+    return order[:n_train]
+
+
+def _load(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.lib.format.open_memmap(path, mode="c")
+        if array.dtype != dtype or array.shape != shape:
+            raise ValueError(f"{array.dtype} {array.shape} where {MANIFEST} says {shape}")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return array
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(
+        f"{path} is missing or damaged ({reason}); delete {path.parent} and prepare it again"
+    )

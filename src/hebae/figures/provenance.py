@@ -1,0 +1,82 @@
+"""Where a result comes from: the checkout, its lock, and the files a figure was drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Collection, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hebae.base import files
+from hebae.base.checkout import commit, lock_sha256
+from hebae.config.experiment import Experiment
+from hebae.config.registry import FIGURES
+
+DRAWN_WITH = ("matplotlib", "numpy", "pandas")
+
+
+def config_sha256(experiment: Experiment) -> str:
+    """SHA-256 of an experiment, whatever the layout and comments of its config."""
+    return hashlib.sha256(experiment.to_json().encode()).hexdigest()
+
+
+def figure_inputs(figure: str, experiment: Experiment) -> list[str]:
+    """The files that a figure is drawn from, below ``results/<experiment>``."""
+    entry = FIGURES[figure]
+    inputs = [f"tables/{table}.csv" for table in entry.tables]
+    if entry.needs_images:
+        runs = experiment.main_runs(experiment.figures[figure])
+        inputs += [f"runs/{run.path}/images.npz" for run in runs]
+    return inputs
+
+
+def of_figure(
+    figure: str,
+    experiment: Experiment,
+    results: Path,
+    outputs: Collection[Path],
+    runs: pd.DataFrame,
+) -> dict[str, Any]:
+    """What stands beside a figure: what made it, from what, on what.
+
+    Args:
+        results: folder ``results/<experiment>``.
+        outputs: the figure's files.
+        runs: the table of that name.
+    """
+    dataset = experiment.figures[figure]
+    data = experiment.datasets[dataset]
+    of_dataset = runs[runs["dataset"] == dataset]
+    return {
+        "figure": figure,
+        "experiment": experiment.name,
+        "dataset": dataset,
+        "seeds": list(data.seeds),
+        "weight_seeds": list(data.weight_seeds),
+        "commit": commit(),
+        "config_sha256": config_sha256(experiment),
+        "lock_sha256": lock_sha256(),
+        "inputs": {
+            name: files.sha256(results / name) for name in figure_inputs(figure, experiment)
+        },
+        "outputs": {path.name: files.sha256(path) for path in outputs},
+        "trained": {
+            "runs": len(of_dataset),
+            **{
+                name: _distinct(of_dataset, name)
+                for name in ("commit", "device", "precision", "torch")
+            },
+        },
+        "drawn": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in DRAWN_WITH},
+        },
+    }
+
+
+def _distinct(table: Mapping[str, pd.Series], column: str) -> list[str]:
+    return sorted(table[column].dropna().astype(str).unique().tolist())

@@ -1,0 +1,1 @@
+"""The Fréchet distance between generated and real images."""

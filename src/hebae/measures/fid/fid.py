@@ -1,0 +1,98 @@
+"""FID of a trained run's samples (Fig. 1b): ``python -m hebae.measures.fid.fid --help``.
+
+Codes from the prior, z ~ N(0, I), are decoded in float32 to 8-bit images, clipped and rounded;
+these go into the feature network as they are (a PNG would keep every bit). What a FID depends
+on besides the model stands beside it in ``fid.csv``: how many images of each kind, and the
+features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hebae.base.errors import UserError, command
+from hebae.base.files import write_csv
+from hebae.base.seeds import derive_seed
+from hebae.codes.trained import Trained, command_line
+from hebae.data.store import read_manifest
+from hebae.measures.fid import features
+from hebae.measures.fid.frechet import frechet_distance
+from hebae.measures.fid.reference import Reference
+from hebae.models.evaluation import normal_stream
+
+
+def samples(trained: Trained, count: int) -> Iterator[Tensor]:
+    """`count` images of the model, uint8 (n, height, width, channels), in chunks."""
+    # all codes at once: how noise is drawn must not depend on the size of a chunk
+    normal = normal_stream(derive_seed(trained.run.seed, "fid"), trained.device)
+    prior = normal(torch.empty(count, trained.run.latent_dim, device=trained.device))
+    return trained.decode(prior, "fid")
+
+
+def rank_warning(n_features: int, **counts: int) -> str | None:
+    """What is wrong with so few images of each kind: N of them give a rank of at most N − 1."""
+    short = [
+        f"{count} {kind} images {'<' if count < n_features else '='} {n_features} features"
+        for kind, count in counts.items()
+        if count <= n_features
+    ]
+    return f"rank-deficient: {', '.join(short)}" if short else None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = command_line("Fréchet distance between samples of a trained run and real images.")
+    parser.add_argument("--features", type=Path, required=True, help="their folder")
+    parser.add_argument(
+        "--reference", type=Path, required=True, help="moments of real images, .npz"
+    )
+    parser.add_argument("--count", type=int, required=True, help="images to generate")
+    options = parser.parse_args(arguments)
+    if options.count < 2:
+        raise UserError(f"--count is {options.count}; a covariance needs 2 images")
+
+    trained = Trained.open(options)
+    run = trained.run
+    net = features.open(options.features, trained.device)
+    reference = Reference.load(options.reference)
+    for what, folder, theirs, ours in (
+        ("features", options.features, reference.source.weights_sha256, net.record.weights_sha256),
+        (
+            "data",
+            options.data,
+            reference.source.dataset_checksum,
+            read_manifest(options.data).checksum,
+        ),
+    ):
+        if theirs != ours:
+            raise UserError(
+                f"{options.reference} was made with other {what} than {folder}; make it again"
+            )
+    moments = features.feature_moments(
+        net, samples(trained, options.count), options.count, f"FID of {run.path}"
+    )
+    n_features = net.record.n_features
+    distance = frechet_distance(
+        moments.mean, moments.covariance, reference.mean, reference.covariance
+    )
+    row = {
+        "n_generated": options.count,
+        "n_reference": reference.source.count,
+        "reference": reference.source.split,
+        "features": net.record.label,
+        "fid": distance,
+        "common_weight": trained.common_weight,
+        "n_features": n_features,
+        "accuracy": net.record.accuracy,
+        "warning": rank_warning(
+            n_features, generated=options.count, reference=reference.source.count
+        ),
+    }
+    write_csv(options.output, [run.identity | row])
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,165 @@
+"""Moments of real images' features, for the FID: ``python -m hebae.measures.fid.reference --help``.
+
+They depend on the dataset, the split, how many images and the feature network, on no run and
+no experiment, and Inception takes minutes to hours for them. What was computed once is kept in
+a cache, under a hash of all that determines it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hebae.base import files, npz, sources
+from hebae.base.device import set_up
+from hebae.base.errors import UserError, command
+from hebae.base.seeds import derive_seed
+from hebae.config.registry import FEATURES, lookup
+from hebae.data.store import load_prepared, read_manifest
+from hebae.measures.fid import features
+from hebae.measures.fid.features import FeatureNet
+from hebae.measures.fid.frechet import Moments
+
+CHUNK = 500  # images read at once; the network takes as many of them as it can
+
+
+@dataclass(frozen=True)
+class Source:
+    """What reference moments are of."""
+
+    dataset: str
+    dataset_checksum: str
+    split: str
+    count: int
+    weights_sha256: str  # of the feature network
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Mean (f,) and covariance (f, f), float64, of the features of `source.count` images."""
+
+    source: Source
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    @classmethod
+    def load(cls, path: Path) -> Reference:
+        """Read what :meth:`save` wrote. Raises UserError if it is missing or damaged."""
+        names = [field.name for field in fields(Source)]
+        try:
+            arrays = npz.read(path, ("mean", "covariance", *names))
+            mean, covariance = arrays.pop("mean"), arrays.pop("covariance")
+            if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+                raise ValueError(f"mean {mean.shape} and covariance {covariance.shape}")
+            if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+                raise ValueError("values that are not finite")
+            source = Source(**{name: arrays[name].item() for name in names})
+        except (ValueError, TypeError) as reason:
+            raise UserError(
+                f"{path} is missing or no readable reference ({reason}); delete it and make it "
+                "again"
+            ) from None
+        return cls(source, mean, covariance)
+
+    def save(self, path: Path) -> None:
+        """Write an .npz of ``mean``, ``covariance`` and the fields of source."""
+        with files.replacing(path) as stream:
+            np.savez(
+                stream,
+                mean=self.mean,
+                covariance=self.covariance,
+                **asdict(self.source),
+            )
+
+
+def choose(available: int, count: int) -> np.ndarray:
+    """The images a reference is made of: all, or `count` at random, always the same; sorted."""
+    rng = np.random.default_rng(derive_seed(0, "reference"))
+    return np.sort(rng.choice(available, count, replace=False))
+
+
+def compute(net: FeatureNet, images: np.ndarray, rows: np.ndarray, what: str) -> Moments:
+    """Moments of the features of some images; uint8 (N, height, width, channels), on disk."""
+    chunks = (
+        torch.from_numpy(images[rows[start : start + CHUNK]])
+        for start in range(0, len(rows), CHUNK)
+    )
+    return features.feature_moments(net, chunks, len(rows), what)
+
+
+def cache_path(cache: Path, source: Source, kind: str) -> Path:
+    """Where the cache keeps these moments; the code that computes them counts too."""
+    module = lookup(FEATURES, "features", kind).function.split(":")[0]
+    decides = [
+        *asdict(source).values(),
+        sources.fingerprint(["hebae.measures.fid.reference", module]),
+    ]
+    digest = hashlib.sha256("\n".join(map(str, decides)).encode()).hexdigest()
+    return cache / f"{source.dataset}-{source.split}-{source.count}-{kind}-{digest[:24]}.npz"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m hebae.measures.fid.reference",
+        description="Moments of real images' features.",
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
+    parser.add_argument("--features", type=Path, required=True, help="folder of the features")
+    parser.add_argument("--split", required=True, choices=("train", "test"))
+    parser.add_argument("--count", type=int, required=True, help="how many of its images")
+    parser.add_argument("--output", type=Path, required=True, help=".npz file to write")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of earlier results")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+
+    device = set_up(options.device, options.threads)
+    manifest, record = read_manifest(options.data), features.read_record(options.features)
+    images, _ = load_prepared(options.data, options.split)
+    if not 2 <= options.count <= len(images):
+        raise UserError(
+            f"--count is {options.count}; the {options.split} split of {manifest.name} has "
+            f"{len(images)} images, and a covariance needs 2"
+        )
+    source = Source(
+        dataset=manifest.name,
+        dataset_checksum=manifest.checksum,
+        split=options.split,
+        count=options.count,
+        weights_sha256=record.weights_sha256,
+    )
+    cached = cache_path(options.cache.expanduser(), source, record.features)
+    reference = _recall(cached, source)
+    if reference is None:
+        net = features.open(options.features, device)
+        rows = choose(len(images), options.count)
+        moments = compute(net, images, rows, f"{record.label}, {options.split} split")
+        reference = Reference(source, moments.mean, moments.covariance)
+        reference.save(cached)
+    reference.save(options.output)
+
+
+def _recall(path: Path, source: Source) -> Reference | None:
+    """What the cache has, or None where that is nothing, damaged or something else."""
+    if not path.exists():
+        return None
+    try:
+        reference = Reference.load(path)
+    except UserError:
+        reference = None
+    if reference is None or reference.source != source:
+        print(f"ignoring a damaged file of the cache: {path}", file=sys.stderr)
+        return None
+    print(f"taken from the cache: {path}", file=sys.stderr)
+    return reference
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,40 @@
+"""The information maximising autoencoder (Zhao, Song & Ermon 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from hebae.models.divergences.gaussian import posterior_kl
+from hebae.models.latent import Discrepancy, Latent, Normal
+
+
+def infovae(
+    mean: Tensor,
+    log_sigma: Tensor,
+    normal: Normal,
+    *,
+    weight: float,
+    divergence: Callable[[Tensor, Normal], Discrepancy],
+    alpha: float = 1.0,
+) -> Latent:
+    """z = μ + σ∘ε; λ·R = (1 − α)·mean KL(q(z|x_i) ‖ p) + (α + λ − 1)·D(q(z) ‖ p).
+
+    Zhao et al. 2017, Eq. 6. At α = 1 R is D, the form of λ·D(q(z) ‖ p) in their summary; at
+    α = 0 and λ = 1 it is the VAE's.
+
+    Args:
+        mean: μ, shape (n, d).
+        log_sigma: log σ, shape (n, d).
+        normal: source of ε and of the prior's samples.
+        weight: λ > 0.
+        divergence: D, of codes (n, d).
+        alpha: α ≤ 1, with α + λ − 1 ≥ 0.
+    """
+    z = mean + log_sigma.exp() * normal(mean)
+    value, adversary_loss = divergence(z, normal)
+    if alpha != 1:
+        kl = posterior_kl(mean, log_sigma).mean()
+        value = ((1 - alpha) * kl + max(0.0, alpha + weight - 1) * value) / weight
+    return Latent(z, value, adversary_loss=adversary_loss)

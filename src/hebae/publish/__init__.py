@@ -1,0 +1,1 @@
+"""Results for others: archives, docs/results, README's table."""

@@ -1,0 +1,322 @@
+"""Results as they are committed, and whether they still say the same.
+
+``python -m hebae.publish.results write --config config/demo.yaml`` puts into
+``docs/results/<experiment>/`` the config, the tables, the figures with what they were made from,
+the claims and a SHA-256 of each file: enough to judge the claims and to draw every figure again,
+and no more. No weights, no data, and no figure of images for datasets that are not ours to hand on.
+
+Runs may come in parts, from several machines or days: what is published of runs that ``results/``
+does not have is kept where the config still describes the same runs. Figures are drawn and claims
+judged from all of them; a figure whose runs are not all there is left out.
+
+``python -m hebae.publish.results verify`` compares the checksums, judges the claims again and
+draws every figure again, to compare it pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import yaml
+
+from hebae.base import files, npz
+from hebae.base.checkout import CHECKOUT
+from hebae.base.errors import UserError, command
+from hebae.claims.judge import judge_claims
+from hebae.claims.read import TABLES, read_claims
+from hebae.config.experiment import Experiment, parse
+from hebae.config.registry import DATASETS, FIGURES
+from hebae.config.run import Run
+from hebae.figures.common import IMAGES
+from hebae.tables.collect import Row, Table, tables_of
+from hebae.tables.read import read_table
+
+PUBLISHED = Path("docs/results")
+CONFIG, SUMS = "config.yaml", "SHA256SUMS"
+LARGE = 1_000_000
+"""Bytes from which on a table is published compressed."""
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment that a config describes."""
+    schema = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text())
+    try:
+        return parse(yaml.safe_load(path.read_text()), schema)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+# Tables
+
+
+def _key(row: Row, experiment: Experiment) -> tuple[str, ...]:
+    """What tells the runs of a table apart: the columns that all begin with, and the subset."""
+    diagnostics = experiment.datasets[row["dataset"]].diagnostics
+    sizes = map(str, diagnostics.training_sizes if diagnostics else ())
+    n_train = row.get("n_train", "")
+    identity = (row[name] for name in ("dataset", "model", "latent_dim", "weight", "seed"))
+    return (*identity, n_train if n_train in sizes else "")
+
+
+def _key_of(run: Run) -> tuple[str, ...]:
+    n_train = "" if run.n_train is None else str(run.n_train)
+    return (*map(str, run.identity.values()), n_train)
+
+
+def _kept_rows(table: str, folder: Path, before: Experiment) -> dict[tuple[str, ...], list[Row]]:
+    """The published rows of a table, by run."""
+    kept: dict[tuple[str, ...], list[Row]] = {}
+    for row in csv.DictReader(io.StringIO(_text(folder / f"tables/{table}.csv"))):
+        kept.setdefault(_key(row, before), []).append(row)
+    return kept
+
+
+def _text(path: Path) -> str:
+    """A published table, compressed or not; nothing where there is none."""
+    compressed = path.with_name(f"{path.name}.gz")
+    if compressed.is_file():
+        return gzip.decompress(compressed.read_bytes()).decode()
+    return path.read_text() if path.is_file() else ""
+
+
+def _same_runs(experiment: Experiment, before: Experiment) -> set[tuple[str, ...]]:
+    """Runs that the published config describes as this one does."""
+    described = {
+        run.to_json() for table in tables_of(before).values() for run in table.runs(before)
+    }
+    return {
+        _key_of(run)
+        for table in tables_of(experiment).values()
+        for run in table.runs(experiment)
+        if run.to_json() in described
+    }
+
+
+def _rows(table: Table, experiment: Experiment, runs: Path, kept: dict) -> Iterator[Row]:
+    """The rows of every run that there are any of, in the order of the experiment."""
+    for run in table.runs(experiment):
+        path = runs / run.path / table.source
+        if path.is_file():
+            yield from table.rows(table.read(path.read_text()))
+        else:
+            yield from kept.get(_key_of(run), [])
+
+
+# Writing
+
+
+def write(config: Path, results: Path, folder: Path) -> list[str]:
+    """Publish an experiment; what was left out, a line each."""
+    experiment = read_experiment(config)
+    runs = results / experiment.name / "runs"
+    before = read_experiment(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    same = _same_runs(experiment, before) if before else set()
+    left_out = []
+    with tempfile.TemporaryDirectory() as made:
+        new = Path(made) / experiment.name
+        new.mkdir()
+        shutil.copyfile(config, new / CONFIG)
+        for name, table in tables_of(experiment).items():
+            published = _kept_rows(name, folder, before) if before else {}
+            kept = {key: rows for key, rows in published.items() if key in same}
+            rows = list(_rows(table, experiment, runs, kept))
+            there = {_key({k: str(v) for k, v in row.items()}, experiment) for row in rows}
+            wanted = {_key_of(run) for run in table.runs(experiment)}
+            if missing := len(wanted - there):
+                left_out.append(f"table {name}: {missing} of {len(wanted)} runs")
+            if rows:
+                files.write_csv(new / f"tables/{name}.csv", rows)
+        for run in _shown(experiment):
+            for source in (
+                runs / run.path / "images.npz",
+                folder / "runs" / run.path / "images.npz",
+            ):
+                if source.is_file():
+                    _copy_images(source, new / "runs" / run.path / "images.npz")
+                    break
+        _judge(experiment, new)
+        for figure in shareable_figures(experiment):
+            reason = draw(figure, experiment, new, new / f"figures/{figure}.png", provenance=True)
+            if reason:
+                left_out.append(f"figure {figure}: {reason}")
+        for path in (new / "tables").glob("*.csv"):
+            if path.stat().st_size > LARGE:
+                compressed = gzip.compress(path.read_bytes(), mtime=0)
+                files.write_bytes(path.with_name(f"{path.name}.gz"), compressed)
+                path.unlink()
+        files.write_bytes(new / SUMS, _sums(new).encode())
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(new, folder)
+    return left_out
+
+
+def shareable_figures(experiment: Experiment) -> list[str]:
+    """The figures of an experiment that may be handed on."""
+    return [
+        figure
+        for figure, dataset in experiment.figures.items()
+        if not FIGURES[figure].needs_images
+        or DATASETS[experiment.datasets[dataset].source].redistributable
+    ]
+
+
+def _shown(experiment: Experiment) -> list[Run]:
+    """The runs whose images those figures show."""
+    shown = [figure for figure in shareable_figures(experiment) if FIGURES[figure].needs_images]
+    datasets = dict.fromkeys(experiment.figures[figure] for figure in shown)
+    return [run for dataset in datasets for run in experiment.main_runs(dataset)]
+
+
+def _copy_images(source: Path, target: Path) -> None:
+    """The same arrays, compressed."""
+    try:
+        arrays = npz.read(source, list(IMAGES))
+    except ValueError as error:
+        raise UserError(f"{source}: not saved images: {error}") from None
+    with files.replacing(target) as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def _judge(experiment: Experiment, folder: Path) -> None:
+    """Write the claims' tables beside the others."""
+    claims = read_claims(
+        CHECKOUT / "config/claims.yaml", CHECKOUT / "workflow/schemas/claims.schema.yaml"
+    )
+    tables = {
+        name: read_table(path)
+        for name in TABLES & tables_of(experiment).keys()
+        if (path := folder / f"tables/{name}.csv").is_file()
+    }
+    rows, parts = judge_claims(claims, experiment, tables)
+    files.write_csv(folder / "tables/claims.csv", rows)
+    files.write_csv(folder / "tables/claim_parts.csv", parts)
+
+
+def draw(
+    figure: str, experiment: Experiment, folder: Path, output: Path, provenance: bool = False
+) -> str | None:
+    """Draw a figure from the tables in a folder; why not, where that is not possible."""
+    arguments = ["--experiment", experiment.to_json(), "--results", folder, "--output", output]
+    if provenance:
+        arguments += ["--provenance", output.with_suffix(".json")]
+    done = subprocess.run(
+        [sys.executable, "-m", f"hebae.figures.{figure}", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return lines[-1].removeprefix("error: ").replace(f"{folder}/", "")
+
+
+def _sums(folder: Path) -> str:
+    """As ``sha256sum`` writes it, of every file but this one."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = (f"{files.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
+    return "".join(lines)
+
+
+# Verifying
+
+
+def verify(folder: Path) -> tuple[list[str], int]:
+    """What is not as published, a line each; and how many figures were drawn again."""
+    path = folder / SUMS
+    if not path.is_file():
+        return [f"{path}: missing"], 0
+    wrong = _differences(path.read_text(), _sums(folder), folder)
+    experiment = read_experiment(folder / CONFIG)
+    drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
+    with tempfile.TemporaryDirectory() as made:
+        copy = Path(made) / folder.name
+        shutil.copytree(folder, copy)
+        for compressed in (copy / "tables").glob("*.csv.gz"):
+            compressed.with_suffix("").write_bytes(gzip.decompress(compressed.read_bytes()))
+        _judge(experiment, copy)
+        for name in ("claims", "claim_parts"):
+            table = f"tables/{name}.csv"
+            if (copy / table).read_text() != (folder / table).read_text():
+                wrong.append(f"{folder / table}: judged again, the claims come out otherwise")
+        for figure in drawn:
+            made_from = json.loads((folder / f"figures/{figure}.json").read_text())
+            for name, sha256 in made_from["inputs"].items():
+                if not (copy / name).is_file() or files.sha256(copy / name) != sha256:
+                    wrong.append(f"{folder}/figures/{figure}.json: made from another {name}")
+            again = copy / f"again/{figure}.png"
+            if reason := draw(figure, experiment, copy, again):
+                wrong.append(f"{folder}/figures/{figure}.png: cannot be drawn: {reason}")
+            elif not _same_pixels(folder / f"figures/{figure}.png", again):
+                wrong.append(f"{folder}/figures/{figure}.png: drawn again, it looks otherwise")
+    return wrong, len(drawn)
+
+
+def _differences(published: str, found: str, folder: Path) -> list[str]:
+    """Files whose checksums differ, that are missing, or that nothing says anything of."""
+    before, now = (
+        dict(line.split("  ", 1)[::-1] for line in text.splitlines()) for text in (published, found)
+    )
+    wrong = [f"{folder / name}: missing" for name in before.keys() - now.keys()]
+    wrong += [f"{folder / name}: not in {SUMS}" for name in now.keys() - before.keys()]
+    wrong += [
+        f"{folder / name}: changed since it was published"
+        for name in before.keys() & now.keys()
+        if before[name] != now[name]
+    ]
+    return sorted(wrong)
+
+
+def _same_pixels(one: Path, other: Path) -> bool:
+    first, second = matplotlib.image.imread(one), matplotlib.image.imread(other)
+    return first.shape == second.shape and bool((first == second).all())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Write or verify the results in docs/results.")
+    parser.add_argument("--published", type=Path, default=PUBLISHED, help="folder of all of them")
+    parts = parser.add_subparsers(dest="what", required=True)
+    writing = parts.add_parser("write", help="publish what results/ has of an experiment")
+    writing.add_argument("--config", type=Path, required=True, help="config of the experiment")
+    writing.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of all results"
+    )
+    verifying = parts.add_parser("verify", help="compare, judge and draw again")
+    verifying.add_argument("experiments", nargs="*", help="all where none is named")
+    options = parser.parse_args(arguments)
+    if options.what == "write":
+        folder = options.published / read_experiment(options.config).name
+        for line in write(options.config, options.results, folder):
+            print(f"left out: {line}")
+        print(f"{folder}: {len(list((folder / 'figures').glob('*.png')))} figures")
+        return
+    names = options.experiments or sorted(
+        path.parent.name for path in options.published.glob(f"*/{CONFIG}")
+    )
+    if not names:
+        raise UserError(f"{options.published}: nothing is published there")
+    wrong = []
+    for name in names:
+        found, drawn = verify(options.published / name)
+        wrong += found
+        print(f"{name}: {'as published' if not found else 'differs'}, {drawn} figures drawn again")
+    if wrong:
+        raise UserError("not as published:\n" + "\n".join(wrong))
+
+
+if __name__ == "__main__":
+    command(main)

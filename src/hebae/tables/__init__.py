@@ -1,0 +1,1 @@
+"""The tidy tables of an experiment: collected from its runs, and read."""

@@ -1,0 +1,148 @@
+"""Checkpoints: what a killed training continues from.
+
+They live in a folder that the workflow does not declare, since declared outputs are deleted
+when a job fails, and are keyed by a hash of everything that determines the run: a changed
+config, dataset or line of code starts afresh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hebae.base import files
+from hebae.base.errors import UserError
+
+SHARE_OF_TIME = 0.01  # of a training, at most, that goes into writing checkpoints
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Checkpoints:
+    """The two newest checkpoints of a run, and its outputs until the workflow has noted them.
+
+    Args:
+        folder: the run's own folder. What it holds under other keys stays there until a
+            training ends: a config put back continues where it was.
+        key: names what is being trained.
+        every: least number of seconds between two writes; an epoch that ends sooner is not
+            written, and is trained again should the process die. Where writing is slow the
+            pauses are longer (:data:`SHARE_OF_TIME`). 0 writes after every epoch.
+    """
+
+    def __init__(self, folder: Path, key: str, every: float) -> None:
+        self.folder = folder
+        self.path = folder / f"{key}.pt"
+        self.previous = folder / f"{key}.previous.pt"
+        self.finished = folder / f"{key}.finished"
+        self.every = every
+        self._next = time.monotonic() + every
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state that is whole, or None where there is none.
+
+        A file begins with the SHA-256 of the rest: PyTorch reads damaged tensors in silence.
+        """
+        for path in (self.path, self.previous):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            digest, state = content[:32], content[32:]
+            if hashlib.sha256(state).digest() == digest:
+                # weights_only: a checkpoint is data, never code
+                with contextlib.suppress(pickle.UnpicklingError):
+                    return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+            print(f"removing a damaged checkpoint: {path}", file=sys.stderr, flush=True)
+            path.unlink()
+        return None
+
+    def offer(self, state: dict[str, Any]) -> None:
+        """Write the state, unless the last write is too recent.
+
+        Raises:
+            UserError: where there is no space for it; the last one is kept.
+        """
+        started = time.monotonic()
+        if started < self._next:
+            return
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getbuffer()
+        try:
+            self._write(content)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            # one that is new is worth more than two of which neither is
+            if self.path.exists():
+                self.previous.unlink(missing_ok=True)
+            try:
+                self._write(content)
+            except OSError as error:
+                free = shutil.disk_usage(self.folder).free
+                kept = (
+                    "the last one is kept: " if self.path.exists() or self.previous.exists() else ""
+                )
+                raise UserError(
+                    f"no space for a checkpoint of {len(content) / 1e6:.1f} MB in {self.folder} "
+                    f"({free / 1e6:.1f} MB free): {error.strerror}; {kept}"
+                    "make room, and give the same command again"
+                ) from None
+        ended = time.monotonic()
+        if self.every:
+            self._next = ended + max(self.every, (ended - started) / SHARE_OF_TIME)
+
+    def _write(self, content: memoryview) -> None:
+        with files.replacing(self.path, keep=self.previous) as stream:
+            stream.write(hashlib.sha256(content).digest())
+            stream.write(content)
+
+    def finish(self, outputs: Iterable[Path], copy: bool = False) -> None:
+        """Forget the checkpoints of a run that is complete, and keep a second name of its outputs.
+
+        The workflow may be killed before it has noted that the outputs are whole, deletes them
+        then, and asks for the same training again (:meth:`recall`). Links take no space;
+        :func:`hebae.workflow.workspace.sweep` removes them. ``copy`` makes copies of files that
+        will not stay.
+        """
+        new = self.folder / f".{self.finished.name}"
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            new.mkdir(parents=True)
+            for path in outputs:
+                (shutil.copyfile if copy else os.link)(path, new / path.name)
+            shutil.rmtree(self.finished, ignore_errors=True)
+            new.rename(self.finished)
+        except OSError:  # a file system without links: the last checkpoint has to do
+            shutil.rmtree(new, ignore_errors=True)
+            return
+        for path in self.folder.glob("*.pt"):
+            path.unlink(missing_ok=True)
+
+    def recall(self, output: Path) -> bool:
+        """Put the outputs of the same training, if it has ended before, where they belong."""
+        try:
+            names = ("weights.pt", "history.csv", "run.json")
+            outputs = {name: (self.finished / name).read_bytes() for name in names}
+            sha256 = json.loads(outputs["run.json"])["weights_sha256"]
+            if hashlib.sha256(outputs["weights.pt"]).hexdigest() != sha256:
+                raise ValueError
+        except (OSError, ValueError, LookupError, TypeError):
+            shutil.rmtree(self.finished, ignore_errors=True)
+            return False
+        for name, content in outputs.items():
+            files.write_bytes(output / name, content)
+        return True

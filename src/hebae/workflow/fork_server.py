@@ -1,0 +1,172 @@
+"""One process that has imported PyTorch, from which the workflow's jobs are forked.
+
+Importing PyTorch takes 1.5 s of a core, and ending a process that has it another .4: more than most
+steps of a small experiment. :mod:`hebae.workflow.step` is what hands a job over.
+
+A step that is killed takes its child with it, and so does this process. When the one who started
+it ends, however it ends, it takes no more jobs and ends with its last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hebae.workflow.step import STARTED, VARIABLE
+
+# What may differ between a job's environment and that in which PyTorch was imported. The number
+# of threads may not: libraries read it as they are loaded.
+FREE = frozenset({"_", "OLDPWD", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", VARIABLE})
+PRELOADED = ("tqdm", "minepy", "threadpoolctl")  # beside it; nothing of ours: that may be edited
+
+
+def serve(folder: Path) -> None:
+    """Import PyTorch, and fork a child for each job until stdin ends; then wait for the last.
+
+    The socket is ``folder/socket``. While a job runs, ``folder/<its process>`` has the number
+    of the child. Nothing of the folder is left, and nothing is lost where it is taken away.
+    """
+    import gc
+    import importlib
+    import selectors
+
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = dict(os.environ)  # imports add to it
+    address = folder / "socket"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(address))
+    listener.listen(128)
+    selector = selectors.PollSelector()
+
+    def accept() -> None:
+        connection, _ = listener.accept()
+        asked = _receive(connection, before)
+        if asked is None:
+            connection.close()
+            return
+        arguments, environment, streams = asked
+        if not (child := os.fork()):
+            for descriptor in [*selector.get_map(), connection.fileno()]:
+                os.close(descriptor)
+            signal.signal(signal.SIGINT, on_interrupt)
+            _become(arguments, environment, streams)
+        for stream in streams:
+            os.close(stream)
+        note = folder / str(_peer(connection))
+        with suppress(OSError):
+            note.write_text(str(child))
+        handle = os.pidfd_open(child)
+
+        def abandoned() -> None:
+            selector.unregister(connection)
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+
+        def ended() -> None:
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            note.unlink(missing_ok=True)
+            with suppress(OSError):
+                connection.sendall(str(code).encode())
+            with suppress(KeyError):
+                selector.unregister(connection)
+            connection.close()
+            selector.unregister(handle)
+            os.close(handle)
+
+        selector.register(connection, selectors.EVENT_READ, abandoned)
+        selector.register(handle, selectors.EVENT_READ, ended)
+        with suppress(OSError):
+            connection.sendall(STARTED)
+
+    def close() -> None:
+        selector.unregister(0)
+        selector.unregister(listener)
+        listener.close()
+        address.unlink(missing_ok=True)
+
+    import torch  # noqa: F401
+
+    for name in PRELOADED:
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+    gc.freeze()  # so that collections in children do not copy what they share
+    selector.register(0, selectors.EVENT_READ, close)
+    selector.register(listener, selectors.EVENT_READ, accept)
+    while selector.get_map():
+        for key, _ in selector.select():
+            if key.fd in selector.get_map():
+                key.data()
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _peer(connection: socket.socket) -> int:
+    """The process at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], sys.byteorder)
+
+
+def _receive(
+    connection: socket.socket, environment: dict[str, str]
+) -> tuple[list[str], dict[str, str], list[int]] | None:
+    """Arguments, environment and standard streams of a job; None where it is none for us."""
+    streams: list[int] = []
+    with suppress(OSError, ValueError, LookupError):
+        connection.settimeout(10)
+        size, streams, _, _ = socket.recv_fds(connection, 8, 3)
+        with connection.makefile("rb") as file:
+            job: dict[str, Any] = json.loads(file.read(int.from_bytes(size, "big")))
+        connection.settimeout(None)
+        environments = (environment, job["environment"])
+        here, there = ({k: v for k, v in e.items() if k not in FREE} for e in environments)
+        same = here == there and os.path.samefile(job["folder"], ".")  # noqa: PTH121
+        if len(streams) == 3 and same:
+            return job["arguments"], job["environment"], streams
+    for stream in streams:
+        os.close(stream)
+    return None
+
+
+def _become(arguments: list[str], environment: dict[str, str], streams: list[int]) -> NoReturn:
+    """In a child: run a module as ``python -m`` does, and end."""
+    import ctypes
+    import runpy
+    import traceback
+
+    parent_death_signal = 1  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+    for descriptor, stream in enumerate(streams):
+        os.dup2(stream, descriptor)
+        os.close(stream)
+    for name in FREE:
+        os.environ.pop(name, None)
+    os.environ.update(environment)
+    del os.environ[VARIABLE]
+    sys.argv = arguments
+    code: Any = 0
+    try:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = code or 120  # as Python does
+    os._exit(code)  # not the .4 s that taking PyTorch down takes
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

@@ -1,0 +1,72 @@
+"""Run a step, in a child of the process that has PyTorch where there is one.
+
+``python -m hebae.workflow.step MODULE ...`` is ``python -m MODULE ...``. Where ``HEBAE_PRELOADED``
+names the socket of a :mod:`hebae.workflow.fork_server`, this process passes it the arguments,
+environment and standard streams, waits for the child that it forks, and ends as that ends.
+Wherever that is not possible, it runs the module itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+VARIABLE = "HEBAE_PRELOADED"
+STARTED = b"s"
+
+
+def hand_over(arguments: list[str]) -> None:
+    """Have a module run by a child of the process with PyTorch: its name, then its arguments.
+
+    Returns where there is none, or it does not want to; else ends this process.
+    """
+    if VARIABLE not in os.environ:
+        return
+    # not Path.cwd(), whose import takes longer than all of the rest
+    folder = os.getcwd()  # noqa: PTH109
+    job = dict(arguments=arguments, folder=folder, environment=dict(os.environ))
+    # Ctrl-C reaches the child too, and it is the child that ends in order
+    interrupted: list[int] = []
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    if on_interrupt is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, frame: interrupted.append(number))
+    code = _done_elsewhere(json.dumps(job).encode())
+    if code is None:
+        signal.signal(signal.SIGINT, on_interrupt)
+        if interrupted:
+            os._exit(130)
+        return
+    if code < 0:
+        with suppress(OSError):  # SIGKILL has no other
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _done_elsewhere(job: bytes) -> int | None:
+    """The exit code of a job that was handed over, or None where it was not begun."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(os.environ[VARIABLE])
+            socket.send_fds(connection, [len(job).to_bytes(8, "big")], [0, 1, 2])
+            connection.sendall(job)
+            if connection.recv(1) != STARTED:
+                return None
+        except OSError:
+            return None
+        with suppress(OSError), connection.makefile("rb") as file:
+            if code := file.read():
+                return int(code)
+    print("error: the process that this step was forked from was killed", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[1:]
+    hand_over(sys.argv)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,0 +1,85 @@
+"""Which files a step depends on: enough, and no more."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hebae.base import sources
+
+
+def names(*modules):
+    return {
+        path.relative_to(sources.ROOT / "hebae").as_posix() for path in sources.closure(modules)
+    }
+
+
+def test_training_depends_on_what_it_runs_and_on_no_other_objective():
+    found = names(
+        "hebae.training.train", "hebae.models.objectives.vae", "hebae.models.networks.dense"
+    )
+    assert {"training/train.py", "training/checkpoint.py", "base/seeds.py"} <= found
+    assert {"models/objectives/vae.py", "models/networks/dense.py"} <= found
+    assert "models/divergences/gaussian.py" in found
+    assert not found & {"models/objectives/hebae.py", "models/objectives/wae.py"}
+    assert not found & {"config/experiment.py", "data/prepare.py", "config/registry.py"}
+    assert "models/objectives/__init__.py" in found
+    assert not found & {"base/errors.py", "__init__.py"}
+    assert not any(name.startswith(("figures/", "measures/")) for name in found)
+
+
+def test_a_module_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match=r"no such module: hebae\.trian"):
+        sources.closure(["hebae.training.train", "hebae.trian"])
+
+
+def test_a_figure_depends_on_no_other_figure():
+    found = names("hebae.figures.fig1a")
+    assert {"figures/fig1a.py", "figures/common.py"} <= found
+    assert not found & {"figures/fig2a.py", "figures/fig2c.py", "figures/appendix_c.py"}
+
+
+def test_everything_imported_is_found():
+    """Against the interpreter: what a step really imports is in its closure or exempt."""
+    modules = [
+        "hebae.training.train",
+        "hebae.codes.encode",
+        "hebae.codes.images",
+        "hebae.tables.collect",
+        "hebae.data.prepare",
+    ]
+    modules += ["hebae.measures.covariance", "hebae.figures.fig1a"]
+    for module in modules:
+        code = f"import sys, {module}; print(*(m for m in sys.modules if m.startswith('hebae')))"
+        imported = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        found = sources.closure([module])
+        for name in set(imported) - sources.NOT_A_SOURCE:
+            assert sources._path(name) in found, (module, name)
+
+
+def test_a_fingerprint_follows_content_and_nothing_else(tmp_path, monkeypatch):
+    package = tmp_path / "hebae"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("from hebae import b\nimport hebae.c\n")
+    (package / "b.py").write_text("x = 1\n")
+    (package / "c.py").write_text("def f():\n    from hebae.d import g\n")
+    (package / "d.py").write_text("g = 1\n")
+    (package / "e.py").write_text("g = 1\n")
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+
+    def fingerprint():
+        sources._imports.cache_clear()
+        return sources.fingerprint(["hebae.a"])
+
+    first = fingerprint()
+    assert [path.name for path in sources.closure(["hebae.a"])] == ["a.py", "b.py", "c.py", "d.py"]
+    for path in package.iterdir():
+        path.touch()
+    (package / "e.py").write_text("g = 2\n")
+    assert fingerprint() == first
+    (package / "d.py").write_text("g = 2\n")  # imported by an import inside a function
+    assert fingerprint() != first
+    sources._imports.cache_clear()

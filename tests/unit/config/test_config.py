@@ -1,0 +1,490 @@
+"""Configs: what is wrong is said in one line; what is right becomes runs."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hebae.base.errors import UserError
+from hebae.config import registry
+from hebae.config.experiment import Experiment, parse, weight_text
+from hebae.config.run import Run
+from hebae.data import celeba
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+DEMO = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+DIVERGENCES = "datasets.digits-divergences"
+DECODERS = "datasets.digits-decoders"
+INFOVAE = f"{DIVERGENCES}.models.InfoVAE"
+
+
+def edited(path: str, value):
+    """The demo with one key set, or deleted where the value is ``...``."""
+    document = copy.deepcopy(DEMO)
+    *parents, last = path.split(".")
+    inner = document
+    for key in parents:
+        inner = inner[key]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    return document
+
+
+CONFIGS = sorted(set((ROOT / "config").glob("*.yaml")) - {ROOT / "config/claims.yaml"})
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_the_configs_we_ship_are_right(path):
+    experiment = parse(yaml.safe_load(path.read_text()), SCHEMA)
+    assert Experiment.from_json(experiment.to_json()) == experiment
+    paths = [run.path for run in experiment.runs()]
+    assert len(paths) == len(set(paths)) > 0
+    for run in experiment.runs():
+        assert Run.from_json(run.to_json()) == run
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("models.VAE.objective", "vaee", "unknown objective 'vaee'; there are: vae, hebae"),
+        ("models.VAE.reparameterisation", "diagonal", "'vae' has no parameter"),
+        ("models.HEBAE.reparameterisation", "square", "models.HEBAE.reparameterisation: 'square'"),
+        ("models.VAE.beta", 4, "'beta' was unexpected"),
+        ("models.V E", {"objective": "vae"}, "'V E' does not match"),
+        ("datasets.cifar", DEMO["datasets"]["digits"], "unknown dataset 'cifar'; there are: dig"),
+        ("datasets.digits.network.name", "conv", "unknown network 'conv'"),
+        ("datasets.digits.reconstruction", {"name": "l3"}, "unknown reconstruction 'l3'"),
+        (
+            "datasets.digits.reconstruction",
+            {"name": "bernoulli", "factor": 2},
+            "digits.models.VAE.reconstruction: 'bernoulli' has no parameter 'factor'; it has: none",
+        ),
+        (
+            "datasets.digits.models.VAE.reconstruction",
+            {"name": "squared_error", "reduction": "median"},
+            "'median' is not one of ['mean', 'sum']",
+        ),
+        (
+            "datasets.digits.network",
+            {"name": "convolutional"},
+            "'convolutional' needs images whose sides are multiples of 16, not 8×8",
+        ),
+        (
+            "datasets.digits.network",
+            {"name": "dense", "encoder_widths": [64]},
+            "digits.network: 'dense' needs 'decoder_widths'",
+        ),
+        ("datasets.digits.network.width", 0.5, "'dense' has no parameter 'width'"),
+        (
+            "datasets.digits.training.learning_rate_steps",
+            [[30, 2], [20, 5]],
+            "models.VAE.training.learning_rate_steps: epochs must increase, not [30, 20]",
+        ),
+        ("datasets.digits.training.learning_rate_steps", [[30]], "[30] is too short"),
+        ("datasets.digits.training.batch_size", 1298, "1298 is more than the 1297 training"),
+        (
+            "datasets.digits.models.VAE.training",
+            {"batch_size": 1298},
+            "digits.models.VAE.training.batch_size: 1298 is more than the 1297 training",
+        ),
+        (
+            "datasets.digits.panels",
+            {"interpolations": [[0, 500]], "end_points": "image"},
+            "there is no test image 500; test images are 0 to 499",
+        ),
+        ("datasets.digits.panels", {"interpolations": [[0, 10]]}, "there is no class 10"),
+        (
+            "datasets.digits.fid",
+            {"features": "inception", "n_generated": 100, "n_reference": 501},
+            "fid.n_reference: 501 is more than the 500 images of the test split",
+        ),
+        (
+            "datasets.digits.fid",
+            {"features": "vgg", "n_generated": 100, "n_reference": 100},
+            "unknown features 'vgg'; there are: inception, classifier",
+        ),
+        ("figures.fig1b", "digits", "figures.fig1b: 'digits' has no fid block"),
+        ("datasets.digits.models.GAN", {"weight": 1}, "unknown model 'GAN'; models has: VAE"),
+        ("datasets.digits.models.VAE.weight", -1, "VAE.weight: -1 is less than the minimum"),
+        ("datasets.digits.models.VAE.weights", [1, -0.5], "weights.1: -0.5 is less than"),
+        ("datasets.digits.models.VAE.weights", [1, 0], "weights.1: 0 is less than"),
+        ("datasets.digits.models.VAE.weight", "1e-3", "write 0.001"),
+        (
+            "datasets.digits.latent_dims",
+            [8, 128],
+            "latent_dim 128 needs more than 128 batch_size, not 128",
+        ),
+        ("datasets.digits.latent_dims", [], "latent_dims"),
+        ("datasets.digits.latent_dims", [0], "latent_dims.0: 0 is less than the minimum of 1"),
+        ("datasets.digits.latent_dims", [2.5], "2.5 is not of type 'integer'"),
+        ("datasets.digits.main_latent_dim", 3, "main_latent_dim: 3 is not one of latent_dims"),
+        ("datasets.digits.weight_latent_dims", [5], "weight_latent_dims: 5 is not one of"),
+        (
+            "datasets.digits.models.VAE.latent_dims",
+            [8, 5],
+            "models.VAE.latent_dims: 5 is not one of the dataset's (2, 4, 8)",
+        ),
+        ("datasets.digits.models.VAE.latent_dims", [2], "(2,) lacks main_latent_dim 8"),
+        ("datasets.digits.training.epochs", 0, "epochs: 0 is less than the minimum of 1"),
+        ("datasets.digits.training.epochs", True, "True is not of type 'integer'"),
+        ("datasets.digits.training.epoch", 3, "'epoch' was unexpected); known here: epochs"),
+        ("datasets.digits.training", ..., "'training' is a required property"),
+        (
+            "models.InfoVAE-Stein.divergence.name",
+            "kl",
+            "models.InfoVAE-Stein.divergence: unknown divergence 'kl'; there are: mmd, adversarial",
+        ),
+        (
+            "models.InfoVAE.divergence",
+            {"name": "mmd", "kernel": "rbf"},
+            "models.InfoVAE.divergence.kernel: 'rbf' is not one of ['imq', 'gaussian']",
+        ),
+        (
+            "models.InfoVAE.divergence",
+            {"name": "stein", "kernel": "imq"},
+            "models.InfoVAE.divergence: 'stein' has no parameter 'kernel'; it has: none",
+        ),
+        (
+            "models.InfoVAE.divergence",
+            {"name": "mmd", "widths": [64]},
+            "'mmd' has no parameter 'widths'; it has: kernel, prior_variance, scales",
+        ),
+        ("models.InfoVAE.divergence", {"kernel": "imq"}, "'name' is a required property"),
+        ("models.InfoVAE.alpha", 1.5, "alpha: 1.5 is greater than the maximum of 1"),
+        ("models.VAE.alpha", 1, "objective 'vae' has no parameter 'alpha'; it has: none"),
+        ("models.VAE.divergence", {"name": "mmd"}, "'vae' has no parameter 'divergence'"),
+        (
+            "models.GAN",
+            {"objective": "wae_gan", "divergence": {"name": "mmd"}},
+            "models.GAN.divergence: objective 'wae_gan' takes adversarial, not 'mmd'",
+        ),
+        (f"{INFOVAE}.weight", 0, "InfoVAE.weight: objective 'infovae' needs a λ above 0, not 0"),
+        (f"{INFOVAE}.weight", -3, "InfoVAE.weight: -3 is less than the minimum of 0"),
+        (f"{INFOVAE}.weights", [1, 0], "weights.1: 0 is less than or equal to the minimum of 0"),
+        (
+            f"{INFOVAE}",
+            {"weight": 10, "weights": [0.5, 0.2], "parameters": {"alpha": 0.5}},
+            "InfoVAE.weights: α + λ − 1 must not be below 0, and is 0.5 + 0.2 − 1",
+        ),
+        (
+            f"{INFOVAE}.parameters",
+            {"divergence": {"name": "mdd"}},
+            "unknown divergence 'mdd'",
+        ),
+        (
+            f"{DECODERS}.network",
+            {"name": "pixelcnn", "encoder_widths": [9]},
+            "digits-decoders.network: 'pixelcnn' needs 'decoder_widths'",
+        ),
+        (
+            f"{DECODERS}.reconstruction",
+            {"name": "bernoulli"},
+            "models.VAE-AR.network: the decoder of 'pixelcnn' needs the reconstruction binary, "
+            "not 'bernoulli'",
+        ),
+        (
+            "datasets.toyfaces.models.VAE.network",
+            DEMO["datasets"]["digits-decoders"]["models"]["VAE-AR"]["network"],
+            "toyfaces.models.VAE.network: 'pixelcnn' is for images of 1 channel, not 3",
+        ),
+        (f"{DECODERS}.models.VAE-AR.network.kernel", 4, "kernel: 4 is not one of [3, 5, 7, 9, 11]"),
+        (f"{DECODERS}.source", "digit", "digits-decoders: unknown dataset 'digit'; there are: dig"),
+        (f"{DECODERS}.source", ..., "a label of your own needs source: with one of them"),
+        (
+            f"{DECODERS}.fid",
+            {"features": "classifier", "n_generated": 100, "n_reference": 100},
+            "digits-decoders.fid: VAE makes black and white images",
+        ),
+        (f"{DIVERGENCES}.reconstruction.variance", 0, "variance: 0 is less than or equal to"),
+        (f"{DIVERGENCES}.diagnostics.kernel", "rbf", "kernel: 'rbf' is not one of"),
+        (
+            f"{DIVERGENCES}.diagnostics.training_sizes",
+            [50, 1297],
+            "diagnostics.training_sizes: 1297 is not below the 1297 training images",
+        ),
+        ("figures.infovae_diagnostics", "digits", "'digits' has no diagnostics block"),
+        (
+            "datasets.digits.bounds.samples",
+            [1, 4, 10],
+            "digits.bounds.samples: 4 does not divide the largest, 10, whose codes serve for all",
+        ),
+        ("datasets.digits.bounds.samples", [10, 10], "non-unique"),
+        ("datasets.digits.bounds.samples", [0, 10], "samples.0: 0 is less than the minimum of 1"),
+        ("datasets.digits.bounds.samples", [], "bounds.samples"),
+        ("datasets.digits.bounds.images", 0, "bounds.images: 0 is less than the minimum of 1"),
+        ("datasets.digits.bounds.images", 501, "bounds.images: 501 is more than the 500 test im"),
+        (
+            "figures.fair_bounds",
+            "toyfaces",
+            "figures.fair_bounds: no model of 'toyfaces' has a lik",
+        ),
+        (
+            "figures.batch_bias",
+            "digits-decoders",
+            "'digits-decoders' has the covariance of a batch",
+        ),
+        ("figures.fig9", "digits", "unknown figure 'fig9'; there are: fig1a"),
+        ("figures.fig1a", "mnist", "figures.fig1a: dataset 'mnist' is not in datasets"),
+        ("seeds", [0, 0], "non-unique"),
+        ("seeds", [-1], "seeds.0: -1 is less than"),
+        ("seed", 3, "'seed' was unexpected"),
+        ("experiment", "../elsewhere", "experiment: '../elsewhere' does not match"),
+        ("device", "tpu", "device: 'tpu' is not one of"),
+        ("runs", "download", "runs: 'download' is not one of ['train', 'restore']"),
+        ("experiment", ..., "'experiment' is a required property"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(path, value, message):
+    with pytest.raises(UserError) as error:
+        parse(edited(path, value), SCHEMA)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_covariance_needs_more_images_than_dimensions_on_subsets_too():
+    document = edited(f"{DIVERGENCES}.models.HEBAE", {"weight": 1})
+    document["datasets"]["digits-divergences"]["diagnostics"]["training_sizes"] = [7, 50]
+    message = "batches of 128 out of 7 images are too small for the covariance of HEBAE in 2 dim"
+    with pytest.raises(UserError, match=message):
+        parse(document, SCHEMA)
+    document["datasets"]["digits-divergences"]["diagnostics"]["training_sizes"] = [8, 50]
+    parse(document, SCHEMA)
+
+
+def test_alpha_and_lambda_may_just_cancel():
+    parse(edited(INFOVAE, {"weight": 0.5, "parameters": {"alpha": 0.5}}), SCHEMA)
+    parse(edited(INFOVAE, {"weight": 1e-9}), SCHEMA)
+    assert -0.13 + 1.13 - 1 < 0  # in floating point
+    parse(edited(INFOVAE, {"weight": 1.13, "parameters": {"alpha": -0.13}}), SCHEMA)
+
+
+def test_the_runs_of_diagnostics():
+    """Default runs, then the small training sets, at the main latent dimension alone."""
+    experiment = parse(DEMO, SCHEMA)
+    data = experiment.datasets["digits-divergences"]
+    found = [(run.model, run.latent_dim, run.n_train) for run in experiment.diagnostics_runs()]
+    models = ["VAE", "InfoVAE", "InfoVAE-adversarial", "InfoVAE-Stein"]
+    assert found == [(model, d, None) for model in models for d in (2, 8)] + [
+        (model, 2, size) for model in models for size in (50, 250)
+    ]
+    assert data.source == "digits"
+    paths = [run.path for run in experiment.diagnostics_runs()]
+    assert "digits-divergences/VAE/z2/w1/n50/s0" in paths and len(set(paths)) == len(paths)
+    # and nowhere else
+    assert all(run.n_train is None for run in experiment.runs())
+
+
+def test_the_runs_of_bounds():
+    """Default runs whose codes and images have densities."""
+    experiment = parse(DEMO, SCHEMA)
+    runs = list(experiment.bounds_runs())
+    found = {(run.dataset, run.model) for run in runs}
+    decoders = {("digits-decoders", name) for name in ("VAE", "InfoVAE", "VAE-AR", "InfoVAE-AR")}
+    assert decoders < found and ("digits", "HEBAE-diagonal") in found
+    assert not {run.dataset for run in runs} & {"toyfaces"}  # squared errors
+    assert not {run.model for run in runs} & {"WAE"}  # deterministic
+    kept = [run.path for run in experiment.default_runs() if (run.dataset, run.model) in found]
+    assert [run.path for run in runs] == kept
+    bounds = experiment.datasets["digits-decoders"].bounds
+    assert (bounds.samples, bounds.images) == ((1, 10, 100), 50)
+    bounds = parse(edited("datasets.digits.bounds", ...), SCHEMA).datasets["digits"].bounds
+    assert (bounds.samples, bounds.images) == ((1, 10, 100, 1000), None)
+    parse(edited("datasets.digits.bounds", {"images": None}), SCHEMA)
+
+
+def test_models_have_a_divergence_and_a_network_of_their_own():
+    experiment = parse(DEMO, SCHEMA)
+    runs = {run.model: run for run in experiment.main_runs("digits-decoders")}
+    assert [run.network for run in runs.values()] == ["dense", "dense", "pixelcnn", "pixelcnn"]
+    assert runs["VAE-AR"].training.precision == "auto"
+    assert runs["InfoVAE-AR"].parameters == {"divergence": {"name": "mmd"}}
+    assert runs["InfoVAE"].modules[-1] == "hebae.models.divergences.mmd"
+    document = edited(f"{INFOVAE}.parameters", {"divergence": {"name": "stein"}, "alpha": 0})
+    run = parse(document, SCHEMA).run("digits-divergences", "InfoVAE", 2, "1000", 0)
+    assert run.parameters == {"divergence": {"name": "stein"}, "alpha": 0}
+
+
+@pytest.mark.parametrize("document", [None, [], "text", 3, {}])
+def test_documents_that_are_no_config(document):
+    with pytest.raises(UserError, match="top level"):
+        parse(document, SCHEMA)
+
+
+def test_large_codes_are_only_an_error_where_a_batch_covariance_is_needed():
+    document = edited("datasets.digits.latent_dims", [8, 128])
+    document["datasets"]["digits"]["models"] = {"VAE": {"weight": 1}, "WAE": {"weight": 10}}
+    del document["figures"]["batch_bias"]  # a figure of such batches
+    assert parse(document, SCHEMA).datasets["digits"].latent_dims == (8, 128)
+
+
+def test_the_mnist_protocol_is_the_papers():
+    """App. B.1, and the choices docs/paper.md states where the text lost a number."""
+    data = parse(yaml.safe_load((ROOT / "config/mnist.yaml").read_text()), SCHEMA).datasets["mnist"]
+    (training,) = {model.training for model in data.models.values()}
+    assert (training.epochs, training.batch_size) == (100, 128)
+    assert (training.learning_rate, training.learning_rate_decay) == (0.001, 0.995)
+    assert data.latent_dims == (8, 10, 16) and data.main_latent_dim == 10
+    widths = {"encoder_widths": [784, 800], "decoder_widths": [800, 800]}
+    assert all(model.network_parameters == widths for model in data.models.values())
+    for model in ("VAE", "HEBAE"):
+        assert data.models[model].default == "1"
+        assert data.models[model].grid == ("0.1", "0.5", "1", "2", "5", "10", "20")
+    assert data.models["WAE"].default == "10"
+
+
+def test_the_faces_protocol_is_the_papers():
+    """App. B.2; the WAE's numbers and the frozen normalisation are the released code's."""
+    config = yaml.safe_load((ROOT / "config/celeba.yaml").read_text())
+    data = parse(config, SCHEMA).datasets["celeba"]
+    network = {"width": 1, "batch_norm": "frozen"}
+    assert all(model.network_parameters == network for model in data.models.values())
+    assert data.latent_dims == (64,)
+    for name, model in data.models.items():
+        training = model.training
+        assert (training.epochs, training.batch_size) == (100, 100)
+        assert training.learning_rate_steps == ((30, 2), (50, 5), (70, 10))
+        wae = name == "WAE"
+        assert training.learning_rate == (0.001 if wae else 0.0001)
+        assert training.adam_beta1 == (0.5 if wae else 0.9)
+        assert model.default == ("100" if wae else "0.001")
+        assert model.parameters == ({"prior_variance": 2} if wae else {})
+        assert model.reconstruction_parameters == (
+            {"reduction": "sum", "factor": 0.05} if wae else {"reduction": "mean", "factor": 1}
+        )
+    assert (data.fid.features, data.fid.n_generated) == ("inception", 10_000)
+
+
+def test_the_paper_is_its_two_halves():
+    paper, mnist, celeba = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+        for name in ("paper", "mnist", "celeba")
+    )
+    assert paper["seeds"] == mnist["seeds"] == celeba["seeds"]
+    assert paper["models"] == mnist["models"] == celeba["models"]
+    for part in ("datasets", "figures"):
+        assert paper[part] == mnist[part] | celeba[part]
+
+
+def test_a_model_may_be_another_on_one_dataset():
+    document = edited("datasets.digits.models.HEBAE.parameters", {"reparameterisation": "diagonal"})
+    document["datasets"]["digits"]["models"]["HEBAE"]["training"] = {"epochs": 7}
+    runs = {run.model: run for run in parse(document, SCHEMA).runs() if run.dataset == "digits"}
+    assert runs["HEBAE"].parameters == runs["HEBAE-diagonal"].parameters
+    assert runs["VAE"].training.epochs == 40 and runs["HEBAE"].training.epochs == 7
+    assert runs["HEBAE"].training.batch_size == runs["VAE"].training.batch_size
+    with pytest.raises(UserError, match="'vae' has no parameter 'scales'"):
+        parse(edited("datasets.digits.models.VAE.parameters", {"scales": [1]}), SCHEMA)
+
+
+def test_panels_matter_only_where_they_are_drawn():
+    document = edited("datasets.toyfaces.panels", ...)
+    with pytest.raises(UserError, match="no class 7; classes are 0 to 3; or say end_points: image"):
+        parse(document, SCHEMA)
+    del document["figures"]["fig3"]
+    parse(document, SCHEMA)
+
+
+def test_only_datasets_that_ask_for_it_have_a_distance():
+    experiment = parse(DEMO, SCHEMA)
+    runs = list(experiment.fid_runs())
+    assert {run.dataset for run in runs} == {"toyfaces"}
+    assert runs == [run for run in experiment.runs() if run.dataset == "toyfaces"] != []
+
+
+def test_runs_are_the_grids():
+    experiment = parse(DEMO, SCHEMA)
+    data = experiment.datasets["digits"]
+    default = [run for run in experiment.default_runs() if run.dataset == "digits"]
+    assert len(default) == len(data.models) * len(data.latent_dims) * len(data.seeds)
+    grid = [run for run in experiment.weight_runs() if run.dataset == "digits"]
+    with_grid = [model for model in data.models.values() if model.grid]
+    assert len(grid) == sum(len(model.grid) for model in with_grid) * len(
+        data.weight_latent_dims
+    ) * len(data.weight_seeds)
+    runs = [run for run in experiment.runs() if run.dataset == "digits"]
+    assert {run.path for run in runs} == {run.path for run in default + grid}
+    assert [run.seed for run in experiment.main_runs("digits")] == [0] * len(data.models)
+
+
+def test_a_model_may_be_trained_at_some_latent_dimensions_alone():
+    document = edited("datasets.digits.models.VAE.latent_dims", [8])
+    document["datasets"]["digits"]["weight_latent_dims"] = [4, 8]
+    experiment = parse(document, SCHEMA)
+    assert Experiment.from_json(experiment.to_json()) == experiment
+    for runs in (experiment.default_runs(), experiment.weight_runs()):
+        dims = {(run.model, run.latent_dim) for run in runs if run.dataset == "digits"}
+        assert {z for model, z in dims if model == "VAE"} == {8}
+        assert len({z for model, z in dims if model == "HEBAE"}) > 1
+
+
+def test_dataset_seeds_override_the_experiments():
+    document = edited("datasets.digits.seeds", [7])
+    del document["datasets"]["digits"]["weight_seeds"]
+    data = parse(document, SCHEMA).datasets["digits"]
+    assert data.seeds == data.weight_seeds == (7,)
+
+
+@pytest.mark.parametrize(
+    ("weight", "text"),
+    [(1, "1"), (1.0, "1"), (0.1, "0.1"), (1e-5, "1e-05"), (20, "20"), (-0.0, "0")],
+)
+def test_weights_as_they_stand_in_paths(weight, text):
+    assert weight_text(weight) == text
+    assert float(text) == weight
+
+
+def test_every_entry_of_the_registries_can_be_resolved():
+    entries = [objective.function for objective in registry.OBJECTIVES.values()]
+    for table in ("NETWORKS", "RECONSTRUCTIONS", "DATASETS", "FEATURES"):
+        entries += [entry.function for entry in getattr(registry, table).values()]
+    for entry in entries:
+        assert registry.resolve(entry) is not None
+
+
+def test_the_registry_knows_the_datasets():
+    for name in ("digits", "toyfaces"):  # those that come with the package
+        entry = registry.DATASETS[name]
+        arrays = registry.resolve(entry.function)(Path())
+        assert (entry.n_train, entry.n_test) == (len(arrays.train_images), len(arrays.test_images))
+        assert entry.image_shape == arrays.train_images.shape[1:]
+        assert entry.n_classes == tuple(arrays.test_labels.max(0) + 1)
+    raw = registry.DATASETS["celeba"].raw
+    assert raw == {
+        celeba.ZIP: (celeba.ZIP_BYTES,),
+        celeba.FOLDER: (),
+        celeba.PARTITION: (celeba.IMAGES * 13, celeba.IMAGES * 14),
+    }
+    mnist = registry.DATASETS["mnist"]
+    assert (mnist.n_train, mnist.n_test, mnist.n_classes) == (60_000, 10_000, (10,))
+
+
+def test_objectives_say_what_they_are():
+    """A registry entry that lies would fill or empty a table's bounds."""
+    bounds = {name: entry.bound for name, entry in registry.OBJECTIVES.items()}
+    assert bounds == {
+        "vae": True,
+        "hebae": True,
+        "wae_mmd": False,
+        "wae_gan": False,
+        "infovae": False,
+    }
+    stochastic = {name: entry.stochastic for name, entry in registry.OBJECTIVES.items()}
+    assert stochastic == {
+        "vae": True,
+        "hebae": True,
+        "wae_mmd": False,
+        "wae_gan": False,
+        "infovae": True,
+    }
+
+
+def test_the_order_of_keys_is_no_other_run():
+    document = edited("seeds", [0])
+    network = document["datasets"]["digits"]["network"]
+    document["datasets"]["digits"]["network"] = dict(reversed(network.items()))
+    swapped = parse(document, SCHEMA).runs()
+    assert swapped[0].to_json() == parse(DEMO, SCHEMA).runs()[0].to_json()

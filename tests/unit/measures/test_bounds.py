@@ -1,0 +1,478 @@
+"""Importance-weighted bounds: against exact likelihoods, brute force and the per-sample bound."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.runs import changed
+from torch.distributions import MultivariateNormal, Normal
+
+from hebae.base import files
+from hebae.base.errors import UserError
+from hebae.base.seeds import derive_seed
+from hebae.codes.posterior import Posterior
+from hebae.codes.trained import Trained
+from hebae.config.run import Run
+from hebae.data import digits
+from hebae.data.prepare import write_prepared
+from hebae.figures.fair_bounds import gain_of_noise
+from hebae.measures import bounds
+from hebae.measures.bounds import importance_bounds, log_weights, weights_of_images
+from hebae.models.build import build_model
+from hebae.models.evaluation import evaluate, normal_stream, reconstruction_of
+from hebae.models.reconstruction import Reconstruction
+
+ROOT = Path(__file__).parents[3]
+HEBAE = changed(latent_dim=3, epochs=12)
+VAE = dataclasses.replace(HEBAE, objective="vae", model="VAE")
+INFOVAE = dataclasses.replace(
+    HEBAE, objective="infovae", model="InfoVAE", parameters={"divergence": {"name": "mmd"}}
+)
+WAE = dataclasses.replace(HEBAE, objective="wae_mmd", model="WAE", weight="10")
+PIXELCNN = dataclasses.replace(
+    VAE,
+    model="AR",
+    network="pixelcnn",
+    network_parameters={
+        "encoder_widths": [8],
+        "decoder_widths": [8],
+        "channels": 4,
+        "layers": 2,
+    },
+    reconstruction="binary",
+)
+
+
+def doubles(seed: int, *shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+# The formulas, where log p(x) is known: x = W z + noise of standard deviation S
+
+
+W, S = doubles(0, 5, 3), 0.7
+
+
+def linear_gaussian(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Data x (n, 5) of the model, and log p(x) (n,)."""
+    covariance = W @ W.T + S**2 * torch.eye(5, dtype=torch.float64)
+    evidence = MultivariateNormal(torch.zeros(5, dtype=torch.float64), covariance)
+    x = doubles(1, n, 3) @ W.T + S * doubles(2, n, 5)
+    return x, evidence.log_prob(x)
+
+
+def posterior_of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """p(z|x): its mean (n, 3) and a factor of its covariance."""
+    precision = torch.eye(3, dtype=torch.float64) + W.T @ W / S**2
+    covariance = torch.linalg.inv(precision)
+    return x @ W @ covariance / S**2, torch.linalg.cholesky(covariance)
+
+
+def weights_of(x: torch.Tensor, mean: torch.Tensor, factor: torch.Tensor, k: int) -> torch.Tensor:
+    """Log weights of k codes from N(mean, factor factorᵀ) for each x."""
+    noise = doubles(3, len(x), k, 3)
+    codes = mean[:, None] + noise @ factor.T
+    error = -Normal(codes @ W.T, S).log_prob(x[:, None]).sum(2)
+    log_det = torch.linalg.slogdet(factor)[1].expand(len(x))
+    return log_weights(error, codes, noise, log_det)
+
+
+def test_with_the_exact_posterior_every_bound_is_log_p():
+    x, evidence = linear_gaussian(20)
+    weights = weights_of(x, *posterior_of(x), 12)
+    found = importance_bounds(weights, [1, 3, 12])
+    torch.testing.assert_close(found, evidence[:, None].expand(-1, 3), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("width", [0.6, 1.8])
+def test_with_another_q_bounds_rise_towards_log_p(width):
+    x, evidence = linear_gaussian(500)
+    mean, factor = posterior_of(x)
+    mean, factor = mean + 0.2, width * factor
+    weights = weights_of(x, mean, factor, 512)
+    found = importance_bounds(weights, [1, 8, 64, 512]).mean(0)
+    gaps = evidence.mean() - found
+    assert (gaps > 0).all() and (gaps.diff() < 0).all()
+    assert gaps[3] < 0.15 * gaps[0]
+    # L_1 is the ELBO, log p(x) − KL(q ‖ p(z|x))
+    exact_mean, exact_factor = posterior_of(x)
+    q = MultivariateNormal(mean, scale_tril=factor)
+    kl = torch.distributions.kl_divergence(
+        q, MultivariateNormal(exact_mean, scale_tril=exact_factor)
+    )
+    error = weights.std() / math.sqrt(weights.numel())
+    assert found[0] == pytest.approx(float((evidence - kl).mean()), abs=5 * float(error))
+
+
+def test_groups_are_all_the_codes_once():
+    """L_k from K codes is the mean over the K/k groups, none of them left out."""
+    weights = doubles(4, 6, 12) * 3
+    found = importance_bounds(weights, [1, 4, 6, 12])
+    for column, k in enumerate([1, 4, 6, 12]):
+        for row, values in enumerate(weights):
+            groups = [values[start : start + k] for start in range(0, 12, k)]
+            expected = np.mean([math.log(np.exp(group.numpy()).mean()) for group in groups])
+            assert float(found[row, column]) == pytest.approx(expected)
+
+
+def test_weights_that_overflow_or_vanish():
+    """exp of either is out of a double's range."""
+    for offset in (-2000.0, 900.0):
+        weights = doubles(5, 2, 8) + offset
+        found = importance_bounds(weights, [8])
+        expected = importance_bounds(weights - offset, [8]) + offset
+        torch.testing.assert_close(found, expected)
+    weights[0, 1:] = -torch.inf  # of one code that counts
+    assert float(importance_bounds(weights, [8])[0, 0]) == pytest.approx(
+        float(weights[0, 0]) - math.log(8)
+    )
+
+
+# Of networks
+
+
+def trained(run: Run, n_images: int = 6) -> Trained:
+    """A run whose networks are as they are initialised, and some digits."""
+    arrays = digits.load(Path())
+    shape = arrays.test_images.shape[1:]
+    return Trained(
+        run=run,
+        model=build_model(run, shape).eval(),
+        reconstruction=reconstruction_of(run, shape),
+        device=torch.device("cpu"),
+        images=arrays.test_images[:n_images],
+        labels=arrays.test_labels[:n_images],
+    )
+
+
+def posterior(n: int = 6, d: int = 3, sigma: float = 0.4, seed: int = 6) -> Posterior:
+    """A posterior whose images share a covariance that is not diagonal."""
+    factor = torch.linalg.cholesky(torch.cov(doubles(seed, d, 50) + doubles(seed + 1, 1, 50)))
+    return Posterior(
+        mean=doubles(seed + 2, n, d).numpy(),
+        sigma=(sigma * (0.5 + torch.rand(n, d, generator=torch.Generator().manual_seed(seed))))
+        .double()
+        .numpy(),
+        mixing=factor.numpy(),
+    )
+
+
+def all_weights(
+    of: Trained, q: Posterior, n_images: int, samples: int, width: float | None = None
+) -> torch.Tensor:
+    return torch.cat(list(weights_of_images(of, q, n_images, samples, width)))
+
+
+@pytest.mark.parametrize("width", [None, 0.3])
+@pytest.mark.parametrize("run", [HEBAE, PIXELCNN], ids=["dense", "autoregressive"])
+def test_weights_one_by_one(run, width):
+    """Every density from torch.distributions, in two loops; every image decoded by itself."""
+    of, q, samples = trained(run), posterior(), 5
+    found = all_weights(of, q, 6, samples, width)
+    assert found.shape == (6, samples) and found.dtype == torch.float64
+    generator = torch.Generator().manual_seed(derive_seed(run.seed, "bounds"))
+    prior = MultivariateNormal(torch.zeros(3).double(), torch.eye(3).double())
+    for i in range(6):
+        noise = torch.randn((samples, 3), generator=generator, dtype=torch.float64)
+        a = torch.diag(torch.from_numpy(q.sigma[i])) @ torch.from_numpy(q.mixing)
+        if width is not None:
+            a = torch.linalg.cholesky(a @ a.T + width**2 * torch.eye(3))
+        density = MultivariateNormal(torch.from_numpy(q.mean[i]), a @ a.T)
+        x = of.reconstruction.inputs(torch.from_numpy(of.images[i : i + 1]))
+        for j in range(samples):
+            z = torch.from_numpy(q.mean[i]) + a @ noise[j]
+            with torch.no_grad():
+                logits = of.model["decoder"](z.float()[None], x)
+            likelihood = -float(of.reconstruction.error(logits, x)[0])
+            expected = likelihood + float(prior.log_prob(z) - density.log_prob(z))
+            assert float(found[i, j]) == pytest.approx(expected, rel=1e-5, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("samples", [1, 4, 60])
+def test_how_images_are_cut_into_chunks_changes_nothing(monkeypatch, size, samples):
+    """Nor does how many images there are."""
+    of, q = trained(HEBAE), posterior()
+    expected = all_weights(of, q, 6, samples)
+    monkeypatch.setattr(bounds, "chunk_size", lambda *_: size)
+    torch.testing.assert_close(all_weights(of, q, 6, samples), expected, rtol=1e-6, atol=1e-4)
+    fewer = all_weights(of, q, 4, samples)
+    torch.testing.assert_close(fewer, expected[:4], rtol=1e-6, atol=1e-4)
+
+
+def test_no_more_than_a_chunk_passes_the_decoder(monkeypatch):
+    of = trained(HEBAE)
+    passed = []
+    of.model["decoder"].register_forward_pre_hook(lambda _, given: passed.append(len(given[0])))
+    monkeypatch.setattr(bounds, "chunk_size", lambda *_: 50)
+    all_weights(of, posterior(), 6, 20)
+    assert passed == [40, 40, 40]
+    all_weights(of, posterior(), 2, 120)
+    assert passed[3:] == [50, 50, 20] * 2
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 1e-17])
+def test_tiny_widths(sigma):
+    """The second is lost when it is added to a mean: codes then are the means, exactly."""
+    of, q = trained(HEBAE), posterior(sigma=sigma)
+    found = all_weights(of, q, 6, 1000)
+    assert found.isfinite().all()
+    # log w = log p(x|μ) + log p(μ) + ½‖ε‖² + log det + d/2 log 2π − …, whose mean is known
+    x = of.reconstruction.inputs(torch.from_numpy(of.images))
+    mean = torch.from_numpy(q.mean)
+    with torch.no_grad():
+        error = of.reconstruction.error(of.model["decoder"](mean.float(), x), x)
+    log_det = np.log(q.sigma).sum(1) + np.linalg.slogdet(q.mixing)[1]
+    expected = -error.numpy() - (q.mean**2).sum(1) / 2 + 1.5 + log_det
+    np.testing.assert_allclose(found.mean(1), expected, atol=0.2)  # √(d/2) / √1000 = .04
+    # and what more codes gain is the noise's alone
+    gain = importance_bounds(found, [1, 10, 100])
+    gain = (gain - gain[:, :1]).mean(0)
+    np.testing.assert_allclose(gain, gain_of_noise(3, [1, 10, 100]), atol=0.12)
+
+
+def test_what_noise_alone_gains():
+    """½‖ε‖² of two dimensions is exponential: for two codes the gain is log 2 − ½."""
+    one, two = gain_of_noise(2, [1, 2])
+    assert np.isfinite(gain_of_noise(4000, [1, 10])).all()  # where exp(½‖ε‖²) is not
+    assert one == pytest.approx(0, abs=5e-3) and two == pytest.approx(math.log(2) - 0.5, abs=5e-3)
+
+
+def test_widened_factors():
+    """Also where nothing is known of σ but that it is tiny, or where it is 0."""
+    sigma, mixing = torch.tensor([[0.5, 2.0], [1e-17, 1e-9], [0.0, 0.0]]).double(), doubles(7, 2, 2)
+    factor, log_det = bounds.factors(sigma, mixing, 0.1)
+    own, own_log_det = bounds.factors(sigma[:2], mixing)
+    identity = torch.eye(2).double()
+    for i in range(3):
+        a = torch.diag(sigma[i]) @ mixing
+        torch.testing.assert_close(factor[i] @ factor[i].T, a @ a.T + 0.01 * identity)
+        torch.testing.assert_close(log_det[i], torch.linalg.slogdet(factor[i])[1])
+    for i in range(2):
+        torch.testing.assert_close(own[i], torch.diag(sigma[i]) @ mixing, atol=0, rtol=1e-12)
+        expected = sigma[i].log().sum() + torch.linalg.slogdet(mixing)[1]
+        torch.testing.assert_close(own_log_det[i], expected)
+
+
+class Linear(torch.nn.Module):
+    """A decoder for which log p(x) is known: the mean of x is W z."""
+
+    def forward(self, codes: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        return codes @ W.T.float()
+
+
+def test_a_narrow_q_widened_bounds_the_same_log_p():
+    """What k codes of the narrow one leave of the gap, those of a wide one close."""
+    x, evidence = linear_gaussian(30)
+    error = Reconstruction(
+        lambda images: x[images.long().flatten()].float(),
+        lambda output, target: -Normal(output, S).log_prob(target).sum(1),
+        lambda output: output,
+    )
+    images = np.arange(30, dtype=np.uint8).reshape(30, 1, 1, 1)
+    of = Trained(
+        HEBAE,
+        torch.nn.ModuleDict({"decoder": Linear()}),
+        error,
+        torch.device("cpu"),
+        images,
+        images,
+    )
+    mean, _ = posterior_of(x)
+    q = Posterior(mean.numpy(), np.full((30, 3), 1e-6), np.eye(3))
+    width = bounds.choose_width(of, q, 30, 400)
+    own, widened = (bounds.bounds_of_images(of, q, 30, [1, 400], s).mean(0) for s in (None, width))
+    gap, closed = (float(evidence.mean()) - bound[1] for bound in (own, widened))
+    assert gap > 30 and -0.1 < closed < 0.3  # the first from noise: 30 images
+    others = [bounds.bounds_of_images(of, q, 20, [400], s).mean() for s in bounds.WIDTHS]
+    assert bounds.WIDTHS[int(np.argmax(others))] == width
+
+
+def test_codes_without_a_density():
+    of, q = trained(HEBAE), posterior()
+    q.sigma[2, 1] = 0
+    with pytest.raises(UserError, match="sigma is 0"):
+        all_weights(of, q, 6, 2)
+    assert all_weights(of, q, 6, 2, width=0.1).isfinite().all()  # widened, they have one
+    singular = Posterior(q.mean, q.sigma + 1, np.ones((3, 3)))
+    with pytest.raises(UserError, match="mixing matrix is singular"):
+        all_weights(of, singular, 6, 2)
+
+
+MEMORY = """
+import resource
+from tests.unit.measures.test_bounds import HEBAE, all_weights, posterior, trained
+
+of, q = trained(HEBAE), posterior()
+peaks = []
+for samples in (1000, 200_000):
+    all_weights(of, q, 1, samples)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peaks[1] - peaks[0])
+"""
+
+
+def test_memory_is_that_of_a_chunk():
+    """The logits of all codes would be 51 MB, each of half a dozen times."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 60  # megabytes; noise and codes are 5 MB each
+
+
+# The command
+
+
+def step(module: str, *arguments) -> None:
+    importlib.import_module(f"hebae.{module}").main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_prepared("digits", digits.load(Path()), folder)
+    return folder
+
+
+def prepared(run: Run, folder: Path, data: Path) -> Path:
+    """A trained and encoded run."""
+    step(
+        "training.train", "--run", run.to_json(), "--data", data, "--output", folder,
+        "--checkpoints", folder / "checkpoints", "--device", "cpu",
+    )  # fmt: skip
+    step("codes.encode", *inputs(folder, data), "--output", folder / "posterior.npz")
+    return folder
+
+
+def inputs(folder: Path, data: Path) -> list:
+    return ["--run", folder / "run.json", "--weights", folder / "weights.pt", "--data", data]
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory) -> dict[str, Path]:
+    return {
+        run.model: prepared(run, tmp_path_factory.mktemp(run.model), data)
+        for run in (HEBAE, VAE, INFOVAE, WAE)
+    }
+
+
+def measured(folder: Path, data: Path, output: Path, *options) -> list[dict[str, str]]:
+    step(
+        "measures.bounds", *inputs(folder, data), "--posterior", folder / "posterior.npz",
+        "--output", output, "--device", "cpu", *options,
+    )  # fmt: skip
+    return list(csv.DictReader(output.open()))
+
+
+def opened(run: Run, folder: Path) -> Trained:
+    """A run with the weights in a folder, and all test images."""
+    of = trained(run, 500)
+    of.model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    return of
+
+
+@pytest.mark.parametrize("run", [HEBAE, VAE, INFOVAE], ids=lambda run: run.model)
+def test_one_code_is_the_per_sample_bound(runs, data, tmp_path, run, capsys):
+    """With the KL in closed form, as training evaluates it; from other codes."""
+    folder = runs[run.model]
+    rows = measured(folder, data, tmp_path / "bounds.csv", "--samples", 400, 1, 10)
+    assert list(rows[0]) == [
+        "dataset", "model", "latent_dim", "weight", "seed",
+        "samples", "bound", "standard_error", "n_images", "width", "widened", "widened_error",
+    ]  # fmt: skip
+    assert [row["samples"] for row in rows] == ["1", "10", "400"]
+    assert {(row["model"], row["n_images"]) for row in rows} == {(run.model, "500")}
+    widened = [float(row["widened"]) for row in rows]
+    found = [float(row["bound"]) for row in rows]
+    for values in (found, widened):
+        assert values == sorted(values) and len(set(values)) == 3
+    of = opened(run, folder)
+    images = torch.from_numpy(of.images)
+    streams = [normal_stream(seed, of.device) for seed in range(40)]
+    terms = [evaluate(run, of.model, images, of.reconstruction, normal)[0] for normal in streams]
+    elbo = -np.mean([term.reconstruction + term.posterior_kl for term in terms])
+    assert found[0] == pytest.approx(elbo, abs=0.15)  # HEBAE's codes are far apart here
+    said = capsys.readouterr().err
+    assert f"bounds of digits/{run.model}/z3/w1/s3: 500/500 images" in said
+    (width,) = {float(row["width"]) for row in rows}
+    assert f"bounds of digits/{run.model}/z3/w1/s3, widened by {width:g}: 500/500 images" in said
+
+
+def test_the_table_is_the_means_of_the_first_images(runs, data, tmp_path):
+    rows = measured(runs["HEBAE"], data, tmp_path / "a", "--samples", 1, 6, "--images", 5)
+    of = opened(HEBAE, runs["HEBAE"])
+    q = Posterior.load(runs["HEBAE"] / "posterior.npz")
+    expected = importance_bounds(all_weights(of, q, 5, 6), [1, 6]).numpy()
+    width = bounds.choose_width(of, q, 5, 6)
+    wide = importance_bounds(all_weights(of, q, 5, 6, width), [1, 6]).numpy()
+    columns = {("bound", "standard_error"): expected, ("widened", "widened_error"): wide}
+    for names, values in columns.items():
+        for row, column in zip(rows, values.T, strict=True):
+            assert float(row[names[0]]) == pytest.approx(column.mean(), rel=1e-6)
+            error = column.std(ddof=1) / math.sqrt(5)
+            assert float(row[names[1]]) == pytest.approx(error, rel=1e-4)
+            assert (row["n_images"], float(row["width"])) == ("5", width)
+    # again, and of one image alone, of which nothing is known of the spread
+    measured(runs["HEBAE"], data, tmp_path / "b", "--samples", 1, 6, "--images", 5)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    (one,) = measured(runs["HEBAE"], data, tmp_path / "c", "--samples", 6, "--images", 1)
+    assert one["standard_error"] == one["widened_error"] == ""
+    assert float(one["bound"]) == pytest.approx(expected[0, 1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("WAE", ["--samples", 1], "the encoder of 'wae_mmd' is deterministic"),
+        ("VAE", ["--samples", 1, 4, 10], "--samples: 4 does not divide the largest, 10"),
+        ("VAE", ["--samples", 0, 10], "--samples: 0 is not above 0"),
+        ("VAE", ["--samples", 1, "--images", 0], "--images: 0 is not from 1 to the 500 test"),
+        ("VAE", ["--samples", 1, "--images", 501], "--images: 501 is not from 1 to the 500"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(runs, data, tmp_path, model, options, message):
+    with pytest.raises(UserError) as error:
+        measured(runs[model], data, tmp_path / "out.csv", *options)
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_squared_errors_have_no_bound(runs, data, tmp_path):
+    """The record of a run whose reconstruction is no likelihood."""
+    record = json.loads((runs["VAE"] / "run.json").read_text())
+    record["run"]["reconstruction"] = "squared_error"
+    for name in ("weights.pt", "posterior.npz"):
+        files.write_bytes(tmp_path / "run" / name, (runs["VAE"] / name).read_bytes())
+    files.write_json(tmp_path / "run/run.json", record)
+    with pytest.raises(UserError, match="'squared_error' is no likelihood"):
+        measured(tmp_path / "run", data, tmp_path / "out.csv", "--samples", 1)
+
+
+@pytest.mark.parametrize("n, d, message", [(499, 3, "encode again"), (500, 4, "encode again")])
+def test_a_posterior_of_another_run(runs, data, tmp_path, n, d, message):
+    q = posterior(n, d)
+    with files.replacing(tmp_path / "posterior.npz") as stream:
+        np.savez(stream, mean=q.mean, sigma=q.sigma, mixing=q.mixing)
+    with pytest.raises(UserError, match=message):
+        step(
+            "measures.bounds", *inputs(runs["VAE"], data),
+            "--posterior", tmp_path / "posterior.npz",
+            "--output", tmp_path / "out.csv", "--device", "cpu", "--samples", 1,
+        )  # fmt: skip

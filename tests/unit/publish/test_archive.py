@@ -1,0 +1,746 @@
+"""Archives of runs: what goes in comes out, and nothing else ever does."""
+
+import dataclasses
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.runs import RUN, changed
+
+from hebae.base.errors import UserError
+from hebae.codes import encode
+from hebae.data import digits
+from hebae.data.prepare import write_prepared
+from hebae.data.store import read_manifest
+from hebae.measures.fid import features
+from hebae.publish import archive, restore
+from hebae.publish.archive import MANIFEST, check_imported, difference, read_archive
+from hebae.training import train
+
+ROOT = Path(__file__).parents[3]
+RUNS = [RUN, changed(seed=4), changed(weight="1e-05", n_train=60)]
+SHA256 = "0" * 64
+
+
+def write(path: Path, content: bytes | str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def add_run(results: Path, run, checksum: str = "c", weights: bytes = b"") -> Path:
+    folder = results / "runs" / run.path
+    weights = weights or run.path.encode() * 99
+    write(folder / "weights.pt", weights)
+    write(folder / "history.csv", "epoch,split\n1,test\n")
+    record = {
+        "run": asdict(run),
+        "dataset_checksum": checksum,
+        "image_shape": [8, 8, 1],
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "commit": "1234567-dirty",
+    }
+    write(folder / "run.json", json.dumps(record))
+    return folder
+
+
+def add_classifier(results: Path, weights: bytes = b"features") -> Path:
+    folder = results / "features/digits/classifier"
+    write(folder / "weights.pt", weights)
+    record = {
+        "features": "classifier",
+        "n_features": 64,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "dataset": "digits",
+        "accuracy": 1.0,
+        "accuracies": {"digit": 1.0},
+        "preprocessing": "",
+    }
+    write(folder / "features.json", json.dumps(record))
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    """Three finished runs and what lies around them."""
+    folder = tmp_path / "results/tiny"
+    for run in RUNS:
+        directory = add_run(folder, run)
+        for name in ("images.npz", "posterior.npz", "fid.csv", ".weights.pt.7.part"):
+            write(directory / name, "not to be exported")
+    add_classifier(folder)
+    for name in ("inception/features.json", "inception/weights.pt", "reference.npz"):
+        write(folder / "features/digits" / name, "not to be exported")
+    write(folder / "data/digits/dataset.json", '{"checksum": "c"}')
+    write(folder / "data/digits/train_images.npy", "not to be exported")
+    write(folder / "tables/fid.csv", "fid\n1.5\n")
+    write(folder / "tables/My own.csv", "not to be exported")
+    return folder
+
+
+@pytest.fixture
+def exported(results, tmp_path) -> Path:
+    archive.export(results, tmp_path / "tiny.tar")
+    return tmp_path / "tiny.tar"
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+EXPECTED = {
+    *(f"runs/{run.path}/{name}" for run in RUNS for name in archive.RUN_FILES),
+    "data/digits/dataset.json",
+    "features/digits/classifier/features.json",
+    "features/digits/classifier/weights.pt",
+    "tables/fid.csv",
+}
+
+
+def test_what_goes_in_comes_out(results, exported, tmp_path, capsys):
+    archive.main(["import", str(exported), "--output", str(tmp_path / "restored")])
+    folder = tmp_path / "restored/tiny"
+    assert capsys.readouterr().out == (
+        f"{folder}: 3 runs imported; to measure and draw without training:\n"
+        "snakemake --cores 2 --configfile CONFIG --config runs=restore\n"
+    )
+    restored = content_of(folder)
+    manifest = json.loads(restored.pop(MANIFEST))
+    assert set(restored) == set(manifest["files"]) == EXPECTED
+    assert all((results / name).read_bytes() == content for name, content in restored.items())
+    assert manifest["commits"] == ["1234567-dirty"] and manifest["hebae"]
+    assert list(manifest["files"]) == sorted(manifest["files"])
+    for name, file in manifest["files"].items():
+        sha256 = hashlib.sha256(restored[name]).hexdigest()
+        assert file == {"size": len(restored[name]), "sha256": sha256}
+    assert [path.name for path in (tmp_path / "restored").iterdir()] == ["tiny"]
+    with tarfile.open(exported) as tar:  # any tar reads it
+        assert set(tar.getnames()) == EXPECTED | {MANIFEST}
+
+
+def test_the_same_results_are_the_same_bytes(results, exported, tmp_path, capsys):
+    moved = tmp_path / "elsewhere/tiny"
+    shutil.copytree(results, moved)
+    for path in moved.rglob("*"):
+        os.utime(path, (1, 1))
+        path.chmod(0o700)
+    archive.main(["export", "--results", str(moved), "--output", str(tmp_path / "a b/again.tar")])
+    again = tmp_path / "a b/again.tar"
+    assert again.read_bytes() == exported.read_bytes()
+    sha256 = hashlib.sha256(exported.read_bytes()).hexdigest()
+    size = exported.stat().st_size
+    assert capsys.readouterr().out == f"{again}: 3 runs, {size} bytes, SHA-256 {sha256}\n"
+    archive.main(["verify", str(again)])
+    line = f"{again}: 3 runs of tiny, trained at 1234567-dirty; all checksums are right\n"
+    assert capsys.readouterr().out == line
+
+
+def test_unfinished_runs_are_left_out_and_counted(results, tmp_path):
+    (results / "runs" / RUNS[1].path / "run.json").unlink()
+    shutil.rmtree(results / "tables")
+    assert "tiny.tar: 2 runs (1 unfinished left out), " in archive.export(
+        results, tmp_path / "tiny.tar"
+    )
+    assert read_archive(tmp_path / "tiny.tar")[0].runs == [RUNS[0].path, RUNS[2].path]
+    for run in (RUNS[0], RUNS[2]):
+        (results / "runs" / run.path / "run.json").unlink()
+    with pytest.raises(UserError, match="tiny: there is no finished run to export"):
+        archive.export(results, tmp_path / "none.tar")
+    assert not (tmp_path / "none.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("runs/{}/weights.pt", b"other", "weights.pt is damaged (its SHA-256 is not the one in"),
+        ("runs/{}/weights.pt", None, "weights.pt is missing; delete "),
+        ("runs/{}/history.csv", None, "history.csv is missing; delete "),
+        ("runs/{}/run.json", b"{", "run.json: not the record of a run"),
+        ("features/digits/classifier/weights.pt", b"other", "classifier/weights.pt is damaged"),
+        ("features/digits/classifier/features.json", b"[]", "classifier/weights.pt is damaged"),
+        ("data/digits/dataset.json", None, "dataset.json is missing; snakemake "),
+    ],
+)
+def test_damaged_results_are_named_and_not_exported(results, tmp_path, file, content, message):
+    path = results / file.format(RUN.path)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        archive.export(results, tmp_path / "tiny.tar")
+    assert message in str(error.value) and str(path.parent) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("*.tar")) and not list(tmp_path.glob(".*"))
+
+
+def test_a_run_in_the_folder_of_another_is_not_exported(results, tmp_path):
+    (results / "runs" / RUN.path).rename(results / "runs" / changed(seed=9).path)
+    with pytest.raises(UserError, match=f"run.json is the record of {RUN.path}; delete "):
+        archive.export(results, tmp_path / "tiny.tar")
+
+
+def test_only_results_of_an_experiment_are_exported(results, tmp_path):
+    for folder in (results.parent / "tiyn", results.parent / ".."):
+        with pytest.raises(UserError, match="not the results of an experiment; say results/<exp"):
+            archive.export(folder, tmp_path / "tiny.tar")
+
+
+def test_results_that_change_during_an_export_are_an_error(results, tmp_path, monkeypatch):
+    manifest, _ = archive.contents(results)
+    (results / "tables/fid.csv").write_text("fid\n2.5\n")
+    with pytest.raises(UserError, match=r"fid.csv changed while it was exported"):
+        archive.write_archive(manifest, results, tmp_path / "tiny.tar")
+    assert not (tmp_path / "tiny.tar").exists()
+
+
+def test_importing_twice(exported, tmp_path):
+    restored = tmp_path / "restored"
+    archive.import_archive(exported, restored)
+    before = content_of(restored)
+    said = archive.import_archive(exported, restored)
+    assert "3 runs there already, and the same" in said
+    assert content_of(restored) == before
+
+    for name, content in {
+        "tables/fid.csv": b"fid\n1.6\n",
+        f"runs/{RUN.path}/weights.pt": b"",
+        MANIFEST: b"{}",
+        "notes.txt": b"mine",
+        "data/digits/dataset.json": None,
+    }.items():
+        path = restored / "tiny" / name
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        changed_to = content_of(restored)
+        with pytest.raises(UserError) as error:
+            archive.import_archive(exported, restored)
+        assert str(error.value) == (
+            f"{restored / 'tiny'} is there and not the same ({name}); move it away or delete it, "
+            "then import again"
+        )
+        assert content_of(restored) == changed_to
+        path.unlink(missing_ok=True)
+        if name in before or f"tiny/{name}" in before:
+            path.write_bytes(before[f"tiny/{name}"])
+
+
+# What is no archive of ours. Members are (header, content).
+
+
+def members_of(path: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
+    with tarfile.open(path) as tar:
+        return [(header, tar.extractfile(header).read()) for header in tar]
+
+
+def pack(path: Path, members) -> None:
+    with path.open("wb") as stream:
+        for header, content in members:
+            stream.write(header.tobuf(tarfile.USTAR_FORMAT) + content)
+            stream.write(b"\0" * (-len(content) % 512))
+        stream.write(b"\0" * 1024)
+
+
+def signed(document: dict) -> bytes:
+    """A manifest that is whole, whatever it says."""
+    document.pop("sha256", None)
+    sha256 = hashlib.sha256(json.dumps(document).encode()).hexdigest()
+    return (json.dumps({**document, "sha256": sha256}, indent=1) + "\n").encode()
+
+
+def with_manifest(members, edit) -> list:
+    document = json.loads(members[0][1])
+    edit(document)
+    return [member(MANIFEST, signed(document)), *members[1:]]
+
+
+def misspelt(old: bytes, new: bytes):
+    """An edit: other letters in the manifest."""
+
+    def edit(members):
+        assert old in members[0][1]
+        return [member(MANIFEST, members[0][1].replace(old, new)), *members[1:]]
+
+    return edit
+
+
+def member(name: str, content: bytes = b"", **fields):
+    header = tarfile.TarInfo(name)
+    header.size = len(content)
+    for key, value in fields.items():
+        setattr(header, key, value)
+    return header, content
+
+
+def listed(name: str):
+    """An edit: a member of this name, which the manifest lists too."""
+    sha256 = hashlib.sha256(b"evil").hexdigest()
+
+    def edit(members):
+        entry = {"size": 4, "sha256": sha256}
+        return [
+            *with_manifest(members, lambda document: document["files"].update({name: entry})),
+            member(name, b"evil"),
+        ]
+
+    return edit
+
+
+def manifest(**fields):
+    return lambda members: with_manifest(members, lambda document: document.update(fields))
+
+
+def of_a_file(**fields):
+    name = "tables/fid.csv"
+    return lambda members: with_manifest(
+        members, lambda document: document["files"][name].update(fields)
+    )
+
+
+def with_content(name: str, content: bytes):
+    return lambda members: [
+        member(name, content) if header.name == name else (header, old) for header, old in members
+    ]
+
+
+def renamed(name: str, **fields):
+    """An edit: the table under another name, or of another kind."""
+    return lambda members: [
+        member(name, content, **fields) if header.name == "tables/fid.csv" else (header, content)
+        for header, content in members
+    ]
+
+
+def first(name: str, content: bytes):
+    return lambda members: [member(name, content), *members[1:]]
+
+
+NOT_OURS = "not an archive of runs: manifest.json: no file of a run: "
+BAD = {
+    "a later format": (manifest(format=2), "its format is 2, and this version reads 1"),
+    "no format": (manifest(format=None), "its format is None, and this"),
+    "experiment outside": (manifest(experiment="../x"), "no name of an experiment: '../x'"),
+    "experiment absolute": (manifest(experiment="/x"), "no name of an experiment: '/x'"),
+    "experiment of dots": (manifest(experiment=".."), "no name of an experiment: '..'"),
+    "no experiment": (manifest(experiment=None), "not an archive of runs: manifest.json: "),
+    "files as a list": (manifest(files=[]), "not an archive of runs: manifest.json: "),
+    "escape sequence": (manifest(commits=["\x1b[2J"]), "a version or commit that is none"),
+    "commit no text": (manifest(commits=[1]), "not an archive of runs: manifest.json: "),
+    "no JSON": (first(MANIFEST, b"{"), "not an archive of runs: manifest.json: Expecting"),
+    "deep JSON": (first(MANIFEST, b"[" * 100_000), "manifest.json: maximum recursion"),
+    "JSON of a list": (first(MANIFEST, b"[]"), "not an archive of runs: manifest.json: "),
+    "name changed": (misspelt(b'"tiny"', b'"tinz"'), "manifest.json: its own SHA-256 is another"),
+    "commit changed": (misspelt(b"1234567", b"1234568"), "json: its own SHA-256 is another"),
+    "a key twice": (misspelt(b'"format": 1,', b'"format": 1, "format": 1,'), "its own SHA-256"),
+    "no SHA-256 of its own": (misspelt(b'"sha256": "', b'"sha257": "'), "not an archive of runs"),
+    "no manifest": (lambda members: members[1:], "it does not begin with manifest.json"),
+    "manifest in capitals": (first("MANIFEST.JSON", b"{}"), "it does not begin with manifest"),
+    "manifest too large": (
+        lambda members: [member(MANIFEST, size=archive.LARGEST_MANIFEST + 1), *members[1:]],
+        "it does not begin with manifest",
+    ),
+    "empty": (lambda members: [], "it does not begin with manifest.json"),
+    "size as text": (of_a_file(size="8"), "no size and SHA-256 of 'tables/fid.csv'"),
+    "size as a float": (of_a_file(size=8.0), "no size and SHA-256 of 'tables/fid.csv'"),
+    "size as a truth": (of_a_file(size=True), "no size and SHA-256 of 'tables/fid.csv'"),
+    "size below nothing": (of_a_file(size=-1), "no size and SHA-256 of 'tables/fid.csv'"),
+    "another size": (of_a_file(size=9), "tables/fid.csv has 8 bytes, not 9"),
+    "SHA-256 in capitals": (of_a_file(sha256="A" * 64), "no size and SHA-256 of"),
+    "SHA-256 missing": (of_a_file(sha256=None), "not an archive of runs: manifest.json: "),
+    "another SHA-256": (of_a_file(sha256=SHA256), "the SHA-256 of tables/fid.csv is not the one"),
+    "more of a file": (of_a_file(mode=1), "not an archive of runs: manifest.json: "),
+    "other content": (
+        with_content("tables/fid.csv", b"fid\n9.9\n"),
+        "the SHA-256 of tables/fid.csv is not the one in its manifest.json; copy the archive",
+    ),
+    "more content": (
+        with_content("tables/fid.csv", b"fid\n1.5\n" * 2),
+        "tables/fid.csv has 16 bytes, not 8",
+    ),
+    "less content": (with_content("tables/fid.csv", b"fid"), "tables/fid.csv has 3 bytes, not 8"),
+    "a member less": (lambda members: members[:-1], "lacks tables/fid.csv, which its"),
+    "a member more": (
+        lambda members: [*members, member("tables/more.csv", b"x")],
+        "its member 'tables/more.csv' is not in its manifest.json",
+    ),
+    "a member twice": (
+        lambda members: [*members, members[-1]],
+        "its member 'tables/fid.csv' comes twice",
+    ),
+    "the manifest twice": (
+        lambda members: [*members, members[0]],
+        "its member 'manifest.json' is not in its manifest.json",
+    ),
+    "another case": (renamed("Tables/fid.csv"), "its member 'Tables/fid.csv' is not in its"),
+    "a dot before": (renamed("./tables/fid.csv"), "its member './tables/fid.csv' is not in its"),
+    "a slash after": (renamed("tables/fid.csv/"), "its member 'tables/fid.csv/' is not in its"),
+    "a line break": (renamed("tables\nfid.csv"), "its member 'tables\\nfid.csv' is not in its"),
+    **{
+        f"kind {kind!r}": (renamed("tables/fid.csv", type=kind, linkname="/etc/passwd"), words)
+        for kind, words in {
+            tarfile.SYMTYPE: "its member 'tables/fid.csv' is a symbolic link",
+            tarfile.LNKTYPE: "its member 'tables/fid.csv' is a hard link",
+            tarfile.CHRTYPE: "its member 'tables/fid.csv' is a device",
+            tarfile.BLKTYPE: "its member 'tables/fid.csv' is a device",
+            tarfile.FIFOTYPE: "its member 'tables/fid.csv' is a pipe",
+            tarfile.DIRTYPE: "its member 'tables/fid.csv' is a folder",
+            tarfile.XHDTYPE: "its member 'tables/fid.csv' is no plain file",
+            tarfile.XGLTYPE: "its member 'tables/fid.csv' is no plain file",
+            tarfile.GNUTYPE_LONGNAME: "its member 'tables/fid.csv' is no plain file",
+            tarfile.GNUTYPE_SPARSE: "its member 'tables/fid.csv' is no plain file",
+            b"Z": "its member 'tables/fid.csv' is no plain file",
+        }.items()
+    },
+    **{
+        f"listed {name!r}": (listed(name), NOT_OURS + repr(name))
+        for name in (
+            "/tmp/evil",
+            "../evil",
+            "runs/../../evil",
+            "runs/digits/../VAE/z1/w1/s0/run.json",
+            "tables/../evil.csv",
+            "tables\\evil.csv",
+            "tables/fid.csv\n",
+            "TABLES/fid.csv",
+            "C:/evil",
+            "manifest.json",
+            "tables/.csv",
+            "runs/digits/VAE/z1/w1/s0/run.json/run.json",
+            "runs/digits/VAE/z1/w1/s0/evil.py",
+            "data/digits/train_images.npy",
+            "runs/digits/VAE/z1/w1/s0/images.npz",
+            "features/digits/inception/weights.pt",
+            "",
+        )
+    },
+}
+
+
+def refused(path: Path, output: Path) -> str:
+    """The one line of an import that must leave nothing behind; verify says the same."""
+    before = content_of(output.parent)
+    with pytest.raises(UserError) as error:
+        archive.import_archive(path, output)
+    message = str(error.value)
+    assert message.isprintable() and str(path) in message
+    assert content_of(output.parent) == before and not list(output.iterdir())
+    with pytest.raises(UserError) as error:
+        archive.verify(path)
+    assert str(error.value) == message
+    return message
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_not_as_the_manifest_says_is_refused(exported, tmp_path, case):
+    edit, message = BAD[case]
+    pack(tmp_path / "bad.tar", edit(members_of(exported)))
+    assert message in refused(tmp_path / "bad.tar", tmp_path / "restored")
+
+
+def test_repacked_in_another_order_it_is_the_same(exported, tmp_path):
+    manifest, *others = members_of(exported)
+    pack(tmp_path / "repacked.tar", [manifest, *reversed(others)])
+    archive.import_archive(tmp_path / "repacked.tar", tmp_path / "restored")
+    assert set(content_of(tmp_path / "restored/tiny")) == EXPECTED | {MANIFEST}
+
+
+def test_a_file_is_never_written_twice(tmp_path):
+    """As where names differ by case alone, on a disk that does not tell them apart."""
+    with archive._new_file(tmp_path, "tables/fid.csv") as stream:
+        stream.write(b"first")
+    with pytest.raises(FileExistsError):
+        archive._new_file(tmp_path, "tables/fid.csv")
+
+
+def test_what_follows_the_end_is_refused(exported, tmp_path):
+    path = tmp_path / "bad.tar"
+    path.write_bytes(exported.read_bytes() + b"\0" * 512 + b"more")
+    assert "something follows its end" in refused(path, tmp_path / "restored")
+
+
+def test_an_archive_cut_short_anywhere_is_refused(exported, tmp_path):
+    content = exported.read_bytes()
+    with tarfile.open(exported) as tar:
+        last = tar.getmembers()[-1]
+    end = last.offset_data + 512 * -(-last.size // 512)
+    path = tmp_path / "bad.tar"
+    for length in (0, 1, 511, 512, 513, *range(600, end, 700), end, end + 511):
+        path.write_bytes(content[:length])
+        assert "is cut short" in refused(path, tmp_path / "restored")
+
+
+def test_a_size_below_nothing_is_refused(exported, tmp_path):
+    """Which a header can state, and which has sent readers of tar into endless loops."""
+    (header, manifest), *_, (last, table) = members_of(exported)
+    for bad, content in ((header, manifest), (last, table)):
+        block = bytearray(bad.tobuf(tarfile.USTAR_FORMAT))
+        block[124:136] = b"\xff" * 12  # base 256: -1
+        block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]))
+        pack(tmp_path / "bad.tar", members_of(exported)[:-1] if bad is last else [])
+        whole = (tmp_path / "bad.tar").read_bytes()[:-1024]
+        (tmp_path / "bad.tar").write_bytes(whole + block + content + b"\0" * 2048)
+        message = refused(tmp_path / "bad.tar", tmp_path / "restored")
+        assert "tables/fid.csv has -1 bytes" in message or "does not begin with" in message
+
+
+@pytest.mark.parametrize(
+    "content", [b"no archive " * 100, gzip.compress(bytes(range(256)) * 99), b"PK\x03\x04" * 500]
+)
+def test_another_file_is_refused(tmp_path, content):
+    (tmp_path / "bad.tar").write_bytes(content)
+    message = refused(tmp_path / "bad.tar", tmp_path / "restored")
+    assert "no archive of runs" in message
+
+
+def test_no_more_is_read_than_the_manifest_says(exported, tmp_path):
+    """A header that claims gigabytes, with a manifest that lies too, ends where the file does."""
+    name, size = "tables/fid.csv", 1 << 32
+    members = with_manifest(
+        members_of(exported)[:-1], lambda document: document["files"][name].update(size=size)
+    )
+    pack(tmp_path / "bad.tar", [*members, member(name, b"x" * 2000, size=size)])
+    assert "is cut short" in refused(tmp_path / "bad.tar", tmp_path / "restored")
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_a_changed_byte_is_found_or_changes_nothing(exported, tmp_path, data):
+    content = bytearray(exported.read_bytes())
+    where = data.draw(st.integers(0, len(content) - 1))
+    content[where] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "bad.tar").write_bytes(content)
+    whole, folder = tmp_path / "whole", tmp_path / "folder"
+    shutil.rmtree(folder, ignore_errors=True)
+    if not whole.exists():
+        read_archive(exported, whole)
+    try:
+        assert read_archive(tmp_path / "bad.tar", folder) == read_archive(exported)
+    except UserError as error:
+        assert str(error).isprintable()
+    else:
+        assert content_of(folder) == content_of(whole)
+
+
+@pytest.mark.parametrize("name", ["bad.tar", "missing.tar", "."])
+def test_the_command_says_one_line_and_fails(tmp_path, name):
+    (tmp_path / "bad.tar").write_bytes(b"nothing")
+    done = subprocess.run(
+        [sys.executable, "-m", "hebae.publish.archive", "import", name],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("restored/*"))
+
+
+# Restoring from an imported folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_prepared("digits", digits.load(Path()), folder)
+    return folder
+
+
+@pytest.fixture
+def imported(results, data, tmp_path) -> Path:
+    """An imported folder whose runs were trained on the digits, if one believes it."""
+    checksum = read_manifest(data).checksum
+    for run in RUNS:
+        add_run(results, run, checksum)
+    shutil.copy(data / "dataset.json", results / "data/digits")
+    archive.export(results, tmp_path / "tiny.tar")
+    archive.import_archive(tmp_path / "tiny.tar", tmp_path / "restored")
+    return tmp_path / "restored/tiny"
+
+
+def call(module, *arguments) -> None:
+    """A step as its command line calls it, in this process."""
+    module.main([str(argument) for argument in arguments])
+
+
+def restored(imported: Path, data: Path, output: Path, run=RUN) -> None:
+    folders = ("--archive", imported, "--data", data, "--output", output)
+    call(restore, "--run", run.to_json(), *folders)
+
+
+def restored_classifier(imported: Path, data: Path, output: Path) -> None:
+    folders = ("--archive", imported, "--data", data, "--output", output)
+    call(restore, "--classifier", "digits", *folders)
+
+
+def test_a_restored_run_is_the_run(imported, results, data, tmp_path):
+    for run in RUNS:
+        restored(imported, data, tmp_path / run.path, run)
+        assert set(content_of(tmp_path / run.path)) == set(archive.RUN_FILES)
+        for name, content in content_of(tmp_path / run.path).items():
+            assert content == (results / "runs" / run.path / name).read_bytes()
+    restored_classifier(imported, data, tmp_path / "classifier")
+    assert content_of(tmp_path / "classifier") == content_of(results / "features/digits/classifier")
+
+
+@pytest.mark.parametrize("name", archive.RUN_FILES)
+@pytest.mark.parametrize("content", [b"", b"other", None])
+def test_a_run_changed_after_the_import_is_not_restored(imported, data, tmp_path, name, content):
+    path = imported / "runs" / RUN.path / name
+    size = path.stat().st_size
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content.ljust(size, b" ") if content else content)
+    message = "its SHA-256 is not the archive's" if content is not None else "not in the archive"
+    with pytest.raises(UserError, match=f"{name}: {message}"):
+        restored(imported, data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_the_archive_has_otherwise_is_not_restored(imported, data, tmp_path):
+    other = changed(epochs=50)
+    with pytest.raises(UserError) as error:
+        restored(imported, data, tmp_path / "run", other)
+    path = imported / "runs" / RUN.path / "run.json"
+    message = (
+        f"{path}: trained with training.epochs 12, the config says 50; change the config, or "
+        "train with runs=train"
+    )
+    assert str(error.value) == message
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError) as error:  # and at the door
+        check_imported(imported, [RUNS[1], other], [])
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"epochs": 50}, "trained with training.epochs 12, the config says 50"),
+        ({"parameters": {"alpha": 1}}, "trained with parameters.alpha unset, the config says 1"),
+        ({"objective": "vae"}, 'trained with objective "hebae", the config says "vae"'),
+        ({"n_train": 7}, "trained with n_train null, the config says 7"),
+        (
+            {"network_parameters": {"encoder_widths": [64, 32], "decoder_widths": [32, 8]}},
+            "trained with network_parameters.decoder_widths [32, 32], the config says [32, 8]",
+        ),
+        ({"learning_rate_steps": ((3, 2.0),)}, "trained with training.learning_rate_steps []"),
+        ({}, None),
+        ({"learning_rate_decay": 0.995}, None),
+    ],
+)
+def test_the_key_that_differs_is_named(fields, words):
+    found = difference(RUN, changed(**fields))
+    assert found is None if words is None else found.startswith(words)
+
+
+def reimported(results: Path, imported: Path) -> None:
+    shutil.rmtree(imported)
+    path = imported.parent / "again.tar"
+    archive.export(results, path)
+    archive.import_archive(path, imported.parent)
+
+
+def test_what_was_trained_on_other_images_is_not_restored(results, imported, data, tmp_path):
+    arrays = digits.load(Path())
+    write_prepared(
+        "digits", dataclasses.replace(arrays, test_images=arrays.test_images[::-1]), tmp_path / "d"
+    )
+    for step in (restored, restored_classifier):
+        with pytest.raises(UserError, match="trained on other images than digits here"):
+            step(imported, tmp_path / "d", tmp_path / "output")
+    assert not (tmp_path / "output").exists()
+    # an archive that does not say what it was trained on
+    (results / "data/digits/dataset.json").write_text("[]")
+    reimported(results, imported)
+    with pytest.raises(UserError, match="trained on other images than digits here"):
+        restored_classifier(imported, data, tmp_path / "output")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("weights_sha256", SHA256), ("image_shape", [10**9, 10**9, 1])]
+)
+def test_a_record_that_does_not_fit_is_not_restored(imported, data, tmp_path, key, value):
+    """Which no export makes, so the archive was made by somebody else."""
+    path = imported / "runs" / RUN.path / "run.json"
+    record = json.dumps(json.loads(path.read_text()) | {key: value}).encode()
+    path.write_bytes(record)
+    document = json.loads((imported / MANIFEST).read_text())
+    document["files"][f"runs/{RUN.path}/run.json"] = {
+        "size": len(record),
+        "sha256": hashlib.sha256(record).hexdigest(),
+    }
+    (imported / MANIFEST).write_bytes(signed(document))
+    with pytest.raises(UserError, match=f"run.json: its {key} is "):
+        restored(imported, data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_an_archive_lacks_is_found_at_the_door(imported, tmp_path):
+    check_imported(imported, RUNS, ["digits"])
+    lacking = [changed(seed=seed) for seed in (50, 51, 52, 53)]
+    with pytest.raises(UserError) as error:
+        check_imported(imported, [*RUNS, *lacking], [])
+    listed = ", ".join(run.path for run in lacking[:3])
+    assert str(error.value) == (
+        f"{imported} lacks 4 of 7 runs: {listed} and 1 more; runs=train trains what is not there"
+    )
+    (imported / "runs" / RUN.path / "history.csv").unlink()
+    with pytest.raises(UserError, match=f"lacks 1 of 3 runs: {RUN.path}; runs=train"):
+        check_imported(imported, RUNS, [])
+    with pytest.raises(UserError, match="lacks the classifier of mnist, which its fid is"):
+        check_imported(imported, RUNS[1:], ["digits", "mnist"])
+    with pytest.raises(UserError, match="elsewhere: no archive was imported here; make import"):
+        check_imported(tmp_path / "elsewhere", RUNS, [])
+
+
+class Malicious:
+    """Unpickled, it would leave a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "executed")
+
+
+def test_a_pickle_in_an_archive_is_never_executed(results, imported, data, tmp_path):
+    mark = tmp_path / "mark"
+    evil = io.BytesIO()
+    pickle.dump(Malicious(mark), evil, protocol=2)
+    pickle.loads(evil.getvalue())
+    assert mark.exists()
+    mark.unlink()
+
+    add_run(results, RUN, read_manifest(data).checksum, evil.getvalue())
+    add_classifier(results, evil.getvalue())
+    reimported(results, imported)
+    restored(imported, data, tmp_path / "run")
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match=r"cannot load .*weights.pt: "):
+        call(
+            encode, "--run", run / "run.json", "--weights", run / "weights.pt", "--data", data,
+            "--output", tmp_path / "posterior.npz",
+        )  # fmt: skip
+    restored_classifier(imported, data, tmp_path / "classifier")
+    with pytest.raises(UserError, match=r"weights.pt is missing or damaged \(Weights only"):
+        features.open(tmp_path / "classifier", train.set_up("cpu", 1))
+    assert not mark.exists() and not (tmp_path / "posterior.npz").exists()

@@ -1,0 +1,445 @@
+"""The report's pages and captions, without a browser (tests/report has one)."""
+
+import html.parser
+import json
+import math
+import re
+import subprocess
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+from docutils.core import publish_parts
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import Environment, StrictUndefined
+
+from hebae.base import text
+from hebae.base.errors import UserError
+from hebae.base.files import write_csv
+from hebae.claims import verdicts
+from hebae.config.experiment import parse
+from hebae.config.registry import FIGURES
+from hebae.report import claims_page, cost_page, facts, names, origin, reporting
+from hebae.tables.collect import every_run
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+CAPTIONS = ROOT / "workflow/report"
+NASTY = '<b>*x*</b> & "`y`_" |z| _w_ \\n :ref:`v` .. raw:: html'
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return parse(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), SCHEMA)
+
+
+def claim(figure="fig1a", verdict="holds", **fields):
+    return {
+        "claim": "higher",
+        "figure": figure,
+        "statement": "HEBAE is higher.",
+        "measure": "bound (nats): HEBAE − VAE",
+        "estimate": 1.5,
+        "ci_low": 0.5,
+        "ci_high": 2.5,
+        "n_seeds": 3,
+        "verdict": verdict,
+    } | fields
+
+
+def part(figure="fig1a", measure="elbo", **fields):
+    numbers = ("estimate", "ci_low", "ci_high", "effect", "p_above", "p_below", "p_holm")
+    return {
+        "claim": "higher",
+        "figure": figure,
+        "dataset": "digits",
+        "measure": measure,
+        "reading": "paper",
+        "where": "paper, Sec. 4",
+        "part": "HEBAE − VAE, z = 8",
+        "n_seeds": 3,
+        **dict.fromkeys(numbers, 0.25),
+        "verdict": "holds",
+        "reason": None,
+    } | fields
+
+
+def page_of(folder, experiment, claims, parts):
+    """The page made of these rows."""
+    write_csv(folder / "claims.csv", claims)
+    write_csv(folder / "claim_parts.csv", parts)
+    arguments = ("--claims", "claims.csv"), ("--parts", "claim_parts.csv"), ("--output", "p.html")
+    claims_page.main(
+        ["--experiment", experiment.to_json()]
+        + [word for name, file in arguments for word in (name, str(folder / file))]
+    )
+    return (folder / "p.html").read_text()
+
+
+class Reader(html.parser.HTMLParser):
+    """Tags with their attributes, and the text of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+# --- words and numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0, "0"),
+        (-0.0, "0"),
+        (1234.5, "1,234"),
+        (-31.293, "−31.3"),
+        (0.012349, "0.0123"),
+        (9.999, "10.00"),
+        (-1.2345e-9, "−1.23e−09"),
+        (3.2e12, "3.20e+12"),
+        (math.inf, "∞"),
+        (-math.inf, "−∞"),
+        (math.nan, "undefined"),
+    ],
+)
+def test_a_number_has_three_digits(value, written):
+    assert text.number(value) == written
+
+
+def test_an_estimate_that_only_rounding_tells_from_0_is_0():
+    assert text.with_interval(1.2e-15, -0.5, 0.5) == "0 (−0.500 to 0.500)"
+    assert text.with_interval(1.2e-15, 0.9e-15, 1.5e-15).startswith("1.20e−15")
+    assert text.with_interval(2.0, -math.inf, math.inf) == "2.00 (−∞ to ∞)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"),
+     (3600, "1 h 00 min"), (36_000_000, "10,000 h 00 min")],
+)  # fmt: skip
+def test_a_duration_is_in_units_that_can_be_read(seconds, written):
+    assert text.duration(seconds) == written
+
+
+@given(st.text(st.characters(exclude_categories=["C"]), min_size=1))
+def test_escaped_text_is_literal_in_captions(anything):
+    parts = publish_parts(
+        f"before {text.escape_rst(anything)} **{text.escape_rst('x' + anything + 'x')}**",
+        writer="html",
+        settings_overrides={"report_level": 1, "halt_level": 1},
+    )
+    shown = Reader(parts["body"])
+    words = f"before {anything} x{anything}x".split()
+    assert "".join(shown.text.split()) == "".join(words)
+    assert [tag for tag, _ in shown.tags] == ["p", "strong"]
+
+
+# --- verdicts
+
+
+def test_verdicts_are_read_in_their_order(tmp_path):
+    rows = [
+        claim(verdict="holds"),
+        claim(verdict="undecided (more seeds needed: 12)", ci_low=None, ci_high=None, n_seeds=1),
+        claim(verdict="does not hold"),
+        claim(verdict="not run here", estimate=None, ci_low=None, ci_high=None, n_seeds=0),
+    ]
+    write_csv(tmp_path / "claims.csv", rows)
+    found = verdicts.read_verdicts(tmp_path / "claims.csv")
+    assert [of.verdict for of in found] == [row["verdict"] for row in rows]
+    assert [of.value for of in found] == [
+        "1.50 (0.500 to 2.50)",
+        "1.50",
+        "1.50 (0.500 to 2.50)",
+        "",
+    ]
+    assert list(verdicts.counts(found).values()) == [1, 1, 1, 1]
+    assert len({kind.symbol for kind in verdicts.KINDS}) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read"),
+        ("claim,figure\na,b\n", "no column 'statement'"),
+        (",".join(verdicts.COLUMNS) + "\na,b\n", "row 2 has not as many fields"),
+        (",".join(verdicts.COLUMNS) + "\na,b,c,d,much,,,3,holds\n", "row 2: could not convert"),
+        (",".join(verdicts.COLUMNS) + "\na,b,c,d,1,,,3,perhaps\n", "unknown verdict 'perhaps'"),
+        (b"\xff", "not a table"),
+    ],
+)
+def test_what_is_no_table_of_claims_is_an_error_in_one_line(tmp_path, content, message):
+    path = tmp_path / "claims.csv"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        verdicts.read_verdicts(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+# --- the page of claims
+
+
+def test_the_page_of_claims_has_every_verdict_with_a_sign_and_words(tmp_path, experiment):
+    claims = [
+        claim(measure="one", verdict="holds"),
+        claim(measure="two", verdict="does not hold", claim="other", statement="WAE is lower."),
+        claim("fig2a", measure="three", verdict="undecided (more seeds needed: 5)"),
+        claim("fig9", measure="four", verdict="not run here", estimate=None, n_seeds=0),
+    ]
+    parts = [
+        part(measure="one"),
+        part(measure="one", part="second part"),
+        part(measure="two", claim="other", reading="fair"),
+        part("fig2a", measure="three", p_holm=None),
+        part("fig9", measure="four", part=None, reason="no such figure", n_seeds=0),
+    ]
+    page = page_of(tmp_path, experiment, claims, parts)
+    reader = Reader(page)
+    shown = [tag["data-verdict"] for _, tag in reader.tags if "data-verdict" in tag]
+    assert shown == [row["verdict"] for row in claims]
+    counts = [tag["data-count"] for _, tag in reader.tags if "data-count" in tag]
+    assert counts == ["holds", "does not hold", "undecided", "not run here"]
+    words = " ".join(reader.text.split())
+    for said in (
+        "2 claims in 4 tests", "✓ holds", "✗ does not hold", "? undecided(more seeds needed: 5)",
+        "– not run here", "no such figure", "Figure 1a the bound", "Digits 8×8", "fig9",
+        "not drawn in this experiment", "2 parts, p = 0.250 (Holm)", "1 partpart",
+        "second part", "WAE is lower.",
+    ):  # fmt: skip
+        assert said in words, said
+
+
+def test_the_page_of_claims_takes_text_for_text_and_fetches_nothing(tmp_path, experiment):
+    page = page_of(
+        tmp_path,
+        experiment,
+        [claim(statement=NASTY, measure=NASTY, claim=NASTY)],
+        [part(claim=NASTY, part=NASTY, where=NASTY)],
+    )
+    reader = Reader(page)
+    assert reader.text.count(NASTY) == 4
+    tags = {tag for tag, _ in reader.tags}
+    assert not tags & {"b", "script", "link", "img", "iframe", "a"}
+    attributes = {name for _, of_tag in reader.tags for name in of_tag}
+    assert not attributes & {"href", "src", "onclick", "onload"}
+    policy = [tag for _, tag in reader.tags if tag.get("http-equiv") == "Content-Security-Policy"]
+    assert policy[0]["content"].startswith("default-src 'none'")
+
+
+def test_tables_of_two_judgings_are_an_error(tmp_path, experiment):
+    for parts in ([part("fig2a")], [part(), part("fig2a")]):
+        with pytest.raises(UserError, match=r"claims\.csv and claim_parts\.csv differ"):
+            page_of(tmp_path, experiment, [claim()], parts)
+
+
+# --- the page of costs
+
+
+def record(folder, name, seconds, cpu="1.00", memory="100.00"):
+    path = folder / f"{name}.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:00\t{memory}\t{cpu}\n")
+
+
+def test_costs_are_those_of_the_experiments_jobs_by_rule(tmp_path, experiment):
+    first, second = (run.path for run in every_run(experiment)[:2])
+    record(tmp_path, f"{first}/train", 30, "20", "500")
+    record(tmp_path, f"{second}/train", 10, "NA", "0.00")
+    record(tmp_path, "digits/OTHER/z1/w1/s0/train", 1000)
+    record(tmp_path, "gone/prepare", 1000)
+    record(tmp_path, "digits/prepare", 5)
+    record(tmp_path, "tables/fid", 1)
+    record(tmp_path, "tables/covariance", 2)
+    record(tmp_path, "tables/claims", 4)
+    record(tmp_path, "figures/fig1a", 3)
+    records, others = cost_page.read_records(tmp_path, experiment)
+    assert others == 2
+    found = {cost.rule: cost for cost in cost_page.costs(records)}
+    assert list(found) == ["train", "prepare", "claims", "collect", "fig1a"]
+    assert found["train"] == cost_page.Cost("train", 2, 40, 30, 20, 500)
+    assert found["collect"].jobs == 2
+    assert cost_page.missing_runs(tmp_path, experiment) == len(every_run(experiment)) - 2
+
+
+def test_the_page_of_costs_says_what_is_missing(tmp_path, experiment):
+    output = tmp_path / "page/cost.html"
+    arguments = ["--experiment", experiment.to_json(), "--output", str(output), "--benchmarks"]
+    cost_page.main([*arguments, str(tmp_path / "not there")])
+    words = " ".join(Reader(output.read_text()).text.split())
+    assert "0 jobs" in words and f"{len(every_run(experiment))} runs had no record" in words
+    record(tmp_path, "records/digits/prepare", "a while")
+    with pytest.raises(UserError, match=r"prepare\.tsv: could not convert"):
+        cost_page.main([*arguments, str(tmp_path / "records")])
+
+
+# --- captions and the first page
+
+
+def rendered(caption, **snakemake):
+    """A template as Snakemake renders it, but that what is not there is an error."""
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    source = environment.from_string((CAPTIONS / caption).read_text())
+    return publish_parts(
+        source.render(**snakemake),
+        writer="html",
+        settings_overrides={"report_level": 1, "halt_level": 1},
+    )["html_body"]
+
+
+def told(experiment, folder, claims=()):
+    """What captions see as ``snakemake``."""
+    results = folder / "results"
+    for number, data in enumerate(experiment.datasets.values()):
+        path = results / "data" / data.name / "dataset.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"n_train": 1000 + number, "n_test": 10 + number}))
+    write_csv(results / "tables/claims.csv", claims or [claim("none")])
+    return {"config": {"report": facts.report_facts(experiment, results)}}
+
+
+def test_every_figure_has_a_name_and_a_caption():
+    assert set(FIGURES) <= set(names.NAMES)
+    assert set(FIGURES) <= {path.stem for path in CAPTIONS.glob("*.rst")}
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_caption_states_what_the_config_and_the_claims_say(tmp_path, experiment, figure):
+    dataset = experiment.figures[figure]
+    title = experiment.datasets[dataset].title
+    claims = [claim(figure, "undecided (more seeds needed: 7)", statement=NASTY), claim("other")]
+    snakemake = told(experiment, tmp_path, claims) | {"rule": figure}
+    number = list(experiment.datasets).index(dataset)
+    shown = " ".join(Reader(rendered(f"{figure}.rst", snakemake=snakemake)).text.split())
+    assert f"{title} (1,{number:03} training and {10 + number} test images)" in shown
+    assert "What came out of 1 test: ? undecided: 1." in shown
+    assert NASTY in shown and "undecided (more seeds needed: 7) by bound (nats)" in shown
+    assert "1.50 (0.500 to 2.50), 3 seeds" in shown and "HEBAE is higher" not in shown
+    assert "{" not in shown and "None" not in shown
+    snakemake = told(experiment, tmp_path) | {"rule": figure}
+    shown = Reader(rendered(f"{figure}.rst", snakemake=snakemake)).text
+    assert "no claim is tested on this figure" in shown
+
+
+def test_captions_follow_the_config(tmp_path, experiment):
+    document = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    document["datasets"]["digits"] |= {
+        "seeds": [4, 5],
+        "weight_seeds": [4, 5, 6, 7],
+        "title": NASTY,
+    }
+    document["datasets"]["digits"]["training"]["epochs"] = 3
+    snakemake = told(parse(document, SCHEMA), tmp_path) | {"rule": "fig1a"}
+    shown = " ".join(Reader(rendered("fig1a.rst", snakemake=snakemake)).text.split())
+    assert f"on {NASTY} (" in shown
+    assert "2 seeds above, 4 seeds below" in shown and "3 epochs" in shown
+
+
+@pytest.mark.parametrize("caption", ["claims.rst", "claim_parts.rst", "cost.rst"])
+def test_pages_have_captions(tmp_path, experiment, caption):
+    assert rendered(caption, snakemake=told(experiment, tmp_path, [claim()]))
+
+
+def test_the_first_page_has_claims_data_runs_and_origin(tmp_path, experiment):
+    columns = ("python", "torch", "numpy", "device", "precision")
+    run = dict.fromkeys(columns, "1.2") | {"training_seconds": 1800}
+    write_csv(
+        tmp_path / "results/tables/runs.csv",
+        [
+            run | {"commit": commit}
+            for commit in ("a" * 40, "b" * 40, "a" * 40, "c" * 40 + "-dirty")
+        ],
+    )
+    snakemake = told(experiment, tmp_path, [claim(), claim("fig2a", "does not hold")])
+    page = rendered("workflow.rst", snakemake=snakemake, categories=[])
+    shown = " ".join(Reader(page).text.split())
+    for said in (
+        "HEBAE, redrawn: demo",
+        "1 claim in 2 tests: ✓ holds: 1, ✗ does not hold: 1.",
+        "Digits 8×8 (1,000 training and 10 test images): VAE, HEBAE, HEBAE (diagonal) and WAE-MMD",
+        "3 seeds (0, 1 and 2)",
+        "4, trained in 2 h 00 min",
+        f"{'a' * 40} (2); {'b' * 40} (1); {'c' * 40} with changes that are not committed (1)",
+        "Python 1.2, torch 1.2 and numpy 1.2",
+        "requirements.lock",
+        "snakemake 9.",
+    ):
+        assert said in shown, said
+
+
+def test_a_report_of_half_an_experiment_is_one(tmp_path, experiment):
+    report = facts.report_facts(experiment, tmp_path)
+    assert "No claim was judged" in report.claims
+    assert "none is there" in report.trained_with
+    assert "1,297 training" in report.figures["fig1a"].data
+
+
+def test_the_lock_and_the_processor_are_those_of_this_machine(tmp_path):
+    made = origin.made_with()
+    done = subprocess.run(["sha256sum", ROOT / "requirements.lock"], capture_output=True, text=True)
+    assert done.stdout.split()[0] in made["requirements.lock"]
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nmodel name\t: A Processor @ 1 GHz\nmodel name\t: another\n")
+    assert origin.processor(cpuinfo) == "A Processor @ 1 GHz"
+    assert origin.processor(tmp_path / "none")
+
+
+# --- where things are in the report
+
+
+def test_claims_are_the_first_category_and_categories_are_numbered(experiment):
+    found = names.categories(experiment)
+    assert list(found.values()) == sorted(found.values())
+    assert found[names.CLAIMS] == "1. Claims" and list(found)[-1] == names.COST
+    document = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    document["figures"] = {"fig2a": "digits"}
+    found = names.categories(parse(document, SCHEMA))
+    assert list(found.values()) == ["1. Claims", "2. Figures of the paper", "3. Cost"]
+
+
+def toggles(labels):
+    """Labels of which Snakemake's report makes a switch (abstract_results.js)."""
+    switches = set()
+    for name in list(labels[0])[1:]:
+        values = [of_result[name] for of_result in labels]
+        if len(set(values)) == 2 and all(2 * values.count(v) == len(values) for v in values):
+            switches.add(name)
+    return switches if len(switches) == 1 else set()
+
+
+@pytest.mark.parametrize("datasets", [["digits"], ["digits", "toyfaces"]])
+def test_labels_are_never_a_switch(datasets):
+    """With a switch the report fails where a result lacks one of its ends, as figures do."""
+    document = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    shown = ("fig2a", "fig2b", "fig2c", "appendix_c")
+    for number in range(1, 5):
+        for places in product(datasets, repeat=number):
+            document["figures"] = dict(zip(shown, places, strict=False))
+            drawn = parse(document, SCHEMA)
+            labels = [names.placed(drawn, figure)["labels"] for figure in drawn.figures]
+            assert toggles(labels) == set()
+
+
+def test_what_a_report_needs_is_prepared_before_it():
+    calls = []
+
+    class Workflow:
+        def create_report(self, **settings):
+            calls.append(settings)
+
+    create = reporting(Workflow(), calls.append)
+    create(report_plugin=1, report_settings="settings", global_report_settings=2)
+    assert calls == [
+        "settings",
+        {"report_plugin": 1, "report_settings": "settings", "global_report_settings": 2},
+    ]

@@ -1,0 +1,865 @@
+"""Training: the same run is the same bytes, however often it is killed."""
+
+import copy
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.runs import BERNOULLI, RUN, changed
+from torch.distributions import MultivariateNormal, kl_divergence
+
+from hebae.base.errors import UserError
+from hebae.base.seeds import derive_seed
+from hebae.config.registry import DIVERGENCES
+from hebae.config.registry import OBJECTIVES as OBJECTIVE_ENTRIES
+from hebae.config.run import Run, read_run
+from hebae.data import digits, toyfaces
+from hebae.data.prepare import write_prepared
+from hebae.models import evaluation, reconstruction
+from hebae.models.build import build_model, load_model, working_copy
+from hebae.models.divergences.gaussian import posterior_kl
+from hebae.models.divergences.mmd import mmd_squared
+from hebae.models.evaluation import encode, evaluate, normal_stream, reconstruction_of
+from hebae.models.objectives import hebae as hebae_module
+from hebae.training import train
+from hebae.training.checkpoint import Checkpoints
+from hebae.training.optimiser import Adam
+from hebae.workflow import workspace
+
+OBJECTIVES = {
+    "vae": {"objective": "vae", "model": "VAE"},
+    "hebae": {},
+    "wae_mmd": {"objective": "wae_mmd", "model": "WAE", "weight": "10"},
+    "adversarial": {
+        "objective": "infovae",
+        "model": "InfoVAE",
+        "parameters": {
+            "alpha": 0.5,
+            "divergence": {"name": "adversarial", "widths": [16], "rate_factor": 0.25},
+        },
+    },
+}
+
+
+LONG = changed(epochs=60)
+"""Long enough to be killed in its middle, also on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_prepared("digits", digits.load(Path()), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[str, torch.Tensor]:
+    arrays = digits.load(Path())
+    return {
+        "train": torch.from_numpy(arrays.train_images),
+        "test": torch.from_numpy(arrays.test_images),
+    }
+
+
+def command(run: Run, data: Path, folder: Path, every: float = 0) -> list[str]:
+    return [
+        sys.executable, "-m", "hebae.training.train", "--run", run.to_json(), "--data", str(data),
+        "--output", str(folder / "run"), "--checkpoints", str(folder / "checkpoints"),
+        "--checkpoint-seconds", str(every), "--device", "cpu",
+    ]  # fmt: skip
+
+
+def rows(history: Path) -> list[dict]:
+    return list(csv.DictReader(history.open()))
+
+
+def without_time(table: list[dict]) -> list[dict]:
+    return [{key: row[key] for key in row if key != "seconds"} for row in table]
+
+
+def fit(run: Run, images, folder: Path):
+    folder.mkdir(parents=True, exist_ok=True)
+    return train.fit(
+        run, images, folder / "history.csv", Checkpoints(folder / "c", "key", every=1e9)
+    )
+
+
+@pytest.mark.parametrize("objective", ["hebae", "adversarial"])
+def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
+    """SIGKILL twice in mid-training; weights and history come out bit for bit the same."""
+    run = changed(**OBJECTIVES[objective], epochs=60)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(run, data, whole), check=True, capture_output=True)
+
+    history = killed / "run/history.csv"
+    reached = 0
+    for after in (5, 9):
+        process = subprocess.Popen(command(run, data, killed), stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while (len(rows(history)) if history.exists() else 0) < reached + 2 * after:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (killed / "run/run.json").exists()
+        # the last epoch in the history may be one that no checkpoint has
+        reached = len(rows(history))
+        assert 0 < reached < 2 * 60
+
+    done = subprocess.run(command(run, data, killed), check=True, capture_output=True, text=True)
+    assert "continuing digits/" in done.stderr
+    weights = [(folder / "run/weights.pt").read_bytes() for folder in (killed, whole)]
+    assert weights[0] == weights[1]
+    assert without_time(rows(history)) == without_time(rows(whole / "run/history.csv"))
+    assert not list((killed / "checkpoints").rglob("*.pt.*.part"))
+    (killed / "runs" / run.path).mkdir(parents=True)
+    (killed / "runs" / run.path / "run.json").touch()
+    workspace.sweep(killed / "checkpoints", killed / "runs", [killed / "runs" / run.path])
+    assert not [path for path in (killed / "checkpoints").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("batch_norm", ["trained", "frozen"])
+def test_a_stopped_convolutional_run_is_the_whole_one(batch_norm, tmp_path, monkeypatch):
+    """Running averages of batch normalisation are in the checkpoint too."""
+    drawn, _ = toyfaces.generate(60, np.random.default_rng(0))
+    images = {"train": torch.from_numpy(drawn[:40]), "test": torch.from_numpy(drawn[40:])}
+    run = changed(
+        network="convolutional",
+        network_parameters={"width": 1 / 64, "batch_norm": batch_norm},
+        reconstruction="squared_error",
+        batch_size=10,
+        epochs=4,
+    )
+    weights = []
+    for folder, stops in ((tmp_path / "whole", ()), (tmp_path / "stopped", (1, 2))):
+        folder.mkdir()
+        for stop in (*stops, None):
+            checkpoints = Checkpoints(folder / "c", "key", every=0)
+            if stop is not None:
+                offer = checkpoints.offer
+
+                def once(state, offer=offer, stop=stop):
+                    offer(state)
+                    if state["epoch"] == stop:
+                        raise KeyboardInterrupt
+
+                checkpoints.offer = once
+                with pytest.raises(KeyboardInterrupt):
+                    train.fit(run, images, folder / "history.csv", checkpoints)
+            else:
+                model, _ = train.fit(run, images, folder / "history.csv", checkpoints)
+        weights.append(model.state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    histories = [rows(tmp_path / name / "history.csv") for name in ("whole", "stopped")]
+    assert without_time(histories[0]) == without_time(histories[1]) and len(histories[0]) == 8
+
+
+def kill_after_checkpoints(run: Run, data: Path, folder: Path) -> list[Path]:
+    """Kill a training that has written two checkpoints; these, the newest first."""
+    process = subprocess.Popen(command(run, data, folder), stderr=subprocess.DEVNULL)
+    while not list(folder.glob("checkpoints/**/[!.]*.previous.pt")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    return sorted(folder.glob("checkpoints/**/[!.]*.pt"), key=lambda path: len(path.name))
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["truncated", "a flipped bit"])
+def test_after_a_damaged_checkpoint_comes_the_one_before(cut, data, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(LONG, data, whole), check=True, capture_output=True)
+    newest, before = kill_after_checkpoints(LONG, data, broken)
+    epoch = torch.load(io.BytesIO(before.read_bytes()[32:]), weights_only=True)["epoch"]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content[:-100] if cut else content)
+    done = subprocess.run(command(LONG, data, broken), check=True, capture_output=True, text=True)
+    assert done.stderr.count("damaged checkpoint") == 1
+    assert f"continuing {LONG.path} after epoch {epoch + 1}\n" in done.stderr
+    weights = [(folder / "run/weights.pt").read_bytes() for folder in (whole, broken)]
+    assert weights[0] == weights[1]
+
+
+def test_without_a_whole_checkpoint_it_starts_over(data, tmp_path):
+    for path in kill_after_checkpoints(LONG, data, tmp_path):
+        path.write_bytes(path.read_bytes()[:-1])
+    done = subprocess.run(command(LONG, data, tmp_path), check=True, capture_output=True, text=True)
+    assert done.stderr.count("damaged checkpoint") == 2 and "continuing" not in done.stderr
+
+
+def test_killed_between_two_renames_it_has_the_one_before(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    for epoch in (1, 2):
+        checkpoints.offer({"epoch": epoch})
+    replace = Path.replace
+
+    def killed(path, target):
+        if target == checkpoints.path:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.offer({"epoch": 3})
+    assert Checkpoints(tmp_path, "key", every=0).load() == {"epoch": 2}
+
+
+def test_no_space_for_a_checkpoint(tmp_path, monkeypatch):
+    """The one before the last makes room for a new one; the last is never given up for it."""
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    for epoch in (1, 2):
+        checkpoints.offer({"epoch": epoch})
+    write = Checkpoints._write
+
+    def full(self, content):
+        if self.previous.exists():
+            raise OSError(28, "No space left on device")
+        write(self, content)
+
+    monkeypatch.setattr(Checkpoints, "_write", full)
+    checkpoints.offer({"epoch": 3})
+    assert checkpoints.load() == {"epoch": 3}
+
+    def quite_full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Checkpoints, "_write", quite_full)
+    with pytest.raises(
+        UserError, match=r"no space for a checkpoint of .* MB in .*the last one is kept"
+    ):
+        checkpoints.offer({"epoch": 4})
+    assert checkpoints.load() == {"epoch": 3}
+
+
+def test_no_space_for_a_name(tmp_path, monkeypatch):
+    """The rename fails that would put the new one in place of the last, kept as the one before."""
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    for epoch in (1, 2):
+        checkpoints.offer({"epoch": epoch})
+    replace = Path.replace
+
+    def full(path, target):
+        if path.name.endswith(".part"):
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UserError, match="no space for a checkpoint"):
+        checkpoints.offer({"epoch": 3})
+    assert checkpoints.load() == {"epoch": 2}
+
+
+@pytest.mark.parametrize("lacks", ["history.csv", "run.json", "a record"])
+def test_outputs_kept_in_part_are_none(lacks, tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    checkpoints.finished.mkdir()
+    for name in {"weights.pt", "history.csv", "run.json"} - {lacks}:
+        (checkpoints.finished / name).write_text("[]")
+    assert not checkpoints.recall(tmp_path / "run")
+    assert not checkpoints.finished.exists() and not (tmp_path / "run").exists()
+
+
+def test_checkpoints_take_a_small_share_of_the_time(tmp_path, monkeypatch):
+    """Writing takes 2 s here, an epoch 5: then one is written each 200 s, not each 10."""
+    now = 0.0
+    written = []
+    monkeypatch.setattr("hebae.training.checkpoint.time.monotonic", lambda: now)
+
+    def write(self, content):
+        nonlocal now
+        now += 2
+        written.append(now)
+
+    monkeypatch.setattr(Checkpoints, "_write", write)
+    checkpoints = Checkpoints(tmp_path, "key", every=10)
+    while now < 10_000:
+        now += 5
+        checkpoints.offer({})
+    assert 2 * len(written) <= 0.01 * now
+    assert len(written) > 40
+    # where it is quick, the least number of seconds is what counts
+    written.clear()
+    start = now
+    monkeypatch.setattr(Checkpoints, "_write", lambda *_: written.append(now))
+    while now < start + 1_000:
+        now += 5
+        checkpoints.offer({})
+    assert 80 <= len(written) <= 100
+
+
+def test_outputs_lost_after_the_training_ended_are_had_again_at_once(data, tmp_path):
+    """Snakemake, killed before it has noted that a job ended, deletes its outputs."""
+    run = changed(epochs=2)
+    subprocess.run(command(run, data, tmp_path), check=True, capture_output=True)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert set(before) == {"weights.pt", "history.csv", "run.json"}
+    for path in (tmp_path / "run").iterdir():
+        path.unlink()
+    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    assert f"{run.path} was trained already" in done.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+    # damaged in place, so that both names have it: trained again
+    path = tmp_path / "run/weights.pt"
+    (kept,) = tmp_path.glob("checkpoints/**/weights.pt")
+    kept.write_bytes(b"damaged")
+    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    assert "epoch 2/2" in done.stderr and path.read_bytes() == before["weights.pt"]
+
+    # what the workflow has noted is forgotten
+    (tmp_path / "runs" / run.path).mkdir(parents=True)
+    (tmp_path / "runs" / run.path / "run.json").touch()
+    workspace.sweep(tmp_path / "checkpoints", tmp_path / "runs", [tmp_path / "runs" / run.path])
+    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    assert "epoch 2/2" in done.stderr
+
+
+def test_without_links_the_last_checkpoint_is_kept(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("hebae.training.checkpoint.os.link", unsupported)
+    checkpoints = Checkpoints(tmp_path, "key", every=0)
+    checkpoints.offer({"epoch": 7})
+    checkpoints.finish([tmp_path / "weights.pt"])
+    assert not checkpoints.recall(tmp_path / "run")
+    assert checkpoints.load() == {"epoch": 7}
+
+
+def test_outputs_deleted_under_a_training_are_whole_at_its_end(data, tmp_path):
+    """The next Snakemake does that, while a training outlives its own that was killed alone."""
+    process = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
+    history = tmp_path / "run/history.csv"
+    while not history.exists() or len(rows(history)) < 4:
+        assert process.poll() is None
+        time.sleep(0.002)
+    history.unlink()
+    assert process.wait() == 0
+    assert len(rows(history)) == 2 * LONG.training.epochs
+    (kept,) = tmp_path.glob("checkpoints/**/*.finished/history.csv")
+    assert kept.read_bytes() == history.read_bytes()
+
+
+def test_the_same_run_is_trained_by_one_process_at_a_time(data, tmp_path):
+    """The second, of a Snakemake whose forerunner was killed alone, waits and takes it over."""
+    first = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("checkpoints/**/[!.]*.pt")):
+        assert first.poll() is None
+        time.sleep(0.002)
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.PIPE, text=True)
+    waiting = second.stderr.readline()
+    assert waiting.startswith(f"{LONG.path} is already made by process {first.pid} on")
+    first.send_signal(signal.SIGCONT)
+    said = second.communicate()[1]
+    assert (first.wait(), second.returncode) == (0, 0)
+    assert f"{LONG.path} was trained already" in said and "epoch" not in said
+
+
+def test_another_run_takes_no_foreign_checkpoint(data, tmp_path):
+    process = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("checkpoints/**/[!.]*.pt")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    other = changed(weight="2", epochs=1)
+    done = subprocess.run(
+        command(other, data, tmp_path), check=True, capture_output=True, text=True
+    )
+    assert "continuing" not in done.stderr
+
+
+def test_record_and_weights_of_a_finished_run(data, tmp_path):
+    run = changed(epochs=2)
+    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    # plain lines in a log: no carriage returns, an epoch a line
+    assert "\r" not in done.stderr
+    assert sum("test bound" in line for line in done.stderr.splitlines()) == 2
+
+    back, record = read_run(tmp_path / "run/run.json")
+    assert back == run
+    history = rows(tmp_path / "run/history.csv")
+    assert [(row["epoch"], row["split"]) for row in history] == [
+        ("1", "train"), ("1", "test"), ("2", "train"), ("2", "test"),
+    ]  # fmt: skip
+    assert record["final"]["elbo_paper"] == float(history[-1]["elbo_paper"])
+    assert record["dataset_checksum"] == json.loads((data / "dataset.json").read_text())["checksum"]
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["parameters"] == (64 * 64 + 64) + (64 * 32 + 32) + (32 * 8 + 8) + (
+        4 * 32 + 32
+    ) + (32 * 32 + 32) + (32 * 64 + 64)
+    assert 50e6 < record["peak_memory_bytes"] < 4e9
+    model = load_model(run, (8, 8, 1), tmp_path / "run/weights.pt")
+    assert sum(p.numel() for p in model.parameters()) == record["parameters"]
+
+
+def test_a_bar_with_the_bound_on_a_terminal(data, tmp_path):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 120))
+    process = subprocess.Popen(command(RUN, data, tmp_path), stderr=theirs, stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # the other side has closed
+            break
+        if not piece:
+            break
+        shown += piece
+    assert process.wait() == 0
+    os.close(ours)
+    assert b"\r" in shown and b"step" in shown and b"test bound=-" in shown
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"objective": "vae", "model": "VAE", "learning_rate": 1e30},
+        {"objective": "wae_mmd", "model": "WAE", "learning_rate": 1e30},
+        {"learning_rate": 1e30},
+    ],
+)
+def test_a_diverged_run_names_itself_and_its_epoch(fields, data, tmp_path):
+    run = changed(**fields)
+    done = subprocess.run(command(run, data, tmp_path), capture_output=True, text=True)
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("error: run ") and run.path in message and "epoch 1" in message
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run/weights.pt").exists()
+
+
+def test_a_batch_without_covariance_names_the_run(images, tmp_path):
+    blank = {split: torch.zeros_like(array) for split, array in images.items()}
+    with pytest.raises(UserError, match=r"digits/HEBAE/z4/w1/s3 stopped in epoch 1: .*singular"):
+        fit(RUN, blank, tmp_path)
+
+
+def test_a_dataset_smaller_than_a_batch(images, tmp_path):
+    with pytest.raises(UserError, match="batch_size 128 is larger than its 100 training images"):
+        fit(RUN, {**images, "train": images["train"][:100]}, tmp_path)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_training_improves_what_it_trains(objective, images, tmp_path):
+    run = changed(**OBJECTIVES[objective], epochs=15)
+    _, table = fit(run, images, tmp_path)
+    test = [row for row in table if row["split"] == "test"]
+    weight = float(run.weight)
+    losses = [row["reconstruction"] + weight * row["regulariser"] for row in test]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
+    """Two epochs by hand: the loss with its weight, the streams of seed and epoch, Adam's ε."""
+    run = changed(**OBJECTIVES[objective], epochs=2)
+    run = dataclasses.replace(run, weight="3")
+    few = {"train": images["train"][:300], "test": images["test"]}
+    trained, table = fit(run, few, tmp_path)
+
+    model = build_model(run, (8, 8, 1))
+    networks = [*model["encoder"].parameters(), *model["decoder"].parameters()]
+    adam = torch.optim.Adam(networks, lr=1e-3, eps=1e-7)
+    critic = model["adversary"] if objective == "adversarial" else torch.nn.Linear(1, 1)
+    its_adam = torch.optim.Adam(critic.parameters(), lr=1e-3, eps=1e-7, betas=(0.5, 0.999))
+    for epoch in range(2):
+        adam.param_groups[0]["lr"] = 1e-3 * 0.995**epoch
+        its_adam.param_groups[0]["lr"] = 0.25e-3 * 0.995**epoch
+        shuffle = torch.Generator().manual_seed(derive_seed(3, "shuffle", epoch))
+        noise = torch.Generator().manual_seed(derive_seed(3, "noise", epoch))
+        order = torch.randperm(300, generator=shuffle)
+        terms = []
+        for part in (order[:128], order[128:256]):
+            x = few["train"][part].float() / 255
+            mean, log_sigma = model["encoder"](x)
+            epsilon = torch.randn(128, 4, generator=noise)
+            mixing = None
+            if objective == "wae_mmd":
+                z = mean
+                scales = (0.1, 0.2, 0.5, 1, 2, 5, 10)  # with σ_p² = 1, as released
+                regulariser = mmd_squared(z, epsilon, [2 * 4 * scale for scale in scales])
+            else:
+                if objective == "hebae":
+                    mixing = torch.linalg.cholesky(torch.cov(mean.T, correction=0))
+                    aggregate = MultivariateNormal(mean.mean(0), scale_tril=mixing)
+                else:
+                    aggregate = None
+                scale = mixing if mixing is not None else torch.eye(4)
+                posterior = MultivariateNormal(mean, scale_tril=log_sigma.exp()[..., None] * scale)
+                z = mean + log_sigma.exp() * (epsilon @ scale.T)
+                prior = MultivariateNormal(torch.zeros(4), torch.eye(4))
+                posterior_divergence = kl_divergence(posterior, prior).mean()
+                regulariser = kl_divergence(aggregate, prior) if aggregate else posterior_divergence
+            penalty = 3 * regulariser
+            if objective == "adversarial":
+                real = critic(torch.randn(128, 4, generator=noise))
+                targets = torch.cat([torch.ones(128), torch.zeros(128)])
+                entropy = torch.nn.functional.binary_cross_entropy_with_logits
+                # α = .5, λ = 3; JS ≥ log 2 − entropy, and codes follow E[−log D]
+                fooled = entropy(critic(z), torch.ones(128))
+                penalty = 0.5 * regulariser + 2.5 * fooled
+                its_loss = 2 * entropy(torch.cat([real, critic(z.detach())]), targets)
+                js = math.log(2) - its_loss.item() / 2
+                regulariser = (0.5 * regulariser + 2.5 * js) / 3
+            output = model["decoder"](z)
+            nats = torch.nn.functional.binary_cross_entropy_with_logits(
+                output, x, reduction="sum"
+            ) / len(x)
+            adam.zero_grad()
+            (nats + penalty).backward()
+            adam.step()
+            if objective == "adversarial":
+                its_adam.zero_grad()
+                its_loss.backward()
+                its_adam.step()
+            per_sample = None if objective == "wae_mmd" else nats + posterior_divergence
+            terms.append((nats.item(), regulariser.item(), per_sample and -per_sample.item()))
+        row = table[2 * epoch]
+        assert row["split"] == "train"
+        assert row["reconstruction"] == pytest.approx(sum(t[0] for t in terms) / 2, rel=1e-5)
+        assert row["regulariser"] == pytest.approx(sum(t[1] for t in terms) / 2, rel=1e-3)
+        if objective != "wae_mmd":
+            assert row["elbo"] == pytest.approx(sum(t[2] for t in terms) / 2, rel=1e-5)
+    for ours, theirs in zip(trained.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5)
+
+
+def test_each_split_goes_where_it_belongs(data, tmp_path, monkeypatch):
+    given = {}
+
+    def spy(run, images, history, checkpoints):
+        given.update({split: len(tensor) for split, tensor in images.items()})
+        raise UserError("enough")
+
+    monkeypatch.setattr(train, "fit", spy)
+    with pytest.raises(UserError, match="enough"):
+        train.main(command(RUN, data, tmp_path)[3:])
+    assert given == {"train": 1297, "test": 500}
+
+
+def test_whatever_decides_a_training_is_in_the_checkpoints_key(monkeypatch):
+    cpu = torch.device("cpu")
+    keys = {train.checkpoint_key(RUN, "checksum", cpu)}
+    keys.add(train.checkpoint_key(changed(weight="2"), "checksum", cpu))
+    keys.add(train.checkpoint_key(RUN, "other data", cpu))
+    keys.add(train.checkpoint_key(RUN, "checksum", torch.device("cuda")))
+    assert train.checkpoint_key(RUN, "checksum", cpu) in keys
+    with monkeypatch.context() as patch:
+        patch.setattr(train.sources, "fingerprint", lambda modules: "other code")
+        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+    with monkeypatch.context() as patch:
+        entry = dataclasses.replace(OBJECTIVE_ENTRIES["hebae"], bound=False)
+        patch.setitem(OBJECTIVE_ENTRIES, "hebae", entry)
+        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 7)
+        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+    assert len(keys) == 7
+
+
+def test_so_are_the_divergence_its_adversary_and_the_subset(monkeypatch):
+    cpu = torch.device("cpu")
+    run = changed(**OBJECTIVES["adversarial"])
+    assert run.modules[-1] == "hebae.models.divergences.adversarial"
+    keys = {train.checkpoint_key(run, "checksum", cpu)}
+    keys.add(train.checkpoint_key(dataclasses.replace(run, n_train=100), "checksum", cpu))
+    for field in ("function", "adversary"):
+        with monkeypatch.context() as patch:
+            entry = dataclasses.replace(
+                DIVERGENCES["adversarial"], **{field: "hebae.base.npz:read"}
+            )
+            patch.setitem(DIVERGENCES, "adversarial", entry)
+            assert "hebae.base.npz" in run.modules
+            keys.add(train.checkpoint_key(run, "checksum", cpu))
+    given = []
+    monkeypatch.setattr(train.sources, "fingerprint", lambda modules: str(given.append(modules)))
+    train.checkpoint_key(run, "checksum", cpu)
+    assert given == [["hebae.training.train", *run.modules]]
+    assert len(keys) == 4
+
+
+def test_a_checkpoint_of_another_key_is_neither_taken_nor_lost(tmp_path):
+    old = Checkpoints(tmp_path / "run", "old", every=0)
+    old.offer({"epoch": 3})
+    new = Checkpoints(tmp_path / "run", "new", every=0)
+    assert new.load() is None and old.load() == {"epoch": 3}
+    new.finish([])  # now no config of this run's name will want it
+    assert old.load() is None
+
+
+def test_streams_differ_by_seed_purpose_and_epoch():
+    seeds = {
+        derive_seed(seed, purpose, epoch)
+        for seed in range(20)
+        for purpose in ("noise", "shuffle")
+        for epoch in range(20)
+    }
+    assert len(seeds) == 800
+    assert max(seeds) < 2**63
+
+
+def test_seeds_give_other_weights_and_the_same_seed_the_same():
+    weights = [
+        build_model(dataclasses.replace(RUN, seed=seed), (8, 8, 1))["encoder"].layers[1].weight
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_batches_are_every_image_once_in_another_order():
+    order = torch.arange(10)[:, None]
+    first, second = (
+        torch.cat(list(train.batches(order, 3, torch.Generator().manual_seed(seed)))).flatten()
+        for seed in (0, 1)
+    )
+    assert len(first) == 9 and len(set(first.tolist())) == 9  # the tenth waits
+    assert first.tolist() != second.tolist()
+
+
+def test_learning_rate_is_the_papers():
+    """App. B.1: 0.001, decaying at a rate of 0.995 with every epoch."""
+    training = changed(learning_rate=1e-3, learning_rate_decay=0.995).training
+    assert train.learning_rate(0, training) == 1e-3
+    assert train.learning_rate(99, training) == pytest.approx(1e-3 * 0.995**99)
+    steps = dict(learning_rate_decay=1.0, learning_rate_steps=((30, 2), (50, 5), (70, 10)))
+    training = changed(learning_rate=1e-4, **steps).training
+    rates = [train.learning_rate(epoch, training) for epoch in (0, 29, 30, 49, 50, 69, 70, 99)]
+    assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 5e-5, 1e-5, 1e-5, 1e-6, 1e-6])
+
+
+def test_the_schedule_reaches_the_optimiser(images, tmp_path, monkeypatch):
+    used = []
+    minimise = Adam.minimise
+
+    def spy(self, loss, rate):
+        used.append((rate, self.beta1))
+        minimise(self, loss, rate)
+
+    monkeypatch.setattr(Adam, "minimise", spy)
+    fit(changed(epochs=3, learning_rate_steps=((2, 4),), adam_beta1=0.5), images, tmp_path)
+    rates = [1e-3, 1e-3 * 0.995, 1e-3 * 0.995**2 / 4]
+    steps = len(images["train"]) // 128
+    assert used == [(rate, 0.5) for rate in rates for _ in range(steps)]
+
+
+@pytest.mark.parametrize("beta1", [0.9, 0.5])
+def test_adam_is_torchs_adam_also_after_a_restart(beta1):
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(5, 3, generator=generator), torch.randn(3, generator=generator)]
+    ours = [tensor.clone().requires_grad_() for tensor in start]
+    theirs = [tensor.clone().requires_grad_() for tensor in start]
+    optimiser = Adam(ours, 1e-7, beta1)
+    reference = torch.optim.Adam(theirs, betas=(beta1, 0.999), eps=1e-7)
+    for k in range(20):
+        rate = 1e-2 * 0.9**k
+        x = torch.randn(7, 5, generator=torch.Generator().manual_seed(k))
+        mine, other = ((x @ w + b).square().sum() for w, b in (ours, theirs))
+        for group in reference.param_groups:
+            group["lr"] = rate
+        reference.zero_grad()
+        other.backward()
+        reference.step()
+        optimiser.minimise(mine, rate)
+        assert all(parameter.grad is None for parameter in ours)
+        if k == 10:
+            state = copy.deepcopy(optimiser.state_dict())
+            optimiser = Adam(ours, 1e-7, beta1)
+            optimiser.load_state_dict(state)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_at_once_as_on_a_gpu_is_each_on_arrival(dtype):
+    start = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    results = []
+    for at_once in (False, True):
+        parameter = start.clone().requires_grad_()
+        low = dtype != torch.float32
+        working = start.to(dtype).requires_grad_() if low else parameter
+        optimiser = Adam([parameter], 1e-7, working=[working])
+        for k in range(5):
+            loss = (working.float() - k).square().sum()
+            if at_once:
+                loss.backward()
+                optimiser._step(0.1)
+            else:
+                optimiser.minimise(loss, 0.1)
+            assert working.grad is None
+            assert torch.equal(working, parameter.to(dtype))
+        results.append(parameter.detach())
+    assert torch.equal(*results)
+    assert not torch.equal(results[0], start)
+
+
+def test_a_backward_pass_of_anothers_moves_nothing():
+    parameter = torch.ones(3, requires_grad=True)
+    optimiser = Adam([parameter], 1e-7)
+    (2 * parameter).sum().backward()
+    assert parameter.tolist() == [1, 1, 1] and parameter.grad.tolist() == [2, 2, 2]
+    parameter.grad = None
+    with pytest.raises(RuntimeError):
+        optimiser.minimise(torch.zeros(()), 0.1)  # does not depend on it
+    parameter.sum().backward()
+    assert parameter.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        OBJECTIVES["adversarial"],
+        dict(network="convolutional", network_parameters={"width": 1 / 64}),
+        dict(
+            network="pixelcnn",
+            network_parameters=dict(encoder_widths=[32], decoder_widths=[32], channels=4, layers=2),
+            reconstruction="binary",
+        ),
+    ],
+    ids=["dense", "adversary", "convolutional", "autoregressive"],
+)
+def test_weights_rounded_once_a_step_are_autocasts(fields, monkeypatch):
+    """What training gives is bit for bit what autocast gives that rounds in every pass."""
+    run = changed(**fields, precision="bfloat16", batch_size=16)
+    shape = (16, 16, 1)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (64, *shape), generator=generator, dtype=torch.uint8)
+    results = []
+    monkeypatch.setattr("hebae.training.optimiser.PIECE", 128)  # several, and a short one
+    for copied in (True, False):
+        model = build_model(run, shape)
+        working = working_copy(run, model) if copied else model
+        dtypes = {p.dtype for p in working["encoder"].parameters()}
+        assert (torch.bfloat16 in dtypes) == copied
+        both = train.autoencoder_parameters(model), train.autoencoder_parameters(working)
+        optimiser = Adam(both[0], 1e-7, 0.9, both[1])
+        adversary = None
+        if "adversary" in model:
+            adversary = Adam(model["adversary"].parameters(), 1e-7, 0.5)
+        term = reconstruction_of(run, shape)
+        bar = train.tqdm(disable=True)
+        for epoch in range(2):
+            terms = train.train_epoch(run, working, optimiser, images, term, epoch, bar, adversary)
+        results.append((terms, model.state_dict()))
+    (terms, weights), (their_terms, their_weights) = results
+    assert terms == their_terms
+    assert weights.keys() == their_weights.keys()
+    for name, tensor in weights.items():
+        assert tensor.dtype == their_weights[name].dtype
+        assert torch.equal(tensor, their_weights[name]), name
+
+
+def test_training_does_not_import_the_compiler(tmp_path):
+    """It would cost every process of a sweep most of a second."""
+    code = "import sys; from hebae.training import train; train.main(sys.argv[1:])"
+    code += "; sys.exit('torch._dynamo' in sys.modules)"
+    write_prepared("digits", digits.load(Path()), tmp_path / "data")
+    arguments = command(changed(epochs=1), tmp_path / "data", tmp_path)[3:]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+
+
+def test_bfloat16_leaves_moments_and_losses_in_float32(images, tmp_path, monkeypatch):
+    seen = set()
+    factor = hebae_module.covariance_factor
+    error = reconstruction._cross_entropy
+
+    def spy_factor(codes, **options):
+        seen.add(("moments", codes.dtype))
+        return factor(codes, **options)
+
+    def spy_error(output, target):
+        seen.add(("loss", output.dtype))
+        return error(output, target)
+
+    monkeypatch.setattr(hebae_module, "covariance_factor", spy_factor)
+    monkeypatch.setattr(reconstruction, "_cross_entropy", spy_error)
+    layers = set()
+    hook = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, _, output: (
+            layers.add(output.dtype) if isinstance(module, torch.nn.Linear) else None
+        )
+    )
+    try:
+        _, low = fit(changed(precision="bfloat16", epochs=10), images, tmp_path / "low")
+    finally:
+        hook.remove()
+    assert layers == {torch.bfloat16}
+    assert seen == {("moments", torch.float32), ("loss", torch.float32)}
+    _, full = fit(changed(epochs=10), images, tmp_path / "full")
+    assert low[-1]["elbo_paper"] == pytest.approx(full[-1]["elbo_paper"], abs=0.5)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_splits_score_does_not_depend_on_how_it_is_chunked(objective, images, monkeypatch):
+    run = changed(**OBJECTIVES[objective])
+    model = build_model(run, (8, 8, 1)).eval()
+    scores = []
+    for chunk in (500, 64):
+        monkeypatch.setattr(evaluation, "chunk_size", lambda *_, chunk=chunk: chunk)
+        normal = normal_stream(7, torch.device("cpu"))
+        terms, _ = evaluate(run, model, images["test"], BERNOULLI, normal)
+        scores.append((terms.reconstruction, terms.regulariser, terms.posterior_kl or 0.0))
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+
+
+def test_both_bounds_are_what_they_say(images):
+    """elbo_paper = −(rec + aggregate KL), elbo = −(rec + mean per-sample KL), moments of all."""
+    model = build_model(RUN, (8, 8, 1)).eval()
+    normal = normal_stream(7, torch.device("cpu"))
+    terms, latent = evaluate(RUN, model, images["test"], BERNOULLI, normal)
+    mean, log_sigma = encode(RUN, model, images["test"], BERNOULLI)
+    assert torch.allclose(latent.mixing @ latent.mixing.T, torch.cov(mean.T, correction=0))
+    noise = normal_stream(7, torch.device("cpu"))(mean)
+    assert torch.allclose(latent.z, mean + log_sigma.exp() * (noise @ latent.mixing.T))
+    with torch.inference_mode():
+        output = model["decoder"](latent.z)
+    target = images["test"].float() / 255
+    probability = output.sigmoid()
+    rec = -(target * probability.log() + (1 - target) * (1 - probability).log())
+    rec = rec.flatten(1).sum(1).mean().item()
+    columns = terms.bounds(paper_bound=True, likelihood=True)
+    assert columns["reconstruction"] == pytest.approx(rec, rel=1e-4)
+    assert columns["elbo_paper"] == pytest.approx(-rec - terms.regulariser, rel=1e-4)
+    kl = posterior_kl(mean, log_sigma, latent.mixing).mean().item()
+    assert columns["elbo"] == pytest.approx(-rec - kl, rel=1e-4)
+    assert terms.regulariser < kl
+
+
+def test_bounds_that_do_not_exist_are_empty():
+    columns = evaluation.Terms(10.0, 0.1, None).bounds(paper_bound=False, likelihood=True)
+    assert columns["elbo_paper"] is None and columns["elbo"] is None
+
+
+def test_damaged_and_malicious_weights_are_refused(tmp_path):
+    weights = tmp_path / "weights.pt"
+
+    class Malicious:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path}/owned",))
+
+    torch.save(Malicious(), weights)
+    with pytest.raises(UserError, match="cannot load"):
+        load_model(RUN, (8, 8, 1), weights)
+    assert not (tmp_path / "owned").exists()
+    for content in (b"", b"no weights", b"text here", b"\x80\x02}q"):
+        weights.write_bytes(content)
+        with pytest.raises(UserError, match="cannot load"):
+            load_model(RUN, (8, 8, 1), weights)

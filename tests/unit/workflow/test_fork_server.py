@@ -1,0 +1,229 @@
+"""Steps forked from a process that has PyTorch, which is as good as nothing here."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.project import heed_interrupts
+
+from hebae.workflow import fork_server
+
+STEP = """
+import os, signal, sys, time
+there = [name in os.environ for name in ("HEBAE_PRELOADED", "TEMP")]
+print(sys.argv[1:], os.getppid(), os.environ.get("TMPDIR"), *there)
+print("to stderr", file=sys.stderr)
+sys.stdout.flush()
+exec(sys.argv[1])
+"""
+
+
+@pytest.fixture
+def package(tmp_path) -> Path:
+    """A package with one step, which does what it is told, and with a PyTorch that is empty."""
+    package = tmp_path / "hebae"
+    package.mkdir()
+    source = Path(fork_server.__file__).parent
+    (package / "workflow").mkdir()
+    for name in ("__init__.py", "step.py", "fork_server.py"):
+        shutil.copy(source / name, package / "workflow")
+    (package / "__init__.py").touch()
+    (package / "train.py").write_text(STEP)
+    for name in ("torch", *fork_server.PRELOADED):
+        # as threadpoolctl does
+        (tmp_path / f"{name}.py").write_text("import os; os.environ['ADDED_BY_IMPORT'] = '1'")
+    return tmp_path
+
+
+@pytest.fixture
+def sockets(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("s")
+
+
+def start(package: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+    # one that pytest changes as it goes
+    variables = {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1", "PYTEST_CURRENT_TEST": ""}
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=package,
+        env=os.environ | variables | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def server(package, sockets):
+    process = start(package, "hebae.workflow.fork_server", str(sockets))
+    wait_until((sockets / "socket").exists)
+    with process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def step(package, sockets):
+    """Start a step that is told of the process."""
+    started = []
+
+    def step(what: str, **environment: str) -> subprocess.Popen:
+        environment = {"HEBAE_PRELOADED": str(sockets / "socket")} | environment
+        started.append(
+            start(package, "hebae.workflow.step", "hebae.train", what, "two words", **environment)
+        )
+        return started[-1]
+
+    yield step
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def parent(process: subprocess.Popen) -> int:
+    """Of what the step ran in, which says so before it does anything."""
+    return int(process.stdout.readline().rpartition("]")[2].split()[0])
+
+
+def test_a_step_is_a_child_of_the_process(server, step):
+    done = step("sys.exit(7)", TMPDIR="/elsewhere")
+    out, err = done.communicate(timeout=20)
+    assert out == f"['sys.exit(7)', 'two words'] {server.pid} /elsewhere False False\n"
+    assert err == "to stderr\n"
+    assert done.returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "said"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit('error: what was wrong')", 1, "error: what was wrong"),
+        ("1/0", 1, "ZeroDivisionError: division by zero"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, ""),
+        ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, ""),
+        ("input()", 0, ""),
+    ],
+)
+def test_it_ends_as_its_child(server, step, what, status, said):
+    done = step(what)
+    _, err = done.communicate("a line of stdin\n", timeout=20)
+    assert done.returncode == status
+    assert err.removeprefix("to stderr\n").strip().endswith(said)
+
+
+def test_steps_run_side_by_side(server, step):
+    first, second = step("time.sleep(60)"), step("pass")
+    assert parent(first) == server.pid
+    second.communicate(timeout=20)
+    assert first.poll() is None
+
+
+def test_a_step_that_is_killed_takes_its_child_with_it(server, step, sockets):
+    done = step("time.sleep(60)")
+    assert parent(done) == server.pid
+    note = sockets / str(done.pid)
+    child = psutil.Process(int(note.read_text()))
+    assert child.ppid() == server.pid
+    done.kill()
+    child.wait(20)
+    wait_until(lambda: not note.exists())
+    assert server.poll() is None
+
+
+def test_ctrl_c_ends_the_child_in_order(server, step, sockets):
+    done = step(
+        "try: print('ready', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt: time.sleep(.2); print('tidy'); sys.exit(130)"
+    )
+    assert parent(done) == server.pid
+    assert done.stdout.readline() == "ready\n"
+    child = int((sockets / str(done.pid)).read_text())
+    for process in (server.pid, done.pid, child):
+        os.kill(process, signal.SIGINT)
+    out, _ = done.communicate(timeout=20)
+    assert (out, done.returncode) == ("tidy\n", 130)
+    assert server.poll() is None
+
+
+def test_children_do_not_outlive_the_process(server, step, sockets):
+    done = step("time.sleep(60)")
+    assert parent(done) == server.pid
+    child = psutil.Process(int((sockets / str(done.pid)).read_text()))
+    server.kill()
+    child.wait(20)
+    _, err = done.communicate(timeout=20)
+    assert done.returncode == 1
+    assert "was killed" in err.splitlines()[-1]
+
+
+def test_the_process_ends_with_who_started_it_and_after_its_last_child(server, step, sockets):
+    done = step("time.sleep(.5)")
+    assert parent(done) == server.pid
+    server.stdin.close()
+    wait_until(lambda: not (sockets / "socket").exists())
+    assert server.poll() is None
+    late = step("pass")
+    assert parent(late) == os.getpid()
+    late.communicate(timeout=20)
+    done.communicate(timeout=20)
+    assert (done.returncode, late.returncode) == (0, 0)
+    assert server.wait(20) == 0
+    assert not sockets.exists()
+
+
+def test_its_folder_may_be_taken_away(server, step, sockets):
+    done = step("time.sleep(.5); sys.exit(7)")
+    assert parent(done) == server.pid
+    shutil.rmtree(sockets)
+    server.stdin.close()
+    done.communicate(timeout=20)
+    assert (done.returncode, server.wait(20)) == (7, 0)
+
+
+def test_what_is_imported_beside_torch_may_be_missing(package, sockets, step):
+    (package / "tqdm.py").write_text("raise ImportError")
+    with start(package, "hebae.workflow.fork_server", str(sockets)) as server:
+        wait_until((sockets / "socket").exists)
+        done = step("pass")
+        assert parent(done) == server.pid
+        server.kill()
+
+
+@pytest.mark.parametrize("other", [{"OMP_NUM_THREADS": "2"}, {"OPENBLAS_CORETYPE": "generic"}])
+def test_another_environment_is_not_served(server, step, other):
+    done = step("pass", **other)
+    assert parent(done) == os.getpid()
+    done.communicate(timeout=20)
+    assert done.returncode == 0
+
+
+def test_without_the_process_a_step_runs_by_itself(step):
+    done = step("sys.exit(7)")
+    assert parent(done) == os.getpid()
+    done.communicate(timeout=20)
+    assert done.returncode == 7
+
+
+def test_a_process_that_cannot_import_torch_holds_nobody_up(package, sockets, step):
+    (package / "torch.py").write_text("import time; time.sleep(.5); raise ImportError")
+    server = start(package, "hebae.workflow.fork_server", str(sockets))
+    wait_until((sockets / "socket").exists)
+    done = step("pass")
+    assert parent(done) == os.getpid()
+    server.communicate(timeout=20)
