@@ -13,6 +13,7 @@ processor has instructions for it.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 import time
@@ -46,11 +47,10 @@ def ours(
     import torch
 
     from hebae.base.device import set_up
+    from hebae.base.progress import Progress
     from hebae.config.run import Run, Training
-    from hebae.models.build import build_model, working_copy
-    from hebae.models.evaluation import evaluate, normal_stream, reconstruction_of
-    from hebae.training import train
-    from hebae.training.optimiser import Adam
+    from hebae.models.latent import normal_stream
+    from hebae.training import loop
 
     set_up("cpu", threads)
     run = Run(
@@ -67,21 +67,14 @@ def ours(
         training=Training(1, BATCH, 1e-3, 0.995, precision=precision),
     )
     pixels = torch.from_numpy(load(images))
-    model = build_model(run, pixels.shape[1:])
-    working = working_copy(run, model)
-    optimiser = Adam(
-        train.autoencoder_parameters(model),
-        train.ADAM_EPSILON,
-        working=train.autoencoder_parameters(working),
-    )
-    term = reconstruction_of(run, pixels.shape[1:])
-    bar = train.tqdm(disable=True)
+    single = loop.Single(run, pixels.shape[1:], pixels.device)
 
     def steps(count: int) -> None:
-        train.train_epoch(run, working, optimiser, pixels[: count * BATCH], term, 0, bar)
+        progress = Progress("", count, "step", every=math.inf)
+        loop.train_epoch(single, pixels[: count * BATCH], 0, progress)
 
     def evaluation(count: int) -> None:
-        evaluate(run, working.eval(), pixels[:count], term, normal_stream(0, pixels.device))
+        single.evaluated(0).evaluate(pixels[:count], normal_stream(0, pixels.device))
 
     return steps, evaluation
 

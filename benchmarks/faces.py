@@ -88,14 +88,17 @@ def silence() -> Iterator[None]:
 
 def ours(images, width: float, precision: str) -> float:
     """Seconds of an epoch of ours, with the evaluation of one image."""
+    import torch
+
     from hebae.training.checkpoint import Checkpoints
-    from hebae.training.train import fit
+    from hebae.training.loop import Single, fit
 
     with tempfile.TemporaryDirectory() as folder, silence():
         checkpoints = Checkpoints(Path(folder), "benchmark", float("inf"))
         split = {"train": images, "test": images[:1]}
-        _, rows = fit(our_run(width, precision), split, Path(folder) / "history.csv", checkpoints)
-    return rows[-1]["seconds"]
+        single = Single(our_run(width, precision), SHAPE, torch.device("cpu"))
+        (outcome,) = fit(single, split, checkpoints)
+    return outcome.rows[-1]["seconds"]
 
 
 def plain_networks(width: float):

@@ -10,6 +10,7 @@ they are random.
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -22,12 +23,11 @@ from torch import Tensor
 
 from benchmarks import faces, harness
 from hebae.base.device import set_up
+from hebae.base.progress import Progress
 from hebae.config.run import Run, Training
-from hebae.models.build import build_model, working_copy
-from hebae.models.evaluation import reconstruction_of
-from hebae.training import stack, train
+from hebae.training import loop
 from hebae.training.checkpoint import Checkpoints
-from hebae.training.optimiser import Adam
+from hebae.training.stack import Stack
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -75,12 +75,13 @@ def training_seconds(
         def fit(epochs: int) -> None:
             checkpoints = Checkpoints(Path(name), "benchmark", float("inf"))
             sweep = [mnist_run(number, epochs, precision) for number in range(runs)]
-            if runs == 1:
-                train.fit(sweep[0], images, Path(name, "history.csv"), checkpoints)
-            else:
-                failed = stack.fit(sweep, images, checkpoints)[2]
-                if any(failed):
-                    sys.exit(f"a run of the pack failed: {failed}")
+            shape = images["train"].shape[1:]
+            trainee = (
+                loop.Single(sweep[0], shape, device) if runs == 1 else Stack(sweep, shape, device)
+            )
+            for outcome in loop.fit(trainee, images, checkpoints):
+                if outcome.failure is not None:
+                    sys.exit(f"a run failed: {outcome.failure}")
 
         fit(1)
         return seconds_of(partial(fit, epochs), device)
@@ -89,20 +90,9 @@ def training_seconds(
 def faces_rate(images: Tensor, width: float, precision: str, device: torch.device) -> float:
     """Images a second of an epoch after the first."""
     set_up(device.type, 1, precision)
-    run = faces.our_run(width, precision)
-    model = build_model(run, faces.SHAPE).to(device)
-    working = working_copy(run, model)
-    optimiser = Adam(
-        train.autoencoder_parameters(model),
-        train.ADAM_EPSILON,
-        working=train.autoencoder_parameters(working),
-    )
-    term = reconstruction_of(run, faces.SHAPE)
-    bar = train.tqdm(disable=True)
-    epochs = (
-        partial(train.train_epoch, run, working, optimiser, images, term, epoch, bar)
-        for epoch in range(2)
-    )
+    single = loop.Single(faces.our_run(width, precision), faces.SHAPE, device)
+    progress = Progress("", 2, "epoch", every=math.inf)
+    epochs = (partial(loop.train_epoch, single, images, epoch, progress) for epoch in range(2))
     seconds = [seconds_of(epoch, device) for epoch in epochs]
     return len(images) / seconds[1]
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 import resource
 import statistics
 import sys
@@ -72,37 +73,25 @@ class Trainable:
         import torch
 
         from hebae.base.device import set_up
-        from hebae.models.build import build_model
-        from hebae.models.evaluation import reconstruction_of
+        from hebae.training.loop import Single
 
-        set_up("cpu", 1)
-        self.run = run
+        device = set_up("cpu", 1)
         self.images = torch.randint(256, (images, 28, 28, 1), dtype=torch.uint8)
-        self.model = build_model(run, (28, 28, 1))
-        self.reconstruction = reconstruction_of(run, (28, 28, 1))
+        self.single = Single(run, (28, 28, 1), device)
 
     def train(self) -> None:
-        from tqdm import tqdm
+        from hebae.base.progress import Progress
+        from hebae.training.loop import train_epoch
 
-        from hebae.training import train
-        from hebae.training.optimiser import Adam
-
-        optimiser = Adam(self.model.parameters(), train.ADAM_EPSILON)
-        with tqdm(disable=True) as bar:
-            train.train_epoch(
-                self.run, self.model, optimiser, self.images, self.reconstruction, 0, bar
-            )
+        train_epoch(self.single, self.images, 0, Progress("", 1, "step", every=math.inf))
 
     def evaluate(self) -> None:
-        from hebae.models.evaluation import evaluate, normal_stream
+        from hebae.models.latent import normal_stream
 
-        normal = normal_stream(0, self.images.device)
-        evaluate(self.run, self.model.eval(), self.images, self.reconstruction, normal)
+        self.single.evaluated(0).evaluate(self.images, normal_stream(0, self.images.device))
 
     def encode(self) -> None:
-        from hebae.models.evaluation import encode
-
-        encode(self.run, self.model.eval(), self.images, self.reconstruction)
+        self.single.evaluated(0).encode_images(self.images)
 
 
 def training(images: int = 4000, latent_dim: int = 10, batch_size: int = 128) -> Work:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from tests.runs import BERNOULLI, changed
+from tests.runs import trained as fit
 
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
@@ -20,8 +21,8 @@ from hebae.config.run import Run
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
 from hebae.data.store import training_subset
-from hebae.models.build import load_model
-from hebae.models.evaluation import encode, normal_stream, reconstruction_of
+from hebae.models.autoencoder import Autoencoder, load
+from hebae.models.latent import normal_stream
 from hebae.tables import collect
 from hebae.tables.collect import TABLES, final_test_row
 from hebae.training import train
@@ -62,9 +63,9 @@ def test_posteriors_are_the_encoders(trained, data, tmp_path):
     run, folder = trained
     step("codes.encode", *inputs(folder, data), "--output", tmp_path / "posterior.npz")
     posterior = np.load(tmp_path / "posterior.npz")
-    model = load_model(run, (8, 8, 1), folder / "weights.pt")
+    model = load(run, (8, 8, 1), folder / "weights.pt")
     test = torch.from_numpy(digits.load(Path()).test_images)
-    mean, log_sigma = encode(run, model, test, BERNOULLI)
+    mean, log_sigma = model.encode_images(test)
     assert all(posterior[name].dtype == np.float32 for name in ("mean", "sigma", "mixing"))
     np.testing.assert_allclose(posterior["mean"], mean, rtol=1e-4, atol=1e-5)
     if run.objective == "wae_mmd":
@@ -101,10 +102,10 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
         ends = drawn["interpolations"][k][[0, -1]].astype(int)
         assert abs(ends - drawn["reconstructions"][2 * k : 2 * k + 2]).max() <= 1
     # samples decode codes from the prior, N(0, I)
-    model = load_model(run, (8, 8, 1), folder / "weights.pt")
+    model = load(run, (8, 8, 1), folder / "weights.pt")
     normal = normal_stream(derive_seed(run.seed, "sample"), torch.device("cpu"))
     with torch.inference_mode():
-        expected = BERNOULLI.pixels(model["decoder"](normal(torch.empty(6, 3))))
+        expected = BERNOULLI.pixels(model.decoder(normal(torch.empty(6, 3))))
     assert (drawn["samples"].reshape(6, 8, 8, 1) == expected.numpy()).all()
     again = tmp_path / "again.npz"
     step(
@@ -146,22 +147,22 @@ def test_images_of_an_autoregressive_decoder_are_drawn(
     step("codes.images", *inputs(folder, data), "--output", output, *PANELS)
     drawn = np.load(output)
     assert all(set(np.unique(drawn[name])) == {0, 255} for name in drawn.files)
-    assert f"interpolations of {run.path}: 10/10 images" in capsys.readouterr().err
+    assert f"interpolations of {run.path}: 8/8 rows" in capsys.readouterr().err
     # the originals are what the networks saw
     arrays = digits.load(Path())
     first = arrays.test_images[np.flatnonzero(arrays.test_labels[:, 0] == 7)[0]]
     assert (drawn["originals"][0] == np.where(first > 127, 255, 0)).all()
     # samples are drawn with noise of their own from codes of the prior
-    model = load_model(run, (8, 8, 1), folder / "weights.pt")
+    model = load(run, (8, 8, 1), folder / "weights.pt")
     normal = normal_stream(derive_seed(run.seed, "sample"), torch.device("cpu"))
     codes = normal(torch.empty(6, 3))
     generator = torch.Generator().manual_seed(derive_seed(run.seed, "pixels/samples"))
-    expected = model["decoder"].sample(codes, torch.rand(6, 8, 8, 1, generator=generator))
+    expected = model.decoder.sample(codes, torch.rand(6, 8, 8, 1, generator=generator))
     assert (drawn["samples"].reshape(6, 8, 8, 1) == 255 * expected.numpy()).all()
     # along a line the noise is one and the same, so equal codes are equal images
     monkeypatch.setattr(images, "interpolate", lambda start, end, steps: start.repeat(steps, 1))
     # however images are cut into chunks
-    monkeypatch.setattr("hebae.codes.trained.chunk_size", lambda *_: 3)
+    monkeypatch.setattr(Autoencoder, "chunk", 3)
     step("codes.images", *inputs(folder, data), "--output", output, *PANELS)
     still = np.load(output)
     assert (still["interpolations"] == still["interpolations"][:, :1]).all()
@@ -175,7 +176,7 @@ def test_a_run_on_a_subset_sees_and_encodes_that_alone(autoregressive, data, tmp
     assert record["n_train"] == 40 and record["run"]["n_train"] == 40
     seen = {}
 
-    def spy(run, images, history, checkpoints):
+    def spy(trainee, images, checkpoints, history):
         seen.update(images)
         raise UserError("enough")
 
@@ -194,8 +195,8 @@ def test_a_run_on_a_subset_sees_and_encodes_that_alone(autoregressive, data, tmp
     both = ("--output", tmp_path / "posterior.npz", "--train-output", output)
     step("codes.encode", *inputs(folder, data), *both)
     assert len(np.load(tmp_path / "posterior.npz")["mean"]) == 500
-    model = load_model(run, (8, 8, 1), folder / "weights.pt")
-    mean, log_sigma = encode(run, model, seen["train"][:40], reconstruction_of(run, (8, 8, 1)))
+    model = load(run, (8, 8, 1), folder / "weights.pt")
+    mean, log_sigma = model.encode_images(seen["train"][:40])
     posterior = np.load(output)
     np.testing.assert_allclose(posterior["mean"], mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(posterior["sigma"], log_sigma.exp(), rtol=1e-5, atol=1e-6)
@@ -305,11 +306,9 @@ def test_the_final_row_is_the_last_of_the_test_split(tmp_path):
         "train": torch.from_numpy(arrays.train_images),
         "test": torch.from_numpy(arrays.test_images),
     }
-    history = tmp_path / "history.csv"
-    checkpoints = train.Checkpoints(tmp_path / "c", "key", every=1e9)
-    _, rows = train.fit(RUN, tensors, history, checkpoints)
-    (row,) = final_test_row(list(csv.DictReader(history.open())))
-    assert float(row["elbo_paper"]) == rows[-1]["elbo_paper"]
+    outcome = fit(RUN, tensors, tmp_path)
+    (row,) = final_test_row(list(csv.DictReader((tmp_path / "history.csv").open())))
+    assert float(row["elbo_paper"]) == outcome.rows[-1]["elbo_paper"]
     assert list(row) == [
         "dataset", "model", "latent_dim", "weight", "seed",
         "reconstruction", "regulariser", "elbo_paper", "elbo",

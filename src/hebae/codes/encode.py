@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.base.seeds import derive_seed
+from hebae.codes.posterior import Posterior
 from hebae.codes.trained import Trained, command_line
 from hebae.data.store import load_prepared, training_subset
-from hebae.models.divergences.gaussian import SingularCovariance
-from hebae.models.evaluation import encode, normal_stream, objective_of
+from hebae.models.latent import SingularCovariance, normal_stream
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,22 +40,18 @@ def write_posterior(path: Path, trained: Trained, images: np.ndarray, split: str
     """Encode images, uint8 (N, height, width, channels), and write what the module states."""
     run = trained.run
     images = trained.on_device(images)
-    mean, log_sigma = encode(run, trained.model, images, trained.reconstruction)
+    mean, log_sigma = trained.model.encode_images(images)
     mixing = None
     if run.entries.objective.needs_covariance:
         normal = normal_stream(derive_seed(run.seed, "encode"), trained.device)
         try:
             with torch.inference_mode():
-                mixing = objective_of(run, trained.model)(mean, log_sigma, normal).mixing
+                mixing = trained.model.latent(mean, log_sigma, normal).mixing
         except SingularCovariance as error:
             raise UserError(f"run {run.path}, {split} split: {error}") from None
-    arrays = {
-        "mean": mean,
-        "sigma": torch.zeros_like(mean) if log_sigma is None else log_sigma.exp(),
-        "mixing": torch.eye(run.latent_dim) if mixing is None else mixing,
-    }
-    with files.replacing(path) as stream:
-        np.savez(stream, **{name: array.cpu().numpy() for name, array in arrays.items()})
+    sigma = torch.zeros_like(mean) if log_sigma is None else log_sigma.exp()
+    mixing = torch.eye(run.latent_dim) if mixing is None else mixing
+    Posterior(*(array.cpu().numpy() for array in (mean, sigma, mixing))).save(path)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.base.seeds import derive_seed
 from hebae.codes.trained import Trained, command_line
-from hebae.models.evaluation import encode, normal_stream
+from hebae.models.latent import normal_stream
 from hebae.models.reconstruction import Reconstruction
 
 
@@ -69,13 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, nargs=2, required=True, metavar=("ROWS", "COLUMNS"))
     options = parser.parse_args(arguments)
     trained = Trained.open(options)
-    run, model, reconstruction = trained.run, trained.model, trained.reconstruction
+    run, reconstruction = trained.run, trained.model.reconstruction
     pairs = [tuple(map(int, pair.split("-"))) for pair in options.interpolations.split(",")]
 
     originals = trained.on_device(
         trained.images[end_points(trained.labels, pairs, options.end_points)]
     )
-    codes, _ = encode(run, model, originals, reconstruction)
+    codes, _ = trained.model.encode_images(originals)
     rows, columns = options.samples
     normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
     prior = normal(torch.empty(rows * columns, run.latent_dim, device=trained.device))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from hebae.base import npz
+from hebae.base import files, npz
 from hebae.base.errors import UserError
 
 Item = TypeVar("Item")
@@ -50,6 +50,11 @@ class Posterior:
         if problem := posterior._problem():
             raise UserError(f"{path}: {problem}; delete it and encode again")
         return posterior
+
+    def save(self, path: Path) -> None:
+        """Write ``posterior.npz``, whole or not at all."""
+        with files.replacing(path) as stream:
+            np.savez(stream, **vars(self))
 
     def _problem(self) -> str | None:
         if self.mean.ndim != 2 or self.mean.size == 0:

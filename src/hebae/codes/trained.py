@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
 from hebae.base.device import set_up
+from hebae.base.progress import Progress
 from hebae.base.seeds import derive_seed
 from hebae.config.run import Run, read_run
 from hebae.data.store import load_prepared
-from hebae.models.build import load_model
-from hebae.models.evaluation import chunk_size, reconstruction_of
-from hebae.models.reconstruction import Reconstruction
+from hebae.models.autoencoder import Autoencoder, load
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
@@ -36,14 +33,13 @@ def command_line(description: str) -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run with its networks on a device, and the test split on disk.
+    """A run with its model on a device, and the test split on disk.
 
     ``images`` is uint8 (N, height, width, channels), memory mapped; ``labels`` int64 (N, k).
     """
 
     run: Run
-    model: nn.ModuleDict
-    reconstruction: Reconstruction
+    model: Autoencoder
     device: torch.device
     images: np.ndarray
     labels: np.ndarray
@@ -57,8 +53,7 @@ class Trained:
         shape, sha256 = record["image_shape"], record["weights_sha256"]
         return cls(
             run=run,
-            model=load_model(run, shape, options.weights, sha256).to(device),
-            reconstruction=reconstruction_of(run, shape),
+            model=load(run, shape, options.weights, sha256).to(device),
             device=device,
             images=images,
             labels=labels,
@@ -67,7 +62,7 @@ class Trained:
     @property
     def common_weight(self) -> float:
         """λ for a loss of mean error + λ · R, whatever the run's loss multiplies the error by."""
-        return float(self.run.weight) / self.reconstruction.scale
+        return self.run.lam / self.model.reconstruction.scale
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, purpose: str, repeat: int = 1) -> Iterator[Tensor]:
@@ -77,11 +72,10 @@ class Trained:
         none to give: an image is drawn from it, pixel by pixel, with randomness of its own for
         each `purpose`, which `repeat` successive codes share.
         """
-        size = chunk_size(self.run, self.images.shape[1:])
-        decoder = self.model["decoder"]
+        size, decoder = self.model.chunk, self.model.decoder
         if not self.run.entries.network.autoregressive:
             for chunk in codes.split(size):
-                yield self.reconstruction.pixels(decoder(chunk))
+                yield self.model.reconstruction.pixels(decoder(chunk))
             return
         generator = torch.Generator(self.device)
         generator.manual_seed(derive_seed(self.run.seed, f"pixels/{purpose}"))
@@ -89,18 +83,10 @@ class Trained:
         shape = (len(codes) // repeat, *self.images.shape[1:])
         uniform = torch.rand(shape, generator=generator, device=self.device)
         uniform = uniform.repeat_interleave(repeat, dim=0)
-        what = f"{purpose} of {self.run.path}"
-        rows = -(-len(codes) // size) * shape[1]
-        on_terminal = sys.stderr.isatty()
-        with tqdm(
-            desc=what, total=rows, unit="row", disable=not on_terminal, dynamic_ncols=True
-        ) as bar:
-            drawn = 0
-            for chunk, noise in zip(codes.split(size), uniform.split(size), strict=True):
-                images = decoder.sample(chunk, noise, bar.update)
-                drawn += len(images)
-                if not on_terminal:
-                    print(f"{what}: {drawn}/{len(codes)} images", file=sys.stderr, flush=True)
+        chunks = list(zip(codes.split(size), uniform.split(size), strict=True))
+        with Progress(f"{purpose} of {self.run.path}", len(chunks) * shape[1], "row") as progress:
+            for chunk, noise in chunks:
+                images = decoder.sample(chunk, noise, progress.advance)
                 yield images.mul(255).to(torch.uint8)
 
     def on_device(self, images: np.ndarray) -> Tensor:

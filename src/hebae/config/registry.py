@@ -54,12 +54,19 @@ class Objective:
     """Keyword arguments of the function that a config may set."""
     takes_weight: bool = False
     """Whether the function is told λ, which must then be above 0."""
+    takes_progress: bool = False
+    """Whether the function is told the share of the training's steps that is done."""
     divergences: tuple[str, ...] = ()
     """Those the function can be given as ``divergence``; the first where a config names none."""
 
 
 OBJECTIVES = {
     "vae": Objective("hebae.models.objectives.vae:vae"),
+    "annealed_vae": Objective(
+        "hebae.models.objectives.annealed_vae:annealed_vae",
+        takes_progress=True,
+        parameters=("warm_up",),
+    ),
     "hebae": Objective(
         "hebae.models.objectives.hebae:hebae",
         needs_covariance=True,

@@ -87,6 +87,11 @@ class Run:
         return f"{model}/z{self.latent_dim}/w{self.weight}{subset}/s{self.seed}"
 
     @property
+    def lam(self) -> float:
+        """λ."""
+        return float(self.weight)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """The columns that every table begins with."""
         names = ("dataset", "model", "latent_dim", "weight", "seed")

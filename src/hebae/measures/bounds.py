@@ -17,24 +17,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from hebae.base.errors import UserError, command
 from hebae.base.files import write_csv
+from hebae.base.progress import Progress
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior
 from hebae.codes.trained import Trained, command_line
-from hebae.models.evaluation import autocast, chunk_size
 
-REPORT_SECONDS = 10  # between lines in a log
 WIDTHS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
 """What s may be, in units of the prior's standard deviation."""
 PILOT = 20
@@ -108,7 +104,7 @@ def weights_of_images(
     run, device = trained.run, trained.device
     if width is None:
         _check_density(posterior)
-    size = chunk_size(run, trained.images.shape[1:])
+    size = trained.model.chunk
     generator = torch.Generator(device).manual_seed(derive_seed(run.seed, "bounds"))
     arrays = posterior.mean, posterior.sigma, posterior.mixing
     mean, sigma, mixing = (torch.from_numpy(array).to(device) for array in arrays)
@@ -116,17 +112,13 @@ def weights_of_images(
     together = max(1, size // samples)
     for start in range(0, n_images, together):
         part = slice(start, min(start + together, n_images))
-        x = trained.reconstruction.inputs(trained.on_device(trained.images[part]))
+        x = trained.model.reconstruction.inputs(trained.on_device(trained.images[part]))
         noise = torch.stack([torch.randn((samples, run.latent_dim), **like) for _ in x])
         factor, log_det = factors(sigma[part], mixing, width)
         codes = mean[part, None] + noise @ factor.mT
         owner = torch.arange(len(x), device=device).repeat_interleave(samples)
-        errors = []
-        for chunk, images in zip(codes.flatten(0, 1).split(size), owner.split(size), strict=True):
-            target = x[images]
-            with autocast(run, device):
-                output = trained.model["decoder"](chunk.float(), target)
-            errors.append(trained.reconstruction.error(output.float(), target).double())
+        chunks = zip(codes.flatten(0, 1).split(size), owner.split(size), strict=True)
+        errors = [trained.model.error(chunk.float(), x[of]).double() for chunk, of in chunks]
         error = torch.cat(errors).view(len(x), samples)
         yield log_weights(error, codes, noise, log_det)
 
@@ -158,27 +150,14 @@ def bounds_of_images(
 ) -> np.ndarray:
     """L_k of the first test images, (n_images, len(samples)), in nats.
 
-    Progress goes to stderr: a bar at a terminal, a line now and then in a log.
+    Progress goes to stderr.
     """
     widened = "" if width is None else f", widened by {width:g}"
-    what = f"bounds of {trained.run.path}{widened}"
     bounds: list[np.ndarray] = []
-    on_terminal = sys.stderr.isatty()
-    started = reported = time.monotonic()
-    with tqdm(
-        desc=what, total=n_images, unit="image", disable=not on_terminal, dynamic_ncols=True
-    ) as bar:
-        done = 0
+    with Progress(f"bounds of {trained.run.path}{widened}", n_images, "image") as progress:
         for weights in weights_of_images(trained, posterior, n_images, max(samples), width):
             bounds.append(importance_bounds(weights, samples).cpu().numpy())
-            done += len(weights)
-            bar.update(len(weights))
-            now = time.monotonic()
-            if not on_terminal and (now - reported >= REPORT_SECONDS or done == n_images):
-                reported = now
-                left = (now - started) * (n_images / done - 1)
-                line = f"{what}: {done}/{n_images} images  {left:.0f} s left"
-                print(line, file=sys.stderr, flush=True)
+            progress.advance(len(weights))
     return np.concatenate(bounds)
 
 

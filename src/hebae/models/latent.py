@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 Normal = Callable[[Tensor], Tensor]
 """Standard normal noise, of the shape, type and device of its argument."""
+
+
+class SingularCovariance(ValueError):
+    """The covariance of a batch of codes has no Cholesky factor worth using."""
+
+
+def normal_stream(seed: int, device: torch.device) -> Normal:
+    """Standard normal noise from a stream of its own."""
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def normal(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=device)
+
+    return normal
 
 
 class Discrepancy(NamedTuple):
@@ -34,3 +49,8 @@ class Latent(NamedTuple):
     """L, shape (d, d); None where it is the identity or nothing is sampled."""
     adversary_loss: Tensor | None = None
     """The loss of the objective's adversary, a scalar; None where it has none."""
+
+
+def gaussian_codes(mean: Tensor, log_sigma: Tensor, normal: Normal) -> Tensor:
+    """z = μ + σ∘ε, (n, d): the reparameterisation with L = I (Eq. 3; Kingma & Welling 2013)."""
+    return mean + log_sigma.exp() * normal(mean)

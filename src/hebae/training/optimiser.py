@@ -1,4 +1,4 @@
-"""Adam, on PyTorch's own kernel.
+"""How parameters move: the learning rate, and Adam on PyTorch's own kernel.
 
 ``torch.optim.Adam`` imports the compiler (``torch._dynamo``) when it is made, most of a second
 in every process of a sweep of short runs; the kernel underneath does not.
@@ -6,15 +6,51 @@ in every process of a sweep of short runs; the kernel underneath does not.
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from hebae.base.device import computed
+from hebae.config.run import Training
+from hebae.models.autoencoder import Autoencoder
 
 BETA2 = 0.999
+EPSILON = 1e-7  # Keras's default, which the released code runs with
 PIECE = 1 << 17  # elements that a CPU moves at a time: all it reads for them stays in its cache
+
+
+def learning_rate(epoch: int, training: Training) -> float:
+    """Adam's rate in an epoch counted from 0: initial · decay^epoch, divided at the steps.
+
+    App. B.1 has a decay, App. B.2 steps; divisors of steps passed multiply.
+    """
+    divisors = (divisor for epochs, divisor in training.learning_rate_steps if epoch >= epochs)
+    rate = training.learning_rate * training.learning_rate_decay**epoch
+    return rate / math.prod(divisors)
+
+
+def working_copy(model: Autoencoder) -> Autoencoder:
+    """What gradients are taken of, where the parameters themselves are kept in float32.
+
+    For bfloat16 the parameters of dense layers, large beside what is done with them, are copies in
+    bfloat16, rounded as they move rather than in each pass: the values are autocast's. All else
+    is the model's own, also an adversary, which is part of the objective.
+    """
+    if computed(model.run.training.precision, model.device) != "bfloat16":
+        return model
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    working = copy.deepcopy(model, shared)
+    for module in (*working.encoder.modules(), *working.decoder.modules()):
+        if isinstance(module, nn.Linear):
+            for name, parameter in module.named_parameters(recurse=False):
+                low = parameter.detach().to(torch.bfloat16)
+                module.register_parameter(name, nn.Parameter(low))
+    return working
 
 
 class Adam:
@@ -28,7 +64,7 @@ class Adam:
         epsilon: added to the root of the second moment.
         beta1: decay of the first moment.
         working: what gradients are taken of where that is not the parameters themselves: a copy
-            of each, in fewer bits, that follows it (:func:`hebae.models.build.working_copy`).
+            of each, in fewer bits, that follows it (:func:`working_copy`).
     """
 
     def __init__(
@@ -69,10 +105,16 @@ class Adam:
         self._kernel(
             self.parameters, gradients, self.means, self.squares, self.steps, learning_rate
         )
+        self.copy_to_working()
+        for working in self.working:
+            working.grad = None
+
+    @torch.no_grad()
+    def copy_to_working(self) -> None:
+        """Have the working copies, where there are any, follow the parameters."""
         for parameter, working in zip(self.parameters, self.working, strict=True):
             if working is not parameter:
                 working.copy_(parameter)
-            working.grad = None
 
     @torch.no_grad()
     def _arrived(self, index: int, working: Tensor) -> None:

@@ -12,7 +12,7 @@ from tests.runs import changed
 from hebae.base import device
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
-from hebae.training import train
+from hebae.training import record, train
 
 FAULTS = """
 import resource, torch
@@ -61,7 +61,7 @@ def test_what_a_checkpoint_continues_was_computed_in_the_same_precision(monkeypa
     keys = set()
     for native in (True, False):
         monkeypatch.setattr(device, "has_bfloat16", lambda _, native=native: native)
-        keys.add(train.checkpoint_key(run, "", torch.device("cpu")))
+        keys.add(record.checkpoint_key(run, "", torch.device("cpu")))
     assert len(keys) == 2
 
 

@@ -29,8 +29,8 @@ from hebae.data.prepare import write_prepared
 from hebae.figures.fair_bounds import gain_of_noise
 from hebae.measures import bounds
 from hebae.measures.bounds import importance_bounds, log_weights, weights_of_images
-from hebae.models.build import build_model
-from hebae.models.evaluation import evaluate, normal_stream, reconstruction_of
+from hebae.models.autoencoder import Autoencoder
+from hebae.models.latent import normal_stream
 from hebae.models.reconstruction import Reconstruction
 
 ROOT = Path(__file__).parents[3]
@@ -149,8 +149,7 @@ def trained(run: Run, n_images: int = 6) -> Trained:
     shape = arrays.test_images.shape[1:]
     return Trained(
         run=run,
-        model=build_model(run, shape).eval(),
-        reconstruction=reconstruction_of(run, shape),
+        model=Autoencoder(run, shape).eval(),
         device=torch.device("cpu"),
         images=arrays.test_images[:n_images],
         labels=arrays.test_labels[:n_images],
@@ -190,12 +189,12 @@ def test_weights_one_by_one(run, width):
         if width is not None:
             a = torch.linalg.cholesky(a @ a.T + width**2 * torch.eye(3))
         density = MultivariateNormal(torch.from_numpy(q.mean[i]), a @ a.T)
-        x = of.reconstruction.inputs(torch.from_numpy(of.images[i : i + 1]))
+        x = of.model.reconstruction.inputs(torch.from_numpy(of.images[i : i + 1]))
         for j in range(samples):
             z = torch.from_numpy(q.mean[i]) + a @ noise[j]
             with torch.no_grad():
-                logits = of.model["decoder"](z.float()[None], x)
-            likelihood = -float(of.reconstruction.error(logits, x)[0])
+                logits = of.model.decoder(z.float()[None], x)
+            likelihood = -float(of.model.reconstruction.error(logits, x)[0])
             expected = likelihood + float(prior.log_prob(z) - density.log_prob(z))
             assert float(found[i, j]) == pytest.approx(expected, rel=1e-5, abs=1e-4)
 
@@ -206,7 +205,7 @@ def test_how_images_are_cut_into_chunks_changes_nothing(monkeypatch, size, sampl
     """Nor does how many images there are."""
     of, q = trained(HEBAE), posterior()
     expected = all_weights(of, q, 6, samples)
-    monkeypatch.setattr(bounds, "chunk_size", lambda *_: size)
+    monkeypatch.setattr(Autoencoder, "chunk", size)
     torch.testing.assert_close(all_weights(of, q, 6, samples), expected, rtol=1e-6, atol=1e-4)
     fewer = all_weights(of, q, 4, samples)
     torch.testing.assert_close(fewer, expected[:4], rtol=1e-6, atol=1e-4)
@@ -215,8 +214,8 @@ def test_how_images_are_cut_into_chunks_changes_nothing(monkeypatch, size, sampl
 def test_no_more_than_a_chunk_passes_the_decoder(monkeypatch):
     of = trained(HEBAE)
     passed = []
-    of.model["decoder"].register_forward_pre_hook(lambda _, given: passed.append(len(given[0])))
-    monkeypatch.setattr(bounds, "chunk_size", lambda *_: 50)
+    of.model.decoder.register_forward_pre_hook(lambda _, given: passed.append(len(given[0])))
+    monkeypatch.setattr(Autoencoder, "chunk", 50)
     all_weights(of, posterior(), 6, 20)
     assert passed == [40, 40, 40]
     all_weights(of, posterior(), 2, 120)
@@ -230,10 +229,10 @@ def test_tiny_widths(sigma):
     found = all_weights(of, q, 6, 1000)
     assert found.isfinite().all()
     # log w = log p(x|μ) + log p(μ) + ½‖ε‖² + log det + d/2 log 2π − …, whose mean is known
-    x = of.reconstruction.inputs(torch.from_numpy(of.images))
+    x = of.model.reconstruction.inputs(torch.from_numpy(of.images))
     mean = torch.from_numpy(q.mean)
     with torch.no_grad():
-        error = of.reconstruction.error(of.model["decoder"](mean.float(), x), x)
+        error = of.model.reconstruction.error(of.model.decoder(mean.float(), x), x)
     log_det = np.log(q.sigma).sum(1) + np.linalg.slogdet(q.mixing)[1]
     expected = -error.numpy() - (q.mean**2).sum(1) / 2 + 1.5 + log_det
     np.testing.assert_allclose(found.mean(1), expected, atol=0.2)  # √(d/2) / √1000 = .04
@@ -282,14 +281,9 @@ def test_a_narrow_q_widened_bounds_the_same_log_p():
         lambda output: output,
     )
     images = np.arange(30, dtype=np.uint8).reshape(30, 1, 1, 1)
-    of = Trained(
-        HEBAE,
-        torch.nn.ModuleDict({"decoder": Linear()}),
-        error,
-        torch.device("cpu"),
-        images,
-        images,
-    )
+    model = Autoencoder(HEBAE, (8, 8, 1))
+    model.decoder, model.reconstruction = Linear(), error
+    of = Trained(HEBAE, model, torch.device("cpu"), images, images)
     mean, _ = posterior_of(x)
     q = Posterior(mean.numpy(), np.full((30, 3), 1e-6), np.eye(3))
     width = bounds.choose_width(of, q, 30, 400)
@@ -406,7 +400,7 @@ def test_one_code_is_the_per_sample_bound(runs, data, tmp_path, run, capsys):
     of = opened(run, folder)
     images = torch.from_numpy(of.images)
     streams = [normal_stream(seed, of.device) for seed in range(40)]
-    terms = [evaluate(run, of.model, images, of.reconstruction, normal)[0] for normal in streams]
+    terms = [of.model.evaluate(images, normal)[0] for normal in streams]
     elbo = -np.mean([term.reconstruction + term.posterior_kl for term in terms])
     assert found[0] == pytest.approx(elbo, abs=0.15)  # HEBAE's codes are far apart here
     said = capsys.readouterr().err

@@ -38,6 +38,7 @@ from hebae.data.prepare import write_prepared
 from hebae.measures.fid import features, fid, reference
 from hebae.measures.fid.features import inception
 from hebae.measures.fid.frechet import Moments, frechet_distance
+from hebae.models.autoencoder import Autoencoder
 from hebae.training import train
 
 # The distance
@@ -261,18 +262,16 @@ def test_samples_are_decoded_prior_codes(digits_run, monkeypatch):
         parser.parse_args([*map(str, digits_run), "--output", "x", "--device", "cpu"])
     )
     whole = torch.cat(list(fid.samples(trained, 200)))
-    monkeypatch.setattr("hebae.codes.trained.chunk_size", lambda *_: 30)
+    monkeypatch.setattr(Autoencoder, "chunk", 30)
     chunks = list(fid.samples(trained, 200))
     assert [len(chunk) for chunk in chunks] == [30] * 6 + [20]
     assert whole.dtype == torch.uint8 and whole.shape == (200, 8, 8, 1)
     assert (torch.cat(chunks).int() - whole.int()).abs().max() <= 1
 
-    codes = dataclasses.replace(
-        trained,
-        model={"decoder": lambda z: z},
-        reconstruction=dataclasses.replace(trained.reconstruction, pixels=lambda z: z),
-    )
-    drawn = torch.cat(list(fid.samples(codes, 20_000)))
+    trained.model.decoder = torch.nn.Identity()
+    as_they_are = dataclasses.replace(trained.model.reconstruction, pixels=lambda z: z)
+    trained.model.reconstruction = as_they_are
+    drawn = torch.cat(list(fid.samples(trained, 20_000)))
     assert drawn.shape == (20_000, 4) and drawn.dtype == torch.float32
     assert drawn.mean(0).abs().max() < 0.03 and (drawn.T.cov() - torch.eye(4)).abs().max() < 0.05
 

@@ -10,12 +10,11 @@ from tests.runs import changed
 from torch.distributions import Independent, Normal
 
 from hebae.measures import diagnostics
-from hebae.models.build import build_model
+from hebae.models.autoencoder import Autoencoder
 from hebae.models.divergences.adversarial import Discriminator, adversarial
 from hebae.models.divergences.gaussian import posterior_kl
 from hebae.models.divergences.mmd import SCALES, mmd, mmd_squared
 from hebae.models.divergences.stein import stein, stein_direction, stein_discrepancy
-from hebae.models.evaluation import objective_of
 from hebae.models.objectives.infovae import infovae
 from hebae.models.objectives.vae import vae
 from hebae.models.objectives.wae import wae_gan
@@ -348,7 +347,7 @@ def test_infovae_is_its_definition(alpha, weight):
         mean,
         log_sigma,
         draws(5, torch.float64),
-        weight=weight,
+        lam=weight,
         divergence=fixed(3.0),
         alpha=alpha,
     )
@@ -365,7 +364,7 @@ def test_infovae_is_its_definition(alpha, weight):
 def test_without_a_divergence_infovae_is_the_vae():
     mean, log_sigma = some_codes(), 0.3 * some_codes(seed=2) - 1
     ours = infovae(
-        mean, log_sigma, draws(5, torch.float64), weight=1.0, divergence=fixed(9.0), alpha=0.0
+        mean, log_sigma, draws(5, torch.float64), lam=1.0, divergence=fixed(9.0), alpha=0.0
     )
     theirs = vae(mean, log_sigma, draws(5, torch.float64))
     torch.testing.assert_close(ours.regulariser, theirs.regulariser)
@@ -381,7 +380,7 @@ def test_infovaes_gradient_is_the_finite_difference():
             mean,
             log_sigma,
             draws(5, torch.float64),
-            weight=2.0,
+            lam=2.0,
             divergence=lambda z, normal: mmd(z, normal),
             alpha=0.5,
         )
@@ -401,9 +400,9 @@ def test_a_run_gives_its_objective_weight_divergence_and_adversary():
     mean, log_sigma = some_codes(9, 4).float(), some_codes(9, 4, seed=2).float() - 1
     parameters = {"alpha": 0.5, "divergence": {"name": "mmd", "kernel": "gaussian"}}
     run = changed(objective="infovae", weight="3", parameters=parameters)
-    model = build_model(run, (8, 8, 1))
-    assert set(model) == {"encoder", "decoder"}
-    latent = objective_of(run, model)(mean, log_sigma, draws(4))
+    model = Autoencoder(run, (8, 8, 1))
+    assert {name for name, _ in model.named_children()} == {"encoder", "decoder"}
+    latent = model.latent(mean, log_sigma, draws(4))
     normal = draws(4)
     z = mean + log_sigma.exp() * normal(mean)
     d = mmd(z, normal, kernel="gaussian").value
@@ -412,14 +411,14 @@ def test_a_run_gives_its_objective_weight_divergence_and_adversary():
 
     own = {"name": "adversarial", "widths": [5, 6], "rate_factor": 0.5, "adam_beta1": 0.1}
     run = changed(objective="wae_gan", parameters={"divergence": own})
-    model = build_model(run, (8, 8, 1))
-    network = model["adversary"]
+    model = Autoencoder(run, (8, 8, 1))
+    network = model.adversary
     assert [layer.out_features for layer in network.layers[::2]] == [5, 6, 1]
     assert (network.rate_factor, network.adam_beta1) == (0.5, 0.1)
-    latent = objective_of(run, model)(mean, None, draws(4))
+    latent = model.latent(mean, None, draws(4))
     expected = adversarial(mean, draws(4), adversary=network)
     torch.testing.assert_close(latent.adversary_loss, expected.adversary_loss)
     # the other networks begin as they would without it
-    plain = build_model(changed(objective="wae_mmd"), (8, 8, 1))
+    plain = Autoencoder(changed(objective="wae_mmd"), (8, 8, 1))
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value)

@@ -6,7 +6,7 @@ import torch
 from tests.runs import changed
 from torch import nn
 
-from hebae.models.build import build_model
+from hebae.models.autoencoder import Autoencoder
 from hebae.models.networks import convolutional
 
 
@@ -285,7 +285,7 @@ def test_bfloat16_gradients_are_those_of_float32_but_for_rounding(rows, monkeypa
 
 def test_a_run_builds_them():
     run = changed(network="convolutional", network_parameters={"width": 1 / 32})
-    model = build_model(run, (64, 64, 3))
-    mean, log_sigma = model["encoder"](torch.rand(3, 64, 64, 3))
+    model = Autoencoder(run, (64, 64, 3))
+    mean, log_sigma = model.encoder(torch.rand(3, 64, 64, 3))
     assert mean.shape == log_sigma.shape == (3, 4)
-    assert model["decoder"](mean).shape == (3, 64, 64, 3)
+    assert model.decoder(mean).shape == (3, 64, 64, 3)

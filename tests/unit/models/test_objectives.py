@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from hebae.models.divergences import blocks
-from hebae.models.divergences.gaussian import (
+from hebae.models.divergences.gaussian import posterior_kl
+from hebae.models.divergences.mmd import SCALES, mmd_squared
+from hebae.models.objectives.annealed_vae import annealed_vae
+from hebae.models.objectives.hebae import (
     SingularCovariance,
     batch_moments,
     covariance_factor,
     gaussian_kl,
-    posterior_kl,
+    hebae,
 )
-from hebae.models.divergences.mmd import SCALES, mmd_squared
-from hebae.models.objectives.hebae import hebae
 from hebae.models.objectives.vae import vae
 from hebae.models.objectives.wae import wae_mmd
 
@@ -294,3 +295,13 @@ def test_batch_bias_of_the_aggregate_kl(n, d):
     i = torch.arange(1, d + 1, dtype=torch.float64)
     expected = -0.5 * (torch.digamma((n - i) / 2).sum() + d * math.log(2 / n))
     assert abs(scores.mean() - expected) < 5 * scores.std() / math.sqrt(len(scores))
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0, 0), (0.1, 0.25), (0.4, 1), (1, 1)])
+def test_the_kl_is_warmed_up(progress, share):
+    """Over the first two fifths of the steps; the codes are the VAE's throughout."""
+    mean, log_sigma = codes()
+    warm = annealed_vae(mean, log_sigma, noise(), progress=progress, warm_up=0.4)
+    plain = vae(mean, log_sigma, noise())
+    assert torch.equal(warm.z, plain.z)
+    torch.testing.assert_close(warm.regulariser, share * plain.regulariser)

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from tests.runs import RUN, changed
+from tests.runs import changed, silent
 
+from hebae.base.seeds import derive_seed
 from hebae.codes.trained import Trained
-from hebae.models.build import build_model
-from hebae.models.evaluation import chunk_size, reconstruction_of
+from hebae.models.autoencoder import Autoencoder
+from hebae.models.latent import normal_stream
 from hebae.models.reconstruction import bernoulli, binary, gaussian, squared_error
-from hebae.training import train
+from hebae.training.loop import Single, train_epoch
 from hebae.training.optimiser import Adam
 
 FACE = (64, 64, 3)
@@ -112,24 +113,22 @@ def test_training_weighs_the_error_by_the_scale(factor, monkeypatch):
         objective="vae", weight="0.5", reconstruction_parameters={"factor": factor}
     )
     images = faces(8)
-    model = build_model(run, FACE)
     seen = []
     monkeypatch.setattr(
         Adam,
         "minimise",
         lambda self, loss, _: seen.append(torch.autograd.grad(loss, self.parameters)),
     )
-    term = reconstruction_of(run, FACE)
-    bar = train.tqdm(disable=True)
-    terms = train.train_epoch(run, model, Adam(model.parameters(), 1e-7), images, term, 0, bar)
+    single = Single(run, FACE, torch.device("cpu"))
+    (terms,) = train_epoch(single, images, 0, silent())
 
-    twin = build_model(run, FACE).train()
+    twin = Autoencoder(run, FACE).train()
     order = torch.randperm(8, generator=torch.Generator().manual_seed(
-        train.derive_seed(run.seed, "shuffle", 0)))  # fmt: skip
+        derive_seed(run.seed, "shuffle", 0)))  # fmt: skip
     x = images[order].float() / 127.5 - 1
-    mean, log_sigma = twin["encoder"](x)
-    noise = train.normal_stream(train.derive_seed(run.seed, "noise", 0), torch.device("cpu"))(mean)
-    error = (twin["decoder"](mean + log_sigma.exp() * noise).tanh() - x).square().mean()
+    mean, log_sigma = twin.encoder(x)
+    noise = normal_stream(derive_seed(run.seed, "noise", 0), torch.device("cpu"))(mean)
+    error = (twin.decoder(mean + log_sigma.exp() * noise).tanh() - x).square().mean()
     kl = 0.5 * (mean**2 + (2 * log_sigma).exp() - 1 - 2 * log_sigma).sum(1).mean()
     (factor * error + 0.5 * kl).backward()
     for ours, parameter in zip(seen[0], twin.parameters(), strict=True):
@@ -145,13 +144,14 @@ def test_training_weighs_the_error_by_the_scale(factor, monkeypatch):
 
 def test_the_common_weight_undoes_the_scale():
     run = convolutional_run(weight="100", reconstruction_parameters=RELEASED_WAE)
-    term = reconstruction_of(run, FACE)
-    trained = Trained(run, None, term, torch.device("cpu"), None, None)
+    trained = Trained(run, Autoencoder(run, FACE), torch.device("cpu"), None, None)
     assert trained.common_weight == pytest.approx(100 / 614.4)
 
 
 def test_chunks_bound_the_pixels_at_once():
     shapes = ((8, 8, 1), (28, 28, 1), FACE, (2000, 2000, 3))
-    assert [chunk_size(RUN, shape) for shape in shapes] == [1000, 1000, 65, 1]
-    pixelcnn = changed(network="pixelcnn")
-    assert [chunk_size(pixelcnn, shape) for shape in shapes[:2]] == [1000, 127]
+    widths = {"encoder_widths": [1], "decoder_widths": [1]}
+    small = changed(network_parameters=widths)
+    assert [Autoencoder(small, shape).chunk for shape in shapes] == [1000, 1000, 65, 1]
+    pixelcnn = changed(network="pixelcnn", network_parameters=widths)
+    assert [Autoencoder(pixelcnn, shape).chunk for shape in shapes[:2]] == [1000, 127]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.runs import changed
+from tests.runs import changed, silent
 
 from hebae.base.device import set_up
 from hebae.codes import encode, images
@@ -22,11 +22,10 @@ from hebae.data.prepare import write_prepared
 from hebae.data.store import load_prepared
 from hebae.measures.fid import fid, reference
 from hebae.measures.fid.features import classifier
-from hebae.models.build import build_model
-from hebae.models.evaluation import objective_of, reconstruction_of
+from hebae.models.autoencoder import Autoencoder
 from hebae.training import train
 from hebae.training.checkpoint import Checkpoints
-from hebae.training.optimiser import Adam
+from hebae.training.loop import Single, train_epoch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -78,18 +77,14 @@ def faces_run(objective: str, width: float, **fields):
 
 def one_step(run, device: torch.device, batch: np.ndarray):
     """Loss, codes and gradients of one step, with noise that is the same on every device."""
-    model = build_model(run, FACE).to(device).train()
-    term = reconstruction_of(run, FACE)
-    x = term.inputs(torch.from_numpy(batch).to(device))
+    model = Autoencoder(run, FACE).to(device).train()
+    images = torch.from_numpy(batch).to(device)
     noise = torch.randn(len(batch), run.latent_dim, generator=torch.Generator().manual_seed(0))
-    mean, log_sigma = model["encoder"](x)
-    latent = objective_of(run, model)(mean, log_sigma, lambda like: noise.to(like))
-    error = term.error(model["decoder"](latent.z, x), x).mean()
-    loss = term.scale * error + float(run.weight) * latent.regulariser
+    loss, terms, adversary_loss = model(images, lambda like: noise.to(like), run.lam)
     loss.backward()
-    if latent.adversary_loss is not None:
-        latent.adversary_loss.backward()
-    tensors = {"loss": loss, "mean": mean, "z": latent.z}
+    if adversary_loss is not None:
+        adversary_loss.backward()
+    tensors = {"loss": loss, "terms": terms}
     tensors |= {name: parameter.grad for name, parameter in model.named_parameters()}
     return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
@@ -171,16 +166,13 @@ def test_full_width_images_a_second(precision, capsys):
         faces = toyfaces.generate(3000, np.random.default_rng(0))[0]
     faces = torch.from_numpy(np.array(faces)).to(device)
     run = faces_run("hebae", width=1, precision=precision)
-    model = build_model(run, FACE).to(device)
-    optimiser = Adam(model.parameters(), train.ADAM_EPSILON)
-    term = reconstruction_of(run, FACE)
+    single = Single(run, FACE, device)
     torch.cuda.reset_peak_memory_stats()
     errors = []
     for epoch in range(3):  # the first finds algorithms and fills caches
         torch.cuda.synchronize()
         started = time.perf_counter()
-        bar = train.tqdm(disable=True)
-        terms = train.train_epoch(run, model, optimiser, faces, term, epoch, bar)
+        (terms,) = train_epoch(single, faces, epoch, silent())
         torch.cuda.synchronize()
         seconds = time.perf_counter() - started
         errors.append(terms.reconstruction)

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.runs import RUN, changed
+from tests.runs import RUN, changed, silent, trained
 
 from hebae.base.errors import UserError
 from hebae.config.run import Run
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
-from hebae.models.build import build_model
-from hebae.models.evaluation import reconstruction_of
-from hebae.training import packs, stack, train
+from hebae.training import packs, train
 from hebae.training.checkpoint import Checkpoints
-from hebae.training.optimiser import Adam
+from hebae.training.loop import Single, fit, train_epoch
+from hebae.training.stack import Stack
 
 MMD = {"divergence": {"name": "mmd"}}
 ALIKE = {
@@ -59,16 +58,15 @@ def images() -> dict[str, torch.Tensor]:
 
 def alone(run: Run, images, folder: Path):
     """Weights and history of a run that is trained by itself."""
-    folder.mkdir()
-    model, rows = train.fit(
-        run, images, folder / "history.csv", Checkpoints(folder / "c", "key", 1e9)
-    )
-    return model.state_dict(), rows
+    outcome = trained(run, images, folder)
+    return outcome.model.state_dict(), outcome.rows
 
 
 def together(runs, images, folder: Path, every: float = 1e9):
-    models, rows, failed = stack.fit(runs, images, Checkpoints(folder, "key", every))
-    return [model.state_dict() for model in models], rows, failed
+    stack = Stack(runs, images["train"].shape[1:], images["train"].device)
+    outcomes = fit(stack, images, Checkpoints(folder, "key", every))
+    weights = [outcome.model.state_dict() for outcome in outcomes]
+    return weights, [o.rows for o in outcomes], [o.failure for o in outcomes]
 
 
 @pytest.mark.parametrize("fields", ALIKE.values(), ids=ALIKE)
@@ -95,16 +93,12 @@ def test_a_packed_step_moves_weights_as_a_separate_one_does(images):
     """Before differences of rounding can grow: every weight, after an epoch of few steps."""
     runs = sweep()
     few = images["train"][: 3 * 128]
-    term = reconstruction_of(RUN, few.shape[1:])
-    bar = train.tqdm(disable=True)
-    models = [build_model(run, few.shape[1:]) for run in runs]
-    stacked = stack.stack(models)
-    stack.train_epoch(runs, models[0], stacked, Adam(stack.flat(stacked), 1e-7), few, term, 0, bar)
-    for run, model in zip(runs, models, strict=True):
-        own = build_model(run, few.shape[1:])
-        optimiser = Adam(train.autoencoder_parameters(own), 1e-7)
-        train.train_epoch(run, own, optimiser, few, term, 0, bar)
-        for name, tensor in own.state_dict().items():
+    stack = Stack(runs, few.shape[1:], few.device)
+    train_epoch(stack, few, 0, silent())
+    for run, model in zip(runs, stack.models, strict=True):
+        single = Single(run, few.shape[1:], few.device)
+        train_epoch(single, few, 0, silent())
+        for name, tensor in single.model.state_dict().items():
             torch.testing.assert_close(model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
@@ -122,7 +116,8 @@ def test_a_stopped_pack_continues_bit_for_bit(images, tmp_path):
                 raise Killed
 
     with pytest.raises(Killed):
-        stack.fit(runs, images, Killing(tmp_path / "stopped", "key", 0))
+        stack = Stack(runs, (8, 8, 1), torch.device("cpu"))
+        fit(stack, images, Killing(tmp_path / "stopped", "key", 0))
     continued, again, _ = together(runs, images, tmp_path / "stopped")
     for one, other in zip(whole, continued, strict=True):
         for name, tensor in one.items():
@@ -157,7 +152,7 @@ def test_too_few_images_for_a_batch_are_one_line(images, tmp_path):
 def test_networks_with_buffers_are_not_stacked():
     run = changed(network="convolutional", network_parameters={"width": 1 / 64})
     with pytest.raises(ValueError, match="buffers"):
-        stack.stack([build_model(run, (16, 16, 1))])
+        Stack([run], (16, 16, 1), torch.device("cpu"))
 
 
 def test_packs_hold_runs_that_differ_in_weight_and_seed_alone():

@@ -13,30 +13,35 @@ import subprocess
 import sys
 import termios
 import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tests.runs import BERNOULLI, RUN, changed
+from tests.runs import RUN, changed, silent
+from tests.runs import trained as fit
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.config.registry import DIVERGENCES
 from hebae.config.registry import OBJECTIVES as OBJECTIVE_ENTRIES
+from hebae.config.registry import Objective as ObjectiveEntry
 from hebae.config.run import Run, read_run
 from hebae.data import digits, toyfaces
 from hebae.data.prepare import write_prepared
-from hebae.models import evaluation, reconstruction
-from hebae.models.build import build_model, load_model, working_copy
+from hebae.models import reconstruction
+from hebae.models.autoencoder import Autoencoder, Terms, load
 from hebae.models.divergences.gaussian import posterior_kl
 from hebae.models.divergences.mmd import mmd_squared
-from hebae.models.evaluation import encode, evaluate, normal_stream, reconstruction_of
+from hebae.models.latent import normal_stream
 from hebae.models.objectives import hebae as hebae_module
-from hebae.training import train
+from hebae.models.objectives.vae import vae
+from hebae.training import loop, record, train
 from hebae.training.checkpoint import Checkpoints
-from hebae.training.optimiser import Adam
+from hebae.training.loop import Single, train_epoch
+from hebae.training.optimiser import Adam, learning_rate
 from hebae.workflow import workspace
 
 OBJECTIVES = {
@@ -88,13 +93,6 @@ def rows(history: Path) -> list[dict]:
 
 def without_time(table: list[dict]) -> list[dict]:
     return [{key: row[key] for key in row if key != "seconds"} for row in table]
-
-
-def fit(run: Run, images, folder: Path):
-    folder.mkdir(parents=True, exist_ok=True)
-    return train.fit(
-        run, images, folder / "history.csv", Checkpoints(folder / "c", "key", every=1e9)
-    )
 
 
 @pytest.mark.parametrize("objective", ["hebae", "adversarial"])
@@ -158,10 +156,10 @@ def test_a_stopped_convolutional_run_is_the_whole_one(batch_norm, tmp_path, monk
 
                 checkpoints.offer = once
                 with pytest.raises(KeyboardInterrupt):
-                    train.fit(run, images, folder / "history.csv", checkpoints)
+                    fit(run, images, folder, checkpoints)
             else:
-                model, _ = train.fit(run, images, folder / "history.csv", checkpoints)
-        weights.append(model.state_dict())
+                outcome = fit(run, images, folder, checkpoints)
+        weights.append(outcome.model.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     histories = [rows(tmp_path / name / "history.csv") for name in ("whole", "stopped")]
     assert without_time(histories[0]) == without_time(histories[1]) and len(histories[0]) == 8
@@ -404,7 +402,7 @@ def test_record_and_weights_of_a_finished_run(data, tmp_path):
         4 * 32 + 32
     ) + (32 * 32 + 32) + (32 * 64 + 64)
     assert 50e6 < record["peak_memory_bytes"] < 4e9
-    model = load_model(run, (8, 8, 1), tmp_path / "run/weights.pt")
+    model = load(run, (8, 8, 1), tmp_path / "run/weights.pt")
     assert sum(p.numel() for p in model.parameters()) == record["parameters"]
 
 
@@ -424,7 +422,7 @@ def test_a_bar_with_the_bound_on_a_terminal(data, tmp_path):
         shown += piece
     assert process.wait() == 0
     os.close(ours)
-    assert b"\r" in shown and b"step" in shown and b"test bound=-" in shown
+    assert b"\r" in shown and b"step" in shown and b"test bound -" in shown
 
 
 @pytest.mark.parametrize(
@@ -447,8 +445,9 @@ def test_a_diverged_run_names_itself_and_its_epoch(fields, data, tmp_path):
 
 def test_a_batch_without_covariance_names_the_run(images, tmp_path):
     blank = {split: torch.zeros_like(array) for split, array in images.items()}
-    with pytest.raises(UserError, match=r"digits/HEBAE/z4/w1/s3 stopped in epoch 1: .*singular"):
-        fit(RUN, blank, tmp_path)
+    outcome = fit(RUN, blank, tmp_path)
+    assert outcome.failure.startswith("run digits/HEBAE/z4/w1/s3 stopped in epoch 1: ")
+    assert "singular" in outcome.failure and outcome.rows == []
 
 
 def test_a_dataset_smaller_than_a_batch(images, tmp_path):
@@ -459,7 +458,7 @@ def test_a_dataset_smaller_than_a_batch(images, tmp_path):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_training_improves_what_it_trains(objective, images, tmp_path):
     run = changed(**OBJECTIVES[objective], epochs=15)
-    _, table = fit(run, images, tmp_path)
+    table = fit(run, images, tmp_path).rows
     test = [row for row in table if row["split"] == "test"]
     weight = float(run.weight)
     losses = [row["reconstruction"] + weight * row["regulariser"] for row in test]
@@ -472,12 +471,12 @@ def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
     run = changed(**OBJECTIVES[objective], epochs=2)
     run = dataclasses.replace(run, weight="3")
     few = {"train": images["train"][:300], "test": images["test"]}
-    trained, table = fit(run, few, tmp_path)
+    _, trained, table, _ = fit(run, few, tmp_path)
 
-    model = build_model(run, (8, 8, 1))
-    networks = [*model["encoder"].parameters(), *model["decoder"].parameters()]
+    model = Autoencoder(run, (8, 8, 1))
+    networks = [*model.encoder.parameters(), *model.decoder.parameters()]
     adam = torch.optim.Adam(networks, lr=1e-3, eps=1e-7)
-    critic = model["adversary"] if objective == "adversarial" else torch.nn.Linear(1, 1)
+    critic = model.adversary if objective == "adversarial" else torch.nn.Linear(1, 1)
     its_adam = torch.optim.Adam(critic.parameters(), lr=1e-3, eps=1e-7, betas=(0.5, 0.999))
     for epoch in range(2):
         adam.param_groups[0]["lr"] = 1e-3 * 0.995**epoch
@@ -488,7 +487,7 @@ def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
         terms = []
         for part in (order[:128], order[128:256]):
             x = few["train"][part].float() / 255
-            mean, log_sigma = model["encoder"](x)
+            mean, log_sigma = model.encoder(x)
             epsilon = torch.randn(128, 4, generator=noise)
             mixing = None
             if objective == "wae_mmd":
@@ -518,7 +517,7 @@ def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
                 its_loss = 2 * entropy(torch.cat([real, critic(z.detach())]), targets)
                 js = math.log(2) - its_loss.item() / 2
                 regulariser = (0.5 * regulariser + 2.5 * js) / 3
-            output = model["decoder"](z)
+            output = model.decoder(z)
             nats = torch.nn.functional.binary_cross_entropy_with_logits(
                 output, x, reduction="sum"
             ) / len(x)
@@ -556,21 +555,21 @@ def test_each_split_goes_where_it_belongs(data, tmp_path, monkeypatch):
 
 def test_whatever_decides_a_training_is_in_the_checkpoints_key(monkeypatch):
     cpu = torch.device("cpu")
-    keys = {train.checkpoint_key(RUN, "checksum", cpu)}
-    keys.add(train.checkpoint_key(changed(weight="2"), "checksum", cpu))
-    keys.add(train.checkpoint_key(RUN, "other data", cpu))
-    keys.add(train.checkpoint_key(RUN, "checksum", torch.device("cuda")))
-    assert train.checkpoint_key(RUN, "checksum", cpu) in keys
+    keys = {record.checkpoint_key(RUN, "checksum", cpu)}
+    keys.add(record.checkpoint_key(changed(weight="2"), "checksum", cpu))
+    keys.add(record.checkpoint_key(RUN, "other data", cpu))
+    keys.add(record.checkpoint_key(RUN, "checksum", torch.device("cuda")))
+    assert record.checkpoint_key(RUN, "checksum", cpu) in keys
     with monkeypatch.context() as patch:
-        patch.setattr(train.sources, "fingerprint", lambda modules: "other code")
-        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+        patch.setattr(record.sources, "fingerprint", lambda modules: "other code")
+        keys.add(record.checkpoint_key(RUN, "checksum", cpu))
     with monkeypatch.context() as patch:
         entry = dataclasses.replace(OBJECTIVE_ENTRIES["hebae"], bound=False)
         patch.setitem(OBJECTIVE_ENTRIES, "hebae", entry)
-        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+        keys.add(record.checkpoint_key(RUN, "checksum", cpu))
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 7)
-        keys.add(train.checkpoint_key(RUN, "checksum", cpu))
+        keys.add(record.checkpoint_key(RUN, "checksum", cpu))
     assert len(keys) == 7
 
 
@@ -578,8 +577,8 @@ def test_so_are_the_divergence_its_adversary_and_the_subset(monkeypatch):
     cpu = torch.device("cpu")
     run = changed(**OBJECTIVES["adversarial"])
     assert run.modules[-1] == "hebae.models.divergences.adversarial"
-    keys = {train.checkpoint_key(run, "checksum", cpu)}
-    keys.add(train.checkpoint_key(dataclasses.replace(run, n_train=100), "checksum", cpu))
+    keys = {record.checkpoint_key(run, "checksum", cpu)}
+    keys.add(record.checkpoint_key(dataclasses.replace(run, n_train=100), "checksum", cpu))
     for field in ("function", "adversary"):
         with monkeypatch.context() as patch:
             entry = dataclasses.replace(
@@ -587,11 +586,11 @@ def test_so_are_the_divergence_its_adversary_and_the_subset(monkeypatch):
             )
             patch.setitem(DIVERGENCES, "adversarial", entry)
             assert "hebae.base.npz" in run.modules
-            keys.add(train.checkpoint_key(run, "checksum", cpu))
+            keys.add(record.checkpoint_key(run, "checksum", cpu))
     given = []
-    monkeypatch.setattr(train.sources, "fingerprint", lambda modules: str(given.append(modules)))
-    train.checkpoint_key(run, "checksum", cpu)
-    assert given == [["hebae.training.train", *run.modules]]
+    monkeypatch.setattr(record.sources, "fingerprint", lambda modules: str(given.append(modules)))
+    record.checkpoint_key(run, "checksum", cpu)
+    assert given == [["hebae.training.loop", "hebae.training.record", *run.modules]]
     assert len(keys) == 4
 
 
@@ -617,7 +616,7 @@ def test_streams_differ_by_seed_purpose_and_epoch():
 
 def test_seeds_give_other_weights_and_the_same_seed_the_same():
     weights = [
-        build_model(dataclasses.replace(RUN, seed=seed), (8, 8, 1))["encoder"].layers[1].weight
+        Autoencoder(dataclasses.replace(RUN, seed=seed), (8, 8, 1)).encoder.layers[1].weight
         for seed in (1, 1, 2)
     ]
     assert torch.equal(weights[0], weights[1])
@@ -625,23 +624,31 @@ def test_seeds_give_other_weights_and_the_same_seed_the_same():
 
 
 def test_batches_are_every_image_once_in_another_order():
-    order = torch.arange(10)[:, None]
-    first, second = (
-        torch.cat(list(train.batches(order, 3, torch.Generator().manual_seed(seed)))).flatten()
-        for seed in (0, 1)
-    )
-    assert len(first) == 9 and len(set(first.tolist())) == 9  # the tenth waits
-    assert first.tolist() != second.tolist()
+    seen = []
+
+    class Seeing(Single):
+        def step(self, part, progress, rate):
+            seen.append(self.order[part].tolist())
+            return super().step(part, progress, rate)
+
+    few = torch.zeros(10, 8, 8, 1, dtype=torch.uint8)
+    run = changed(objective="vae", batch_size=3, epochs=2)
+    single = Seeing(run, (8, 8, 1), torch.device("cpu"))
+    for epoch in range(2):
+        train_epoch(single, few, epoch, silent())
+    first, second = (list(chain.from_iterable(part)) for part in (seen[:3], seen[3:]))
+    assert len(seen) == 6 and len(first) == len(set(first)) == 9  # the tenth waits
+    assert first != second
 
 
 def test_learning_rate_is_the_papers():
     """App. B.1: 0.001, decaying at a rate of 0.995 with every epoch."""
     training = changed(learning_rate=1e-3, learning_rate_decay=0.995).training
-    assert train.learning_rate(0, training) == 1e-3
-    assert train.learning_rate(99, training) == pytest.approx(1e-3 * 0.995**99)
+    assert learning_rate(0, training) == 1e-3
+    assert learning_rate(99, training) == pytest.approx(1e-3 * 0.995**99)
     steps = dict(learning_rate_decay=1.0, learning_rate_steps=((30, 2), (50, 5), (70, 10)))
     training = changed(learning_rate=1e-4, **steps).training
-    rates = [train.learning_rate(epoch, training) for epoch in (0, 29, 30, 49, 50, 69, 70, 99)]
+    rates = [learning_rate(epoch, training) for epoch in (0, 29, 30, 49, 50, 69, 70, 99)]
     assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 5e-5, 1e-5, 1e-5, 1e-6, 1e-6])
 
 
@@ -745,20 +752,15 @@ def test_weights_rounded_once_a_step_are_autocasts(fields, monkeypatch):
     results = []
     monkeypatch.setattr("hebae.training.optimiser.PIECE", 128)  # several, and a short one
     for copied in (True, False):
-        model = build_model(run, shape)
-        working = working_copy(run, model) if copied else model
-        dtypes = {p.dtype for p in working["encoder"].parameters()}
+        with monkeypatch.context() as patch:
+            if not copied:
+                patch.setattr(loop, "working_copy", lambda model: model)
+            single = Single(run, shape, torch.device("cpu"))
+        dtypes = {p.dtype for p in single.working.encoder.parameters()}
         assert (torch.bfloat16 in dtypes) == copied
-        both = train.autoencoder_parameters(model), train.autoencoder_parameters(working)
-        optimiser = Adam(both[0], 1e-7, 0.9, both[1])
-        adversary = None
-        if "adversary" in model:
-            adversary = Adam(model["adversary"].parameters(), 1e-7, 0.5)
-        term = reconstruction_of(run, shape)
-        bar = train.tqdm(disable=True)
         for epoch in range(2):
-            terms = train.train_epoch(run, working, optimiser, images, term, epoch, bar, adversary)
-        results.append((terms, model.state_dict()))
+            terms = train_epoch(single, images, epoch, silent())
+        results.append((terms, single.model.state_dict()))
     (terms, weights), (their_terms, their_weights) = results
     assert terms == their_terms
     assert weights.keys() == their_weights.keys()
@@ -798,39 +800,39 @@ def test_bfloat16_leaves_moments_and_losses_in_float32(images, tmp_path, monkeyp
         )
     )
     try:
-        _, low = fit(changed(precision="bfloat16", epochs=10), images, tmp_path / "low")
+        low = fit(changed(precision="bfloat16", epochs=10), images, tmp_path / "low")
     finally:
         hook.remove()
     assert layers == {torch.bfloat16}
     assert seen == {("moments", torch.float32), ("loss", torch.float32)}
-    _, full = fit(changed(epochs=10), images, tmp_path / "full")
-    assert low[-1]["elbo_paper"] == pytest.approx(full[-1]["elbo_paper"], abs=0.5)
+    full = fit(changed(epochs=10), images, tmp_path / "full")
+    assert low.rows[-1]["elbo_paper"] == pytest.approx(full.rows[-1]["elbo_paper"], abs=0.5)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_splits_score_does_not_depend_on_how_it_is_chunked(objective, images, monkeypatch):
     run = changed(**OBJECTIVES[objective])
-    model = build_model(run, (8, 8, 1)).eval()
+    model = Autoencoder(run, (8, 8, 1)).eval()
     scores = []
     for chunk in (500, 64):
-        monkeypatch.setattr(evaluation, "chunk_size", lambda *_, chunk=chunk: chunk)
+        monkeypatch.setattr(Autoencoder, "chunk", chunk)
         normal = normal_stream(7, torch.device("cpu"))
-        terms, _ = evaluate(run, model, images["test"], BERNOULLI, normal)
+        terms, _ = model.evaluate(images["test"], normal)
         scores.append((terms.reconstruction, terms.regulariser, terms.posterior_kl or 0.0))
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)
 
 
 def test_both_bounds_are_what_they_say(images):
     """elbo_paper = −(rec + aggregate KL), elbo = −(rec + mean per-sample KL), moments of all."""
-    model = build_model(RUN, (8, 8, 1)).eval()
+    model = Autoencoder(RUN, (8, 8, 1)).eval()
     normal = normal_stream(7, torch.device("cpu"))
-    terms, latent = evaluate(RUN, model, images["test"], BERNOULLI, normal)
-    mean, log_sigma = encode(RUN, model, images["test"], BERNOULLI)
+    terms, latent = model.evaluate(images["test"], normal)
+    mean, log_sigma = model.encode_images(images["test"])
     assert torch.allclose(latent.mixing @ latent.mixing.T, torch.cov(mean.T, correction=0))
     noise = normal_stream(7, torch.device("cpu"))(mean)
     assert torch.allclose(latent.z, mean + log_sigma.exp() * (noise @ latent.mixing.T))
     with torch.inference_mode():
-        output = model["decoder"](latent.z)
+        output = model.decoder(latent.z)
     target = images["test"].float() / 255
     probability = output.sigmoid()
     rec = -(target * probability.log() + (1 - target) * (1 - probability).log())
@@ -844,7 +846,7 @@ def test_both_bounds_are_what_they_say(images):
 
 
 def test_bounds_that_do_not_exist_are_empty():
-    columns = evaluation.Terms(10.0, 0.1, None).bounds(paper_bound=False, likelihood=True)
+    columns = Terms(10.0, 0.1, None).bounds(paper_bound=False, likelihood=True)
     assert columns["elbo_paper"] is None and columns["elbo"] is None
 
 
@@ -857,9 +859,40 @@ def test_damaged_and_malicious_weights_are_refused(tmp_path):
 
     torch.save(Malicious(), weights)
     with pytest.raises(UserError, match="cannot load"):
-        load_model(RUN, (8, 8, 1), weights)
+        load(RUN, (8, 8, 1), weights)
     assert not (tmp_path / "owned").exists()
     for content in (b"", b"no weights", b"text here", b"\x80\x02}q"):
         weights.write_bytes(content)
         with pytest.raises(UserError, match="cannot load"):
-            load_model(RUN, (8, 8, 1), weights)
+            load(RUN, (8, 8, 1), weights)
+
+
+def test_an_objective_is_told_the_share_of_the_steps_that_is_done(monkeypatch):
+    """The first step knows 0; evaluation is of the objective at its end."""
+    told = []
+
+    def told_vae(mean, log_sigma, normal, *, progress):
+        told.append(progress)
+        return vae(mean, log_sigma, normal)
+
+    entry = ObjectiveEntry("hebae.models.objectives.vae:vae", takes_progress=True)
+    monkeypatch.setitem(OBJECTIVE_ENTRIES, "told", entry)
+    monkeypatch.setattr("hebae.models.objectives.vae.vae", told_vae)
+    images = torch.zeros(300, 8, 8, 1, dtype=torch.uint8)
+    run = changed(objective="told", epochs=2, batch_size=100)
+    single = Single(run, (8, 8, 1), torch.device("cpu"))
+    for epoch in range(2):
+        train_epoch(single, images, epoch, silent())
+    assert told == pytest.approx([number / 6 for number in range(6)])
+    single.evaluated(0).evaluate(images, torch.zeros_like)
+    assert told[6:] == [1]
+
+
+def test_a_warmed_up_vae_begins_as_an_autoencoder_and_ends_as_a_vae(images, tmp_path):
+    """In a whole training the reported regulariser of the test split is the VAE's."""
+    warm = fit(changed(objective="annealed_vae", epochs=6), images, tmp_path / "warm").rows
+    plain = fit(changed(objective="vae", epochs=6), images, tmp_path / "plain").rows
+    early, late = ([rows[i]["regulariser"] for rows in (warm, plain)] for i in (1, len(warm) - 1))
+    assert early[0] > 1.5 * early[1]
+    assert late[0] == pytest.approx(late[1], rel=0.25)
+    assert warm[-1]["elbo"] == pytest.approx(warm[-1]["elbo_paper"])

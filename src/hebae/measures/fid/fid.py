@@ -22,7 +22,7 @@ from hebae.data.store import read_manifest
 from hebae.measures.fid import features
 from hebae.measures.fid.frechet import frechet_distance
 from hebae.measures.fid.reference import Reference
-from hebae.models.evaluation import normal_stream
+from hebae.models.latent import normal_stream
 
 
 def samples(trained: Trained, count: int) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from hebae.models.divergences.gaussian import posterior_kl
-from hebae.models.latent import Discrepancy, Latent, Normal
+from hebae.models.latent import Discrepancy, Latent, Normal, gaussian_codes
 
 
 def infovae(
@@ -15,7 +15,7 @@ def infovae(
     log_sigma: Tensor,
     normal: Normal,
     *,
-    weight: float,
+    lam: float,
     divergence: Callable[[Tensor, Normal], Discrepancy],
     alpha: float = 1.0,
 ) -> Latent:
@@ -28,13 +28,13 @@ def infovae(
         mean: μ, shape (n, d).
         log_sigma: log σ, shape (n, d).
         normal: source of ε and of the prior's samples.
-        weight: λ > 0.
+        lam: λ > 0.
         divergence: D, of codes (n, d).
         alpha: α ≤ 1, with α + λ − 1 ≥ 0.
     """
-    z = mean + log_sigma.exp() * normal(mean)
+    z = gaussian_codes(mean, log_sigma, normal)
     value, adversary_loss = divergence(z, normal)
     if alpha != 1:
         kl = posterior_kl(mean, log_sigma).mean()
-        value = ((1 - alpha) * kl + max(0.0, alpha + weight - 1) * value) / weight
+        value = ((1 - alpha) * kl + max(0.0, alpha + lam - 1) * value) / lam
     return Latent(z, value, adversary_loss=adversary_loss)

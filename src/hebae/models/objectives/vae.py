@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hebae.models.divergences.gaussian import posterior_kl
-from hebae.models.latent import Latent, Normal
+from hebae.models.latent import Latent, Normal, gaussian_codes
 
 
 def vae(mean: Tensor, log_sigma: Tensor, normal: Normal) -> Latent:
@@ -16,5 +16,4 @@ def vae(mean: Tensor, log_sigma: Tensor, normal: Normal) -> Latent:
         log_sigma: log σ, shape (n, d).
         normal: source of ε.
     """
-    z = mean + log_sigma.exp() * normal(mean)
-    return Latent(z, posterior_kl(mean, log_sigma).mean())
+    return Latent(gaussian_codes(mean, log_sigma, normal), posterior_kl(mean, log_sigma).mean())

@@ -1,0 +1,258 @@
+"""The autoencoder of a run: networks, objective and reconstruction term, built once.
+
+Whatever trains, scores, encodes or draws calls this. The loss of a model is
+:meth:`Autoencoder.forward` with the function of its objective (:mod:`hebae.models.objectives`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hebae.base.device import computed
+from hebae.base.errors import UserError
+from hebae.base.seeds import derive_seed
+from hebae.config.registry import resolve
+from hebae.config.run import Run
+from hebae.models.divergences.gaussian import posterior_kl
+from hebae.models.latent import Latent, Normal
+
+
+class Loss(NamedTuple):
+    """What a batch is trained on."""
+
+    loss: Tensor
+    """scale · mean error + λ · R, a scalar."""
+    terms: Tensor
+    """Mean error, R and the mean of KL(q(z|x_i) ‖ p), 0 where there is none; (3,), no gradient."""
+    adversary_loss: Tensor | None
+    """What the divergence's adversary lowers, a scalar; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of the objective on a split or in an epoch, means over images.
+
+    In nats where there is a likelihood; ``reconstruction`` is a mean square otherwise.
+    ``posterior_kl`` is the mean of KL(q(z|x_i) ‖ p), None for a deterministic encoder.
+    """
+
+    reconstruction: float
+    regulariser: float
+    posterior_kl: float | None
+
+    def bounds(self, paper_bound: bool, likelihood: bool) -> dict[str, float | None]:
+        """The terms and both bounds, as columns of a table.
+
+        Without a likelihood there is no bound on it.
+
+        ``elbo_paper`` is −(reconstruction + R), what Fig. 1a plots; for HEBAE its R is the
+        aggregate KL, which leaves out the index-code information (Eq. 10). ``elbo`` is the
+        per-sample bound, comparable across models. Each is None where it does not exist.
+        """
+        bound = -(self.reconstruction + self.regulariser) if paper_bound else None
+        kl = self.posterior_kl
+        return {
+            "reconstruction": self.reconstruction,
+            "regulariser": self.regulariser,
+            "elbo_paper": bound,
+            "elbo": -(self.reconstruction + kl) if likelihood and kl is not None else None,
+        }
+
+
+class Autoencoder(nn.Module):
+    """``encoder``, ``decoder`` and, where the objective's divergence needs one, ``adversary``.
+
+    Freshly initialised, on the CPU: the initial parameters depend on the run's seed alone, not on
+    the device that they will live on.
+
+    Args:
+        run: what is trained.
+        image_shape: height, width, channels.
+    """
+
+    def __init__(self, run: Run, image_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.run = run
+        self.image_shape = tuple(image_shape)
+        entries = run.entries
+        self.reconstruction = resolve(entries.reconstruction.function)(
+            image_shape, **run.reconstruction_parameters
+        )
+        generator = torch.Generator().manual_seed(derive_seed(run.seed, "initialise"))
+        self.encoder, self.decoder = resolve(entries.network.function)(
+            image_shape,
+            run.latent_dim,
+            entries.objective.stochastic,
+            generator,
+            **run.network_parameters,
+        )
+        self.adversary = None
+        self.objective = self._objective()
+
+    def _objective(self) -> Callable[..., Latent]:
+        """The objective's function with its parameters, and its adversary where it needs one."""
+        run = self.run
+        entry, divergence = run.entries.objective, run.entries.divergence
+        given: dict[str, Any] = dict(run.parameters)
+        if entry.takes_weight:
+            given["lam"] = run.lam
+        if divergence is not None:
+            _, parameters = run.divergence
+
+            def own(names: Sequence[str]) -> dict[str, Any]:
+                return {name: parameters[name] for name in parameters if name in names}
+
+            keywords = own(divergence.parameters)
+            if divergence.adversary is not None:
+                seed = derive_seed(run.seed, "initialise adversary")
+                self.adversary = resolve(divergence.adversary)(
+                    run.latent_dim,
+                    torch.Generator().manual_seed(seed),
+                    **own(divergence.adversary_parameters),
+                )
+                keywords["adversary"] = self.adversary
+            given["divergence"] = partial(resolve(divergence.function), **keywords)
+        return partial(resolve(entry.function), **given)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def chunk(self) -> int:
+        """Images that pass the networks at once: bounds memory, changes nothing beyond rounding.
+
+        1,000 MNIST images, 65 faces: activations grow with the image. An autoregressive decoder
+        has channels at the image's full size: 127 MNIST images.
+        """
+        values = 100_000 if self.run.entries.network.autoregressive else 800_000
+        return max(1, min(1000, values // prod(self.image_shape)))
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager:
+        """Where the networks run; moments, divergences and losses stay outside, in float32."""
+        enabled = computed(self.run.training.precision, device) == "bfloat16"
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """μ and log σ (n, d), float32, of ``reconstruction.inputs``; no log σ where σ is 0."""
+        with self._autocast(x.device):
+            mean, log_sigma = self.encoder(x)
+        return mean.float(), None if log_sigma is None else log_sigma.float()
+
+    def latent(
+        self,
+        mean: Tensor,
+        log_sigma: Tensor | None,
+        normal: Normal,
+        progress: float = 1.0,
+        check: bool = True,
+    ) -> Latent:
+        """Codes, and what the objective charges for them.
+
+        Args:
+            mean: μ, shape (n, d).
+            log_sigma: log σ, shape (n, d), or None.
+            normal: source of noise.
+            progress: the share of the training's steps that is done.
+            check: raise SingularCovariance where a covariance has no full rank; else NaN.
+        """
+        entry = self.run.entries.objective
+        given: dict[str, Any] = {}
+        if entry.needs_covariance:
+            given["check"] = check
+        if entry.takes_progress:
+            given["progress"] = progress
+        return self.objective(mean, log_sigma, normal, **given)
+
+    def error(self, codes: Tensor, x: Tensor) -> Tensor:
+        """The error of each image, (n,), from codes (n, d) and what the networks see of it."""
+        with self._autocast(x.device):
+            output = self.decoder(codes, x)
+        return self.reconstruction.error(output.float(), x)
+
+    def forward(
+        self,
+        images: Tensor,
+        normal: Normal,
+        lam: float | Tensor,
+        progress: float = 1.0,
+        check: bool = True,
+    ) -> Loss:
+        """The loss of a batch of images, uint8 (n, height, width, channels), at λ = ``lam``."""
+        x = self.reconstruction.inputs(images)
+        mean, log_sigma = self.encode(x)
+        latent = self.latent(mean, log_sigma, normal, progress, check)
+        error = self.error(latent.z, x).mean()
+        loss = self.reconstruction.scale * error + lam * latent.regulariser
+        with torch.no_grad():
+            kl = torch.zeros_like(error)
+            if log_sigma is not None:
+                kl = posterior_kl(mean, log_sigma, latent.mixing).mean()
+            terms = torch.stack([error, latent.regulariser, kl]).detach()
+        return Loss(loss, terms, latent.adversary_loss)
+
+    @torch.inference_mode()
+    def encode_images(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """μ and log σ (N, d) of images, uint8 (N, height, width, channels), chunk by chunk."""
+        chunks = [
+            self.encode(self.reconstruction.inputs(chunk)) for chunk in images.split(self.chunk)
+        ]
+        mean, log_sigma = zip(*chunks, strict=True)
+        return torch.cat(mean), None if log_sigma[0] is None else torch.cat(log_sigma)
+
+    @torch.inference_mode()
+    def evaluate(self, images: Tensor, normal: Normal) -> tuple[Terms, Latent]:
+        """Score a whole split, with one code an image and moments over the whole split.
+
+        A batch's aggregate KL is biased upwards (docs/paper.md), the split's hardly.
+
+        Args:
+            images: uint8 (N, height, width, channels).
+            normal: source of noise.
+        """
+        mean, log_sigma = self.encode_images(images)
+        latent = self.latent(mean, log_sigma, normal)
+        total = torch.zeros((), dtype=torch.float64, device=images.device)
+        for chunk, codes in zip(images.split(self.chunk), latent.z.split(self.chunk), strict=True):
+            total += self.error(codes, self.reconstruction.inputs(chunk)).sum()
+        kl = None
+        if log_sigma is not None:
+            kl = float(posterior_kl(mean, log_sigma, latent.mixing).mean())
+        return Terms(float(total) / len(images), float(latent.regulariser), kl), latent
+
+
+def load(
+    run: Run, image_shape: Sequence[int], path: Path, sha256: str | None = None
+) -> Autoencoder:
+    """The trained autoencoder of a run, in evaluation mode.
+
+    Raises:
+        UserError: for a file that is missing, is not the one whose SHA-256 is given, or is
+            anything but the tensors of these networks.
+    """
+    model = Autoencoder(run, image_shape)
+    try:
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("its SHA-256 is not the one in the run's record")
+        # weights_only: a file of tensors is data, never code
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        model.load_state_dict(state)
+    except Exception as error:  # PyTorch states no list of what reading may raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"cannot load {path}: {reason}; delete it, and it is trained again"
+        ) from None
+    return model.eval()

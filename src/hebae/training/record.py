@@ -1,0 +1,138 @@
+"""What a training begins from and what it leaves: images, key, weights, history, record."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import resource
+import sys
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hebae.base import files, sources
+from hebae.base.checkout import commit
+from hebae.base.device import computed
+from hebae.config.run import Run
+from hebae.data.store import Manifest, load_prepared, training_subset
+from hebae.training.loop import Outcome, autoencoder_parameters
+
+SOURCES = ("hebae.training.loop", "hebae.training.record")
+"""The modules that decide, with those of the run, what a training computes and writes."""
+
+
+def checkpoint_key(run: Run, dataset_checksum: str, device: torch.device) -> str:
+    """A hash of everything that decides what a training computes, down to the last bit."""
+    decides = (
+        run.to_json(),
+        str(run.entries),
+        dataset_checksum,
+        sources.fingerprint([*SOURCES, *run.modules]),
+        torch.__version__,
+        device.type,
+        str(torch.get_num_threads()),
+        computed(run.training.precision, device),
+    )
+    return hashlib.sha256("\n".join(decides).encode()).hexdigest()[:24]
+
+
+def provenance(run: Run, device: torch.device) -> dict[str, Any]:
+    """What the numbers of a run may depend on besides its description."""
+    names = ("torch", "numpy")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in names},
+        },
+        "commit": commit(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": computed(run.training.precision, device),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def load_images(run: Run, data: Path, device: torch.device) -> tuple[dict[str, Tensor], int]:
+    """What a run is trained and tested on, and of how many images it is trained.
+
+    Args:
+        run: may be on a subset of the training images.
+        data: folder of the prepared dataset.
+        device: where to put them.
+
+    Returns:
+        ``train`` and ``test``, uint8 (N, height, width, channels), and the number of different
+        training images.
+    """
+    arrays = {split: load_prepared(data, split)[0] for split in ("train", "test")}
+    n_train = len(arrays["train"])
+    subset = training_subset(n_train, run.n_train, run.seed)
+    if subset is not None:
+        # as many steps an epoch as with all images: those there are come again
+        arrays["train"] = arrays["train"][np.resize(subset, n_train)]
+        n_train = len(subset)
+    images = {split: torch.from_numpy(array).to(device) for split, array in arrays.items()}
+    return images, n_train
+
+
+def write_outputs(
+    output: Path,
+    trained: Outcome,
+    manifest: Manifest,
+    n_train: int,
+    device: torch.device,
+    wall_seconds: float,
+    packed: int = 1,
+) -> list[Path]:
+    """Write what a finished training leaves: its weights, history and record.
+
+    Args:
+        output: the folder.
+        trained: what became of the run.
+        manifest: of the dataset.
+        n_train: number of training images.
+        device: what it was trained on.
+        wall_seconds: what all of it took.
+        packed: how many runs were trained together; its seconds are its share of theirs.
+    """
+    run, model, rows, _ = trained
+    weights, history, path = (output / name for name in ("weights.pt", "history.csv", "run.json"))
+    # whole: the next Snakemake may have deleted it while this process outlived its own
+    files.write_csv(history, rows)
+    buffer = io.BytesIO()
+    # clones: of a view, PyTorch would write all that it is a view of
+    state = {name: value.cpu().clone() for name, value in model.state_dict().items()}
+    torch.save(state, buffer)
+    files.write_bytes(weights, buffer.getbuffer())
+    record = {
+        "run": asdict(run),
+        "dataset_checksum": manifest.checksum,
+        "image_shape": list(manifest.image_shape),
+        "n_train": n_train,
+        "final": {
+            key: rows[-1][key] for key in ("reconstruction", "regulariser", "elbo_paper", "elbo")
+        },
+        "parameters": sum(p.numel() for p in autoencoder_parameters(model)),
+        "weights_sha256": files.sha256(weights),
+        **provenance(run, device),
+        "packed": packed,
+        "training_seconds": rows[-1]["seconds"],
+        "wall_seconds": round(wall_seconds, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    if device.type == "cuda":
+        record["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+    files.write_json(path, record)
+    return [weights, history, path]
