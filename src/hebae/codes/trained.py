@@ -67,7 +67,7 @@ class Trained:
     @property
     def common_weight(self) -> float:
         """λ for a loss of mean error + λ · R, whatever the run's loss multiplies the error by."""
-        return float(self.run.weight) / self.reconstruction.scale
+        return self.run.lam / self.reconstruction.scale
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, purpose: str, repeat: int = 1) -> Iterator[Tensor]:

@@ -46,7 +46,7 @@ def objective_of(run: Run, model: nn.ModuleDict, check: bool = True) -> Callable
     if entry.needs_covariance:
         given["check"] = check
     if entry.takes_weight:
-        given["weight"] = float(run.weight)
+        given["weight"] = run.lam
     if run.divergence is not None:
         divergence, parameters = run.divergence
         own = {key: parameters[key] for key in parameters if key in divergence.parameters}

@@ -165,7 +165,7 @@ def train_epoch(
     order = torch.stack([torch.randperm(len(images), generator=g) for g in shuffles]).to(device)
     order = order.index_select(0, of_run)
     like = [torch.empty(shape, device=device) for shape in drawn_shapes(run, model)]
-    weights = torch.tensor([float(run.weight) for run in runs], device=device)
+    weights = torch.tensor([run.lam for run in runs], device=device)
     step = vmap(partial(losses, run, model, reconstruction))
     rate = learning_rate(epoch, run.training)
 

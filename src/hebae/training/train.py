@@ -87,7 +87,7 @@ def train_epoch(
     """One pass over the training images; the mean over its batches of each term."""
     device = images.device
     objective = objective_of(run, model, check=device.type == "cpu")
-    weight = float(run.weight)
+    weight = run.lam
     normal = normal_stream(derive_seed(run.seed, "noise", epoch), device)
     shuffle = torch.Generator().manual_seed(derive_seed(run.seed, "shuffle", epoch))
     rate = learning_rate(epoch, run.training)

@@ -35,17 +35,17 @@ pytestmark = [
 
 FACE = (64, 64, 3)
 OBJECTIVES = {
-    "vae": {"objective": "vae", "weight": "0.001"},
-    "hebae": {"objective": "hebae", "weight": "0.001"},
+    "vae": {"objective": "vae", "lam": 0.001},
+    "hebae": {"objective": "hebae", "lam": 0.001},
     "wae_mmd": {
         "objective": "wae_mmd",
-        "weight": "100",
+        "lam": 100.0,
         "reconstruction_parameters": {"reduction": "sum", "factor": 0.05},
     },
     **{
         name: {
             "objective": "infovae",
-            "weight": "1",
+            "lam": 1.0,
             "parameters": {"alpha": 0.5, "divergence": {"name": name}},
         }
         for name in DIVERGENCES
@@ -85,7 +85,7 @@ def one_step(run, device: torch.device, batch: np.ndarray):
     mean, log_sigma = model["encoder"](x)
     latent = objective_of(run, model)(mean, log_sigma, lambda like: noise.to(like))
     error = term.error(model["decoder"](latent.z, x), x).mean()
-    loss = term.scale * error + float(run.weight) * latent.regulariser
+    loss = term.scale * error + run.lam * latent.regulariser
     loss.backward()
     if latent.adversary_loss is not None:
         latent.adversary_loss.backward()

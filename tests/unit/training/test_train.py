@@ -42,7 +42,7 @@ from hebae.workflow import workspace
 OBJECTIVES = {
     "vae": {"objective": "vae", "model": "VAE"},
     "hebae": {},
-    "wae_mmd": {"objective": "wae_mmd", "model": "WAE", "weight": "10"},
+    "wae_mmd": {"objective": "wae_mmd", "model": "WAE", "lam": 10.0},
     "adversarial": {
         "objective": "infovae",
         "model": "InfoVAE",
@@ -377,7 +377,7 @@ def test_another_run_takes_no_foreign_checkpoint(data, tmp_path):
         time.sleep(0.002)
     process.kill()
     process.wait()
-    other = changed(weight="2", epochs=1)
+    other = changed(lam=2.0, epochs=1)
     done = subprocess.run(
         command(other, data, tmp_path), check=True, capture_output=True, text=True
     )
@@ -461,8 +461,8 @@ def test_training_improves_what_it_trains(objective, images, tmp_path):
     run = changed(**OBJECTIVES[objective], epochs=15)
     _, table = fit(run, images, tmp_path)
     test = [row for row in table if row["split"] == "test"]
-    weight = float(run.weight)
-    losses = [row["reconstruction"] + weight * row["regulariser"] for row in test]
+    lam = run.lam
+    losses = [row["reconstruction"] + lam * row["regulariser"] for row in test]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -470,7 +470,7 @@ def test_training_improves_what_it_trains(objective, images, tmp_path):
 def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
     """Two epochs by hand: the loss with its weight, the streams of seed and epoch, Adam's ε."""
     run = changed(**OBJECTIVES[objective], epochs=2)
-    run = dataclasses.replace(run, weight="3")
+    run = dataclasses.replace(run, lam=3.0)
     few = {"train": images["train"][:300], "test": images["test"]}
     trained, table = fit(run, few, tmp_path)
 
@@ -557,7 +557,7 @@ def test_each_split_goes_where_it_belongs(data, tmp_path, monkeypatch):
 def test_whatever_decides_a_training_is_in_the_checkpoints_key(monkeypatch):
     cpu = torch.device("cpu")
     keys = {train.checkpoint_key(RUN, "checksum", cpu)}
-    keys.add(train.checkpoint_key(changed(weight="2"), "checksum", cpu))
+    keys.add(train.checkpoint_key(changed(lam=2.0), "checksum", cpu))
     keys.add(train.checkpoint_key(RUN, "other data", cpu))
     keys.add(train.checkpoint_key(RUN, "checksum", torch.device("cuda")))
     assert train.checkpoint_key(RUN, "checksum", cpu) in keys
