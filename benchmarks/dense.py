@@ -58,7 +58,7 @@ def ours(
         dataset="mnist",
         model=objective,
         latent_dim=LATENT_DIM,
-        weight="1",
+        lam=1.0,
         seed=0,
         network="dense",
         network_parameters=WIDTHS,

@@ -60,7 +60,7 @@ def our_run(width: float, precision: str):
         dataset="celeba",
         model="VAE",
         latent_dim=LATENT,
-        weight=str(WEIGHT),
+        lam=WEIGHT,
         seed=0,
         objective="vae",
         parameters={},

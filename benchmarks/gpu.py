@@ -38,7 +38,7 @@ def mnist_run(number: int, epochs: int, precision: str) -> Run:
         dataset="mnist",
         model="HEBAE",
         latent_dim=10,
-        weight=("1", "0.1", "0.01", "10")[number % 4],
+        lam=(1.0, 0.1, 0.01, 10.0)[number % 4],
         seed=number // 4,
         objective="hebae",
         parameters={},

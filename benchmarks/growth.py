@@ -54,7 +54,7 @@ def mnist_run(objective: str, latent_dim: int, batch_size: int) -> Run:
         dataset="random",
         model=objective,
         latent_dim=latent_dim,
-        weight="1",
+        lam=1.0,
         seed=0,
         objective=objective,
         parameters={},

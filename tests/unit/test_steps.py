@@ -29,7 +29,7 @@ from hebae.training import train
 
 ROOT = Path(__file__).parents[2]
 RUN = changed(latent_dim=3, seed=0, epochs=3)
-WAE = dataclasses.replace(RUN, objective="wae_mmd", model="WAE", weight="10")
+WAE = dataclasses.replace(RUN, objective="wae_mmd", model="WAE", lam=10.0)
 VAE = dataclasses.replace(RUN, objective="vae", model="VAE")
 
 

@@ -146,7 +146,7 @@ def test_bounds_in_the_tables(project):
 def test_the_record_of_a_run_carries_its_provenance(project):
     path = project / "results/tiny/runs/digits/HEBAE/z3/w0.1/s0/run.json"
     record = json.loads(path.read_text())
-    assert record["run"]["weight"] == "0.1"
+    assert record["run"]["lam"] == 0.1
     assert record["run"]["training"]["epochs"] == 2
     manifest = json.loads((project / "results/tiny/data/digits/dataset.json").read_text())
     assert record["dataset_checksum"] == manifest["checksum"]
@@ -255,7 +255,7 @@ def test_after_the_style_is_edited_every_figure_is_redrawn(editable):
 def test_a_changed_entry_of_the_registry_is_another_run(editable):
     path = editable / "src/hebae/config/registry.py"
     text = path.read_text()
-    entry = 'Objective("hebae.models.objectives.vae:vae")'
+    entry = 'ObjectiveEntry("hebae.models.objectives.vae:vae")'
     assert entry in text
     path.write_text(text.replace(entry, entry[:-1] + ", bound=False)"))
     assert plan(editable)["train"] == 3

@@ -218,7 +218,7 @@ def run_of(wildcards):
         wildcards.dataset,
         wildcards.model,
         int(wildcards.latent_dim),
-        wildcards.weight,
+        float(wildcards.weight),
         int(wildcards.seed),
         int(wildcards.subset.partition("n")[2]) if wildcards.subset else None,
     )

@@ -29,16 +29,14 @@ def _default(table: pd.DataFrame, data: Dataset) -> pd.DataFrame:
 
 
 def _default_weights(table: pd.DataFrame, data: Dataset) -> pd.Series:
-    weights = {model: float(recipe.default) for model, recipe in data.models.items()}
+    weights = {model: recipe.default for model, recipe in data.models.items()}
     return table["model"].map(weights)
 
 
 def _grid(table: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     """The rows of runs on the grid of weights, of those models and seeds that have all of it."""
     grids = {
-        model: {float(weight) for weight in recipe.grid}
-        for model, recipe in data.models.items()
-        if len(recipe.grid) > 1
+        model: set(recipe.grid) for model, recipe in data.models.items() if len(recipe.grid) > 1
     }
     wanted = [
         latent_dim in data.weight_latent_dims and weight in grids.get(model, ())

@@ -22,6 +22,7 @@ import jsonschema
 
 from hebae.base.errors import UserError
 from hebae.config import registry
+from hebae.config.fields import from_fields, from_json
 from hebae.config.registry import (
     DATASETS,
     DIVERGENCES,
@@ -32,12 +33,7 @@ from hebae.config.registry import (
     RECONSTRUCTIONS,
     lookup,
 )
-from hebae.config.run import Run, Training
-
-
-def weight_text(weight: float) -> str:
-    """λ as it stands in paths and tables: 0.1, 1, 1e-05."""
-    return f"{weight + 0.0:.12g}"  # + 0.0: no minus zero
+from hebae.config.run import Run, Training, weight_text
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,8 @@ class Recipe:
     ``parameters`` are those of the objective that are others here than the model's.
     """
 
-    default: str
-    grid: tuple[str, ...]
+    default: float
+    grid: tuple[float, ...]
     parameters: dict[str, Any]
     training: Training
     network: str
@@ -173,7 +169,7 @@ class Experiment:
         dataset: str,
         model: str,
         latent_dim: int,
-        weight: str,
+        lam: float,
         seed: int,
         n_train: int | None = None,
     ) -> Run:
@@ -184,7 +180,7 @@ class Experiment:
             dataset=dataset,
             model=model,
             latent_dim=latent_dim,
-            weight=weight,
+            lam=lam,
             seed=seed,
             objective=label.objective,
             parameters={**label.parameters, **trained.parameters},
@@ -199,20 +195,20 @@ class Experiment:
     def default_runs(self) -> Iterator[Run]:
         """Every model at its default weight, at every latent dimension and seed."""
         for data in self.datasets.values():
-            for model, weights in data.models.items():
-                for latent_dim in weights.latent_dims or data.latent_dims:
+            for model, recipe in data.models.items():
+                for latent_dim in recipe.latent_dims or data.latent_dims:
                     for seed in data.seeds:
-                        yield self.run(data.name, model, latent_dim, weights.default, seed)
+                        yield self.run(data.name, model, latent_dim, recipe.default, seed)
 
     def weight_runs(self) -> Iterator[Run]:
         """The grids of weights, with the runs at the default weight that belong to them."""
         for data in self.datasets.values():
-            for model, weights in data.models.items():
-                trained = weights.latent_dims or data.latent_dims
+            for model, recipe in data.models.items():
+                trained = recipe.latent_dims or data.latent_dims
                 for latent_dim in data.weight_latent_dims:
-                    for weight in weights.grid if latent_dim in trained else ():
+                    for lam in recipe.grid if latent_dim in trained else ():
                         for seed in data.weight_seeds:
-                            yield self.run(data.name, model, latent_dim, weight, seed)
+                            yield self.run(data.name, model, latent_dim, lam, seed)
 
     def diagnostics_runs(self) -> Iterator[Run]:
         """Default runs of the datasets with diagnostics, and those on smaller training sets."""
@@ -221,11 +217,11 @@ class Experiment:
                 yield run
         for data in self.datasets.values():
             if data.diagnostics is not None:
-                for model, weights in data.models.items():
+                for model, recipe in data.models.items():
                     for size in data.diagnostics.training_sizes:
                         for seed in data.seeds:
                             yield self.run(
-                                data.name, model, data.main_latent_dim, weights.default, seed, size
+                                data.name, model, data.main_latent_dim, recipe.default, seed, size
                             )
 
     def runs(self) -> list[Run]:
@@ -247,8 +243,8 @@ class Experiment:
         """One run a model: main latent dimension, default weight, first seed."""
         data = self.datasets[dataset]
         return [
-            self.run(dataset, model, data.main_latent_dim, weights.default, data.seeds[0])
-            for model, weights in data.models.items()
+            self.run(dataset, model, data.main_latent_dim, recipe.default, data.seeds[0])
+            for model, recipe in data.models.items()
         ]
 
     def to_json(self) -> str:
@@ -258,49 +254,7 @@ class Experiment:
     @classmethod
     def from_json(cls, text: str) -> Experiment:
         """Read what :meth:`to_json` wrote."""
-        fields = json.loads(text)
-        datasets = {}
-        for name, data in fields["datasets"].items():
-            data["models"] = {
-                model: Recipe(
-                    **{
-                        **trained,
-                        "grid": tuple(trained["grid"]),
-                        "latent_dims": trained["latent_dims"] and tuple(trained["latent_dims"]),
-                        "training": Training.from_fields(trained["training"]),
-                    }
-                )
-                for model, trained in data["models"].items()
-            }
-            data["fid"] = data["fid"] and Fid(**data["fid"])
-            data["diagnostics"] = data["diagnostics"] and _diagnostics(data["diagnostics"])
-            data["mutual_information"] = MutualInformation(**data["mutual_information"])
-            data["bounds"] = _bounds(data["bounds"])
-            data["panels"] = _panels(data["panels"])
-            for key in ("latent_dims", "seeds", "weight_seeds", "weight_latent_dims"):
-                data[key] = tuple(data[key])
-            datasets[name] = Dataset(**data)
-        models = {name: Model(**model) for name, model in fields["models"].items()}
-        claims = tuple(fields["claims"])
-        return cls(**{**fields, "models": models, "datasets": datasets, "claims": claims})
-
-
-def _diagnostics(fields: Mapping[str, Any]) -> Diagnostics:
-    return Diagnostics(**{**fields, "training_sizes": tuple(fields["training_sizes"])})
-
-
-def _bounds(fields: Mapping[str, Any]) -> Bounds:
-    return Bounds(**{**fields, "samples": tuple(fields["samples"])})
-
-
-def _panels(fields: Mapping[str, Any]) -> Panels:
-    rows, columns = fields["samples"]
-    return Panels(
-        interpolations=tuple((start, end) for start, end in fields["interpolations"]),
-        end_points=fields["end_points"],
-        steps=fields["steps"],
-        samples=(rows, columns),
-    )
+        return from_json(cls, text)
 
 
 def parse(document: Any, schema: Mapping[str, Any]) -> Experiment:
@@ -445,16 +399,18 @@ def _dataset(
         if missing := [value for value in values if value not in latent_dims]:
             raise UserError(f"{where}.{key}: {missing[0]} is not one of latent_dims {latent_dims}")
 
-    mutual_information = MutualInformation(**fields["mutual_information"])
-    bounds = _bounds(fields["bounds"])
+    mutual_information = from_fields(MutualInformation, fields["mutual_information"])
+    bounds = from_fields(Bounds, fields["bounds"])
     _check_bounds(f"{where}.bounds", images, bounds)
-    panels = _panels(fields["panels"])
-    fid = Fid(**fields["fid"]) if "fid" in fields else None
-    diagnostics = _diagnostics(fields["diagnostics"]) if "diagnostics" in fields else None
+    panels = from_fields(Panels, fields["panels"])
+    fid = from_fields(Fid, fields["fid"]) if "fid" in fields else None
+    diagnostics = (
+        from_fields(Diagnostics, fields["diagnostics"]) if "diagnostics" in fields else None
+    )
     _check_images(where, images, mutual_information, fid, diagnostics)
     used: dict[str, Recipe] = {}
     for model, weights in fields["models"].items():
-        training = Training.from_fields(weights["training"])
+        training = from_fields(Training, weights["training"])
         _check_training(f"{where}.models.{model}.training", images, training)
         reconstruction = dict(weights["reconstruction"])
         term = reconstruction.pop("name")
@@ -495,9 +451,9 @@ def _dataset(
                         f"of {size} images are too small for the covariance of {model} in "
                         f"{main_latent_dim} dimensions (Eq. 11)"
                     )
-        grid = tuple(weight_text(weight) for weight in weights["weights"])
-        if len(set(grid)) < len(grid):
-            raise UserError(f"{where}.models.{model}.weights: two are the same: {', '.join(grid)}")
+        texts = [weight_text(lam) for lam in weights["weights"]]
+        if len(set(texts)) < len(texts):
+            raise UserError(f"{where}.models.{model}.weights: two are the same: {', '.join(texts)}")
         objective = models[model].objective
         parameters = dict(weights["parameters"])
         at = f"{where}.models.{model}"
@@ -507,8 +463,8 @@ def _dataset(
             for weight in values:
                 _check_weight(f"{at}.{key}", objective, both, weight)
         used[model] = Recipe(
-            default=weight_text(weights["weight"]),
-            grid=grid,
+            default=float(weight_text(weights["weight"])),
+            grid=tuple(map(float, texts)),
             latent_dims=own_dims if "latent_dims" in weights else None,
             parameters=parameters,
             training=training,
@@ -581,7 +537,7 @@ def _check_network(
     where: str,
     name: str,
     parameters: Mapping[str, Any],
-    images: registry.Dataset,
+    images: registry.DatasetEntry,
     reconstruction: str,
 ) -> None:
     entry = lookup(NETWORKS, "network", name)
@@ -606,7 +562,7 @@ def _check_network(
         )
 
 
-def _check_training(where: str, images: registry.Dataset, training: Training) -> None:
+def _check_training(where: str, images: registry.DatasetEntry, training: Training) -> None:
     if images.n_train is not None and training.batch_size > images.n_train:
         raise UserError(
             f"{where}.batch_size: {training.batch_size} is more than the "
@@ -619,7 +575,7 @@ def _check_training(where: str, images: registry.Dataset, training: Training) ->
 
 def _check_images(
     where: str,
-    images: registry.Dataset,
+    images: registry.DatasetEntry,
     mutual_information: MutualInformation,
     fid: Fid | None,
     diagnostics: Diagnostics | None,
@@ -651,7 +607,7 @@ def _check_images(
         )
 
 
-def _check_bounds(where: str, images: registry.Dataset, bounds: Bounds) -> None:
+def _check_bounds(where: str, images: registry.DatasetEntry, bounds: Bounds) -> None:
     largest = max(bounds.samples)
     for k in bounds.samples:
         if largest % k:
@@ -693,7 +649,7 @@ def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
         raise UserError(f"{where}: {dataset!r} has no diagnostics block, so there are none to plot")
 
 
-def _check_panels(where: str, images: registry.Dataset, panels: Panels) -> None:
+def _check_panels(where: str, images: registry.DatasetEntry, panels: Panels) -> None:
     by_class = panels.end_points == "class"
     if by_class and not images.n_classes:
         raise UserError(
@@ -711,7 +667,7 @@ def _check_panels(where: str, images: registry.Dataset, panels: Panels) -> None:
 
 
 def _check_covariance(
-    where: str, model: str, latent_dim: int, training: Training, images: registry.Dataset
+    where: str, model: str, latent_dim: int, training: Training, images: registry.DatasetEntry
 ) -> None:
     for what, size in (("batch_size", training.batch_size), ("test images", images.n_test)):
         if size is not None and latent_dim >= size:

@@ -16,7 +16,7 @@ from hebae.base.errors import UserError
 
 
 @dataclass(frozen=True)
-class Divergence:
+class DivergenceEntry:
     """A divergence of the codes from the prior, and its adversary where it needs one."""
 
     function: str
@@ -29,18 +29,20 @@ class Divergence:
 
 
 DIVERGENCES = {
-    "mmd": Divergence("hebae.models.divergences.mmd:mmd", ("kernel", "prior_variance", "scales")),
-    "adversarial": Divergence(
+    "mmd": DivergenceEntry(
+        "hebae.models.divergences.mmd:mmd", ("kernel", "prior_variance", "scales")
+    ),
+    "adversarial": DivergenceEntry(
         "hebae.models.divergences.adversarial:adversarial",
         adversary="hebae.models.divergences.adversarial:Discriminator",
         adversary_parameters=("widths", "rate_factor", "adam_beta1"),
     ),
-    "stein": Divergence("hebae.models.divergences.stein:stein"),
+    "stein": DivergenceEntry("hebae.models.divergences.stein:stein"),
 }
 
 
 @dataclass(frozen=True)
-class Objective:
+class ObjectiveEntry:
     """A training objective, and what has to be known of it without importing it."""
 
     function: str
@@ -55,47 +57,47 @@ class Objective:
     takes_weight: bool = False
     """Whether the function is told λ, which must then be above 0."""
     takes_progress: bool = False
-    """Whether the function is told the share of the training's steps that is done."""
+    """Whether the function is told the share of training steps done."""
     divergences: tuple[str, ...] = ()
     """Those the function can be given as ``divergence``; the first where a config names none."""
 
 
 OBJECTIVES = {
-    "vae": Objective("hebae.models.objectives.vae:vae"),
-    "annealed_vae": Objective(
-        "hebae.models.objectives.annealed_vae:annealed_vae",
-        takes_progress=True,
-        parameters=("warm_up",),
-    ),
-    "hebae": Objective(
+    "vae": ObjectiveEntry("hebae.models.objectives.vae:vae"),
+    "hebae": ObjectiveEntry(
         "hebae.models.objectives.hebae:hebae",
         needs_covariance=True,
         parameters=("reparameterisation",),
     ),
-    "wae_mmd": Objective(
+    "wae_mmd": ObjectiveEntry(
         "hebae.models.objectives.wae:wae_mmd",
         stochastic=False,
         bound=False,
         parameters=("prior_variance", "scales"),
     ),
-    "wae_gan": Objective(
+    "wae_gan": ObjectiveEntry(
         "hebae.models.objectives.wae:wae_gan",
         stochastic=False,
         bound=False,
         divergences=("adversarial",),
     ),
-    "infovae": Objective(
+    "infovae": ObjectiveEntry(
         "hebae.models.objectives.infovae:infovae",
         bound=False,
         parameters=("alpha",),
         takes_weight=True,
         divergences=("mmd", "adversarial", "stein"),
     ),
+    "annealed_vae": ObjectiveEntry(
+        "hebae.models.objectives.annealed_vae:annealed_vae",
+        takes_progress=True,
+        parameters=("warm_up",),
+    ),
 }
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkEntry:
     """An encoder and decoder pair, and the images it fits."""
 
     function: str
@@ -122,15 +124,15 @@ class Network:
 
 
 NETWORKS = {
-    "dense": Network(
+    "dense": NetworkEntry(
         "hebae.models.networks.dense:build",
         required=("encoder_widths", "decoder_widths"),
         packs=True,
     ),
-    "convolutional": Network(
+    "convolutional": NetworkEntry(
         "hebae.models.networks.convolutional:build", optional=("width", "batch_norm"), multiple=16
     ),
-    "pixelcnn": Network(
+    "pixelcnn": NetworkEntry(
         "hebae.models.networks.pixelcnn:build",
         required=("encoder_widths", "decoder_widths"),
         optional=("channels", "layers", "kernel"),
@@ -142,7 +144,7 @@ NETWORKS = {
 
 
 @dataclass(frozen=True)
-class Reconstruction:
+class ReconstructionEntry:
     """A reconstruction term."""
 
     function: str
@@ -155,12 +157,14 @@ class Reconstruction:
 
 
 RECONSTRUCTIONS = {
-    "bernoulli": Reconstruction("hebae.models.reconstruction:bernoulli", likelihood=True),
-    "binary": Reconstruction("hebae.models.reconstruction:binary", likelihood=True, binary=True),
-    "gaussian": Reconstruction(
+    "bernoulli": ReconstructionEntry("hebae.models.reconstruction:bernoulli", likelihood=True),
+    "binary": ReconstructionEntry(
+        "hebae.models.reconstruction:binary", likelihood=True, binary=True
+    ),
+    "gaussian": ReconstructionEntry(
         "hebae.models.reconstruction:gaussian", likelihood=True, parameters=("variance",)
     ),
-    "squared_error": Reconstruction(
+    "squared_error": ReconstructionEntry(
         "hebae.models.reconstruction:squared_error",
         likelihood=False,
         parameters=("reduction", "factor"),
@@ -169,7 +173,7 @@ RECONSTRUCTIONS = {
 
 
 @dataclass(frozen=True)
-class Dataset:
+class DatasetEntry:
     """A dataset, and what has to be known of it to check a config before anything is run.
 
     ``n_train`` and ``n_test`` are None where they depend on what the user has: files or folders
@@ -189,12 +193,12 @@ class Dataset:
 
 
 DATASETS = {
-    "digits": Dataset("hebae.data.digits:load", (8, 8, 1), 1297, 500, (10,)),
-    "toyfaces": Dataset(
+    "digits": DatasetEntry("hebae.data.digits:load", (8, 8, 1), 1297, 500, (10,)),
+    "toyfaces": DatasetEntry(
         "hebae.data.toyfaces:load", (64, 64, 3), 4000, 1000, (4, 6, 5, 3, 3, 4, 3, 5)
     ),
-    "mnist": Dataset("hebae.data.mnist:load", (28, 28, 1), 60_000, 10_000, (10,)),
-    "celeba": Dataset(
+    "mnist": DatasetEntry("hebae.data.mnist:load", (28, 28, 1), 60_000, 10_000, (10,)),
+    "celeba": DatasetEntry(
         "hebae.data.celeba:load",
         (64, 64, 3),
         None,
@@ -211,7 +215,7 @@ DATASETS = {
 
 
 @dataclass(frozen=True)
-class Features:
+class FeaturesEntry:
     """A network in whose features images are compared (Fréchet distance)."""
 
     function: str
@@ -219,13 +223,13 @@ class Features:
 
 
 FEATURES = {
-    "inception": Features("hebae.measures.fid.features.inception:load"),
-    "classifier": Features("hebae.measures.fid.features.classifier:load", needs_labels=True),
+    "inception": FeaturesEntry("hebae.measures.fid.features.inception:load"),
+    "classifier": FeaturesEntry("hebae.measures.fid.features.classifier:load", needs_labels=True),
 }
 
 
 @dataclass(frozen=True)
-class Figure:
+class FigureEntry:
     """A figure: the tables it is drawn from, and what it needs of the dataset it shows."""
 
     tables: tuple[str, ...] = ()
@@ -240,21 +244,21 @@ class Figure:
 
 
 FIGURES = {
-    "fig1a": Figure(("elbo_by_epoch", "elbo_by_weight"), needs_bound=True),
-    "fig1b": Figure(("fid",), needs_fid=True),
-    "fig2a": Figure(("covariance",)),
-    "fig2b": Figure(("covariance",)),
-    "fig2c": Figure(("mutual_information",)),
-    "fig2d": Figure(("mutual_information",)),
-    "fig3": Figure(needs_images=True),
-    "appendix_c": Figure(needs_images=True),
-    "infovae_diagnostics": Figure(("diagnostics",), needs_diagnostics=True),
-    "infovae_decoder": Figure(("index_code_information", "elbo_by_weight"), needs_images=True),
-    "infovae_samples": Figure(needs_images=True),
-    "fair_bounds": Figure(
+    "fig1a": FigureEntry(("elbo_by_epoch", "elbo_by_weight"), needs_bound=True),
+    "fig1b": FigureEntry(("fid",), needs_fid=True),
+    "fig2a": FigureEntry(("covariance",)),
+    "fig2b": FigureEntry(("covariance",)),
+    "fig2c": FigureEntry(("mutual_information",)),
+    "fig2d": FigureEntry(("mutual_information",)),
+    "fig3": FigureEntry(needs_images=True),
+    "appendix_c": FigureEntry(needs_images=True),
+    "infovae_diagnostics": FigureEntry(("diagnostics",), needs_diagnostics=True),
+    "infovae_decoder": FigureEntry(("index_code_information", "elbo_by_weight"), needs_images=True),
+    "infovae_samples": FigureEntry(needs_images=True),
+    "fair_bounds": FigureEntry(
         ("elbo_by_weight", "index_code_information", "bounds"), needs_likelihood=True
     ),
-    "batch_bias": Figure(needs_covariance=True),
+    "batch_bias": FigureEntry(needs_covariance=True),
 }
 
 

@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hebae.base.errors import UserError
+from hebae.config.fields import from_fields, from_json
 from hebae.config.registry import (
     DIVERGENCES,
     NETWORKS,
     OBJECTIVES,
     RECONSTRUCTIONS,
-    Divergence,
-    Network,
-    Objective,
-    Reconstruction,
+    DivergenceEntry,
+    NetworkEntry,
+    ObjectiveEntry,
+    ReconstructionEntry,
     lookup,
 )
+
+
+def weight_text(lam: float) -> str:
+    """λ as it stands in paths and tables: 0.1, 1, 1e-05."""
+    return f"{lam + 0.0:.12g}"  # + 0.0: no minus zero
 
 
 @dataclass(frozen=True)
@@ -38,29 +44,23 @@ class Training:
     adam_beta1: float = 0.9
     precision: str = "float32"
 
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Training:
-        """From what JSON or YAML makes of it, where tuples are lists."""
-        steps = tuple((epochs, divisor) for epochs, divisor in fields["learning_rate_steps"])
-        return cls(**{**fields, "learning_rate_steps": steps})
-
 
 class Entries(NamedTuple):
     """The registry's entries of a run."""
 
-    objective: Objective
-    network: Network
-    reconstruction: Reconstruction
-    divergence: Divergence | None
+    objective: ObjectiveEntry
+    network: NetworkEntry
+    reconstruction: ReconstructionEntry
+    divergence: DivergenceEntry | None
     """Of the objective, where it takes one."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One model on one dataset with one latent dimension, weight and seed.
+    """One model on one dataset with one latent dimension, λ and seed.
 
-    ``weight`` is λ as text, the way it stands in paths; ``parameters`` are the objective's
-    keyword arguments (``divergence`` is a name with that divergence's own),
+    ``parameters`` are the objective's keyword arguments (``divergence`` is a name with that
+    divergence's own),
     ``network_parameters`` and ``reconstruction_parameters`` those of the network pair and of the
     reconstruction term. ``n_train`` is the number of training images where it is not all.
     """
@@ -68,7 +68,7 @@ class Run:
     dataset: str
     model: str
     latent_dim: int
-    weight: str
+    lam: float
     seed: int
     objective: str
     parameters: dict[str, Any]
@@ -84,21 +84,21 @@ class Run:
         """Folder of the run below ``runs/``."""
         subset = "" if self.n_train is None else f"/n{self.n_train}"
         model = f"{self.dataset}/{self.model}"
-        return f"{model}/z{self.latent_dim}/w{self.weight}{subset}/s{self.seed}"
-
-    @property
-    def lam(self) -> float:
-        """λ."""
-        return float(self.weight)
+        return f"{model}/z{self.latent_dim}/w{weight_text(self.lam)}{subset}/s{self.seed}"
 
     @property
     def identity(self) -> dict[str, Any]:
         """The columns that every table begins with."""
-        names = ("dataset", "model", "latent_dim", "weight", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "dataset": self.dataset,
+            "model": self.model,
+            "latent_dim": self.latent_dim,
+            "weight": weight_text(self.lam),
+            "seed": self.seed,
+        }
 
     @property
-    def divergence(self) -> tuple[Divergence, dict[str, Any]] | None:
+    def divergence(self) -> tuple[DivergenceEntry, dict[str, Any]] | None:
         """The divergence that the objective is given, and its keyword arguments."""
         if "divergence" not in self.parameters:
             return None
@@ -138,12 +138,30 @@ class Run:
 
     @classmethod
     def from_json(cls, text: str) -> Run:
-        """Read what :meth:`to_json` wrote."""
-        try:
-            fields = json.loads(text)
-            return cls(**{**fields, "training": Training.from_fields(fields["training"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"not the description of a run: {error!r}") from None
+        """Read what :meth:`to_json` wrote. Raises UserError where it is something else."""
+        return from_json(cls, text)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Run:
+        """The run that a ``run.json`` describes. Raises UserError where it describes none."""
+        return from_fields(cls, described(record))
+
+
+def described(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the run in a ``run.json``, under today's names.
+
+    Earlier versions wrote λ as text, under "weight".
+
+    Raises:
+        UserError: where there are none.
+    """
+    try:
+        fields = dict(record["run"])
+        if "weight" in fields:
+            fields["lam"] = float(fields.pop("weight"))
+        return fields
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(f"not the record of a run: {error!r}") from None
 
 
 def read_run(path: Path) -> tuple[Run, dict[str, Any]]:
@@ -154,10 +172,10 @@ def read_run(path: Path) -> tuple[Run, dict[str, Any]]:
     """
     try:
         record = json.loads(path.read_bytes())
-        return Run.from_json(json.dumps(record["run"])), record
+        return Run.from_record(record), record
     except FileNotFoundError:
         raise UserError(f"{path}: no such run; train it first") from None
-    except (OSError, ValueError, TypeError, KeyError, UserError) as error:
+    except (OSError, ValueError, UserError) as error:
         raise UserError(f"{path}: not the record of a run ({error}); train it again") from None
 
 

@@ -92,7 +92,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
         figure, [Line2D([], [], label=names[m], **look(experiment, m)._asdict()) for m in models]
     )
     left_out = [name for model, name in names.items() if model not in models]
-    filled = any(run.weight == data.models[run.model].default for run in runs)
+    filled = any(run.lam == data.models[run.model].default for run in runs)
     seeds = {run.seed for run in runs}
     note(
         figure,
@@ -138,7 +138,7 @@ def _curves(
     """Open marks, and filled ones at the default λ."""
     for model, of_model in table.groupby("model", sort=False):
         style = look(experiment, model)
-        default = of_model["weight"] == float(data.models[model].default)
+        default = of_model["weight"] == data.models[model].default
         for part, options in (
             (of_model, {"markerfacecolor": "white", "markeredgewidth": 0.9, "label": model}),
             (of_model[default], {"linestyle": "none", "zorder": 3, "label": f"_{model}, default"}),

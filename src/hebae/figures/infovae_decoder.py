@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from hebae.base.errors import UserError
 from hebae.config.experiment import Experiment
 from hebae.config.registry import OBJECTIVES, RECONSTRUCTIONS
+from hebae.config.run import weight_text
 from hebae.figures.common import (
     WIDTH,
     count,
@@ -124,7 +125,7 @@ def draw(content: Content, experiment: Experiment, dataset: str) -> Figure:
     for model, y in places.items():
         middle = y + 0.4 * LINE * heads[model].count("\n")
         page.write(MARGIN, middle, heads[model], va="bottom", linespacing=1.1)
-        page.small(MARGIN, middle + 0.02, f"λ = {data.models[model].default}")
+        page.small(MARGIN, middle + 0.02, f"λ = {weight_text(data.models[model].default)}")
         shown = pixel * np.array(strips[model].shape[:2])
         page.show(left, y - shown[0] / 2, shown[1], shown[0], strips[model])
     return page.figure

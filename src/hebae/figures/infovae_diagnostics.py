@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hebae.base.errors import UserError
 from hebae.config.experiment import Experiment
+from hebae.config.run import weight_text
 from hebae.figures.common import (
     WIDTH,
     Look,
@@ -333,7 +334,7 @@ def weights_text(experiment: Experiment, dataset: str) -> str:
     """The models' default weights, in a sentence."""
     of_weights: dict[str, list[str]] = {}
     for model, title in titles(experiment, dataset).items():
-        weight = experiment.datasets[dataset].models[model].default
+        weight = weight_text(experiment.datasets[dataset].models[model].default)
         of_weights.setdefault(weight, []).append(title)
     if len(of_weights) == 1:
         return f"λ = {weight}."

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hebae.config.experiment import Experiment
+from hebae.config.run import weight_text
 from hebae.figures.common import (
     WIDTH,
     in_style,
@@ -46,7 +47,7 @@ def draw(
     blocks = [("test images", "", originals(images))]
     for model, name in names.items():
         kind = "drawn from p(x|z)" if autoregressive(data, model) else "means of p(x|z)"
-        heading = f"{kind}, λ = {data.models[model].default}"
+        heading = f"{kind}, λ = {weight_text(data.models[model].default)}"
         blocks.append((name, heading, mosaic(images[model]["samples"])))
     lines = -(-len(blocks) // columns)
     columns = -(-len(blocks) // lines)

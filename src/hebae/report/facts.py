@@ -16,6 +16,7 @@ from hebae.base.text import counted, escape_rst, list_table, listed
 from hebae.claims.verdicts import KINDS, Verdict, counts, read_verdicts
 from hebae.config.experiment import Dataset, Experiment
 from hebae.config.registry import DATASETS
+from hebae.config.run import weight_text
 from hebae.report import origin
 from hebae.report.names import categories
 
@@ -93,7 +94,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
 def weights_text(experiment: Experiment, data: Dataset) -> str:
     """The default λ of each model."""
     return listed(
-        f"{recipe.default} ({escape_rst(experiment.models[model].title)})"
+        f"{weight_text(recipe.default)} ({escape_rst(experiment.models[model].title)})"
         for model, recipe in data.models.items()
     )
 

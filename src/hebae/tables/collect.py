@@ -48,13 +48,12 @@ def every_run(experiment: Experiment) -> list[Run]:
 def provenance_row(text: str) -> list[Row]:
     """What a run's record says beside its description, on one line."""
     record = json.loads(text)
-    run, versions = record["run"], record["versions"]
-    identity = ("dataset", "model", "latent_dim", "weight", "seed")
+    versions = record["versions"]
     own = ("n_train", "commit", "device", "machine", "threads", "precision", "packed")
     last = ("training_seconds", "peak_memory_bytes", "parameters")
     sums = ("weights_sha256", "dataset_checksum")
     return [
-        {name: run[name] for name in identity}
+        Run.from_record(record).identity
         | {name: record.get(name) for name in own}
         | {name: versions.get(name) for name in ("python", "torch", "numpy")}
         | {name: record.get(name) for name in (*last, *sums)}
@@ -88,7 +87,7 @@ def collect(table: Table, experiment: Experiment, runs: Path) -> Iterator[Row]:
             rows = table.read(path.read_text())
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, UserError):
             raise UserError(f"{path} is damaged; delete it, and it is made again") from None
         if not rows:
             raise UserError(f"{path} has no rows; delete it, and it is made again")

@@ -23,7 +23,8 @@ from hebae.workflow.step import STARTED, VARIABLE
 # What may differ between a job's environment and that in which PyTorch was imported. The number
 # of threads may not: libraries read it as they are loaded.
 FREE = frozenset({"_", "OLDPWD", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", VARIABLE})
-PRELOADED = ("tqdm", "minepy", "threadpoolctl")  # beside it; nothing of ours: that may be edited
+# beside it; nothing of ours: that may be edited
+PRELOADED = ("tqdm", "minepy", "threadpoolctl", "dacite")
 
 
 def serve(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from hebae.base.errors import UserError
 from hebae.base.lock import Held, hold
-from hebae.config.run import Run, differences
+from hebae.config.run import Run, described, differences
 
 
 def claim(experiment: str, results: Path) -> TextIO:
@@ -99,11 +99,11 @@ def check_same_config(results: Path, runs: Iterable[Run], sources: Mapping[str, 
     for run in runs:
         path = results / "runs" / run.path / "run.json"
         try:
-            there = json.loads(path.read_bytes())["run"]
+            there = described(json.loads(path.read_bytes()))
             there |= {"source": images[run.dataset] or sources[run.dataset]}
             here = json.loads(run.to_json()) | {"source": sources[run.dataset]}
             differing = differences(there, here)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, UserError):
             continue  # not there, or nothing that would be lost
         if differing:
             replaced.append((run, differing))

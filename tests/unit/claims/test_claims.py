@@ -102,7 +102,7 @@ def world(made: Experiment, noise: float = 0.001, truth: bool = True) -> dict[st
     rows: dict[str, list[dict]] = {}
 
     def add(table: str, run, **columns: object) -> None:
-        rows.setdefault(table, []).append(run.identity | {"weight": float(run.weight), **columns})
+        rows.setdefault(table, []).append(run.identity | {"weight": run.lam, **columns})
 
     for run in made.runs():
         random = np.random.default_rng(list(run.path.encode()))
@@ -111,7 +111,7 @@ def world(made: Experiment, noise: float = 0.001, truth: bool = True) -> dict[st
             return level * (1 + noise * random.standard_normal())
 
         model = run.model if truth else SWAPPED.get(run.model, run.model)
-        weight = float(run.weight)
+        weight = run.lam
         slow = 1 if model == "HEBAE" else 20
         bound = value(
             of(BOUND, model) - slow * abs(math.log(weight / 10 if weight == 10 else weight))
@@ -398,7 +398,7 @@ def planted(made: Experiment, values: dict[str, list[float]], column="elbo") -> 
         {"dataset": "digits", "model": model, "latent_dim": 8, "weight": weight, "seed": seed}
         | {column: value}
         for model, numbers in values.items()
-        for weight in [float(made.datasets["digits"].models[model].default)]
+        for weight in [made.datasets["digits"].models[model].default]
         for seed, value in enumerate(numbers)
     ]
     return {"elbo_by_weight": pd.DataFrame(rows)}

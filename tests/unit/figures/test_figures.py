@@ -117,7 +117,7 @@ def stream(*key: object) -> np.random.Generator:
 
 def bound(run, epoch: np.ndarray | int) -> np.ndarray:
     """The paper’s bound of a run: higher for HEBAE and more dimensions, low in early epochs."""
-    weight = float(run.weight)
+    weight = run.lam
     level = {"mnist": -74, "digits": -16, "toyfaces": -30}[run.dataset]
     if run.objective == "vae":
         level = level * 1.33 * (1 + 0.12 * np.log(weight) ** 2)
@@ -198,7 +198,7 @@ def fid_row(run, fid, random: np.random.Generator) -> dict[str, object]:
     """A distance that is least near λ = 10⁻³ on the common scale."""
     inception = fid.features == "inception"
     sums = run.reconstruction_parameters.get("reduction") == "sum"
-    common = float(run.weight) / (0.05 * P if sums else 1)
+    common = run.lam / (0.05 * P if sums else 1)
     away = np.log10(common / 1e-3) ** 2
     least, slope = {"vae": (63, 0.5), "hebae": (48, 0.05), "wae_mmd": (55, 0.2)}[run.objective]
     return {

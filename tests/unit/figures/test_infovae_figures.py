@@ -129,7 +129,7 @@ def bound_rows(experiment: Experiment):
     """Better with an autoregressive decoder, and none of a deterministic encoder."""
     for run in experiment.runs():
         random = stream("bound", run.path)
-        value = (-16 if run.network == "pixelcnn" else -22) - 0.3 * float(run.weight)
+        value = (-16 if run.network == "pixelcnn" else -22) - 0.3 * run.lam
         value += random.normal(0, 0.3) + 0.2 * run.latent_dim
         yield run.identity | {
             "elbo_paper": None if run.objective == "wae_mmd" else value + 100,
@@ -898,7 +898,7 @@ def test_weights_text(weights, said):
     made = many("digits", 2, "{}")
     data = made.datasets["digits"]
     models = {
-        name: dataclasses.replace(recipe, default=str(weight))
+        name: dataclasses.replace(recipe, default=float(weight))
         for (name, recipe), weight in zip(data.models.items(), weights, strict=True)
     }
     titled = {

@@ -39,7 +39,7 @@ VAE = dataclasses.replace(HEBAE, objective="vae", model="VAE")
 INFOVAE = dataclasses.replace(
     HEBAE, objective="infovae", model="InfoVAE", parameters={"divergence": {"name": "mmd"}}
 )
-WAE = dataclasses.replace(HEBAE, objective="wae_mmd", model="WAE", weight="10")
+WAE = dataclasses.replace(HEBAE, objective="wae_mmd", model="WAE", lam=10.0)
 PIXELCNN = dataclasses.replace(
     VAE,
     model="AR",

@@ -33,7 +33,7 @@ from hebae.measures.diagnostics import (
 )
 
 SOURCE = Path(__file__).parents[3] / "src"
-TRAINED = changed(model="infovae", latent_dim=3, weight="0.1", seed=7)
+TRAINED = changed(model="infovae", latent_dim=3, lam=0.1, seed=7)
 COLUMNS = ["n_codes", "n_prior", "kernel", "mmd", "null_low", "null_high", "p_value", "log_det"]
 COLUMNS += ["log_det_low", "log_det_high"]
 KERNELS = ("imq", "gaussian")

@@ -179,7 +179,7 @@ def test_a_large_mean_costs_no_digits():
 
 def trained_run(folder: Path, data: Path, dataset: str) -> list:
     """Train a small run; the arguments that name it."""
-    run = changed(dataset=dataset, weight="2", epochs=2, batch_size=32)
+    run = changed(dataset=dataset, lam=2.0, epochs=2, batch_size=32)
     call(
         train, "--run", run.to_json(), "--data", data, "--output", folder,
         "--checkpoints", folder / "checkpoints", "--device", "cpu",

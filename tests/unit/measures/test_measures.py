@@ -27,7 +27,7 @@ from hebae.measures import active_units, covariance, index_code_information, mut
 from hebae.measures.index_code_information import _bounds, gaussian_kl, log_densities
 
 SOURCE = Path(__file__).parents[3] / "src"
-TRAINED = changed(model="hebae", latent_dim=3, weight="0.1", seed=7)
+TRAINED = changed(model="hebae", latent_dim=3, lam=0.1, seed=7)
 RUN = TRAINED.identity
 MEASURES = ("covariance", "mutual_information", "index_code_information")
 

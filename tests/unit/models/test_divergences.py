@@ -399,7 +399,7 @@ def test_the_wae_gans_code_is_the_mean():
 def test_a_run_gives_its_objective_weight_divergence_and_adversary():
     mean, log_sigma = some_codes(9, 4).float(), some_codes(9, 4, seed=2).float() - 1
     parameters = {"alpha": 0.5, "divergence": {"name": "mmd", "kernel": "gaussian"}}
-    run = changed(objective="infovae", weight="3", parameters=parameters)
+    run = changed(objective="infovae", lam=3.0, parameters=parameters)
     model = Autoencoder(run, (8, 8, 1))
     assert {name for name, _ in model.named_children()} == {"encoder", "decoder"}
     latent = model.latent(mean, log_sigma, draws(4))

@@ -109,9 +109,7 @@ def convolutional_run(**fields):
 @pytest.mark.parametrize("factor", [1.0, 20.0])
 def test_training_weighs_the_error_by_the_scale(factor, monkeypatch):
     """The gradient that a step sees is that of scale · error + λ · R, written out."""
-    run = convolutional_run(
-        objective="vae", weight="0.5", reconstruction_parameters={"factor": factor}
-    )
+    run = convolutional_run(objective="vae", lam=0.5, reconstruction_parameters={"factor": factor})
     images = faces(8)
     seen = []
     monkeypatch.setattr(
@@ -143,7 +141,7 @@ def test_training_weighs_the_error_by_the_scale(factor, monkeypatch):
 
 
 def test_the_common_weight_undoes_the_scale():
-    run = convolutional_run(weight="100", reconstruction_parameters=RELEASED_WAE)
+    run = convolutional_run(lam=100.0, reconstruction_parameters=RELEASED_WAE)
     trained = Trained(run, Autoencoder(run, FACE), torch.device("cpu"), None, None)
     assert trained.common_weight == pytest.approx(100 / 614.4)
 

@@ -30,7 +30,7 @@ from hebae.publish.archive import MANIFEST, check_imported, difference, read_arc
 from hebae.training import train
 
 ROOT = Path(__file__).parents[3]
-RUNS = [RUN, changed(seed=4), changed(weight="1e-05", n_train=60)]
+RUNS = [RUN, changed(seed=4), changed(lam=1e-05, n_train=60)]
 SHA256 = "0" * 64
 
 

@@ -34,17 +34,17 @@ pytestmark = [
 
 FACE = (64, 64, 3)
 OBJECTIVES = {
-    "vae": {"objective": "vae", "weight": "0.001"},
-    "hebae": {"objective": "hebae", "weight": "0.001"},
+    "vae": {"objective": "vae", "lam": 0.001},
+    "hebae": {"objective": "hebae", "lam": 0.001},
     "wae_mmd": {
         "objective": "wae_mmd",
-        "weight": "100",
+        "lam": 100.0,
         "reconstruction_parameters": {"reduction": "sum", "factor": 0.05},
     },
     **{
         name: {
             "objective": "infovae",
-            "weight": "1",
+            "lam": 1.0,
             "parameters": {"alpha": 0.5, "divergence": {"name": name}},
         }
         for name in DIVERGENCES

@@ -41,10 +41,10 @@ ALIKE = {
 
 def sweep(**fields) -> list[Run]:
     """Two weights and two seeds, and a fifth run whose seed is one of theirs."""
-    pairs = [("1", 0), ("0.1", 1), ("1", 1), ("0.1", 0), ("2", 7)]
+    pairs = [(1.0, 0), (0.1, 1), (1.0, 1), (0.1, 0), (2.0, 7)]
     if "infovae" in fields.values():
-        pairs = [("1", seed) for seed in range(5)]
-    return [changed(**fields, weight=weight, seed=seed) for weight, seed in pairs]
+        pairs = [(1.0, seed) for seed in range(5)]
+    return [changed(**fields, lam=lam, seed=seed) for lam, seed in pairs]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_a_stopped_pack_continues_bit_for_bit(images, tmp_path):
 
 def test_a_run_that_fails_takes_no_other_with_it(images, tmp_path):
     runs = sweep(epochs=2)
-    runs[1] = dataclasses.replace(runs[1], weight="1e38")  # its loss overflows
+    runs[1] = dataclasses.replace(runs[1], lam=1e38)  # its loss overflows
     weights, rows, failed = together(runs, images, tmp_path / "pack")
     assert [failure is not None for failure in failed] == [False, True, False, False, False]
     assert f"run {runs[1].path} diverged in epoch 1" in failed[1]
@@ -166,7 +166,7 @@ def test_packs_hold_runs_that_differ_in_weight_and_seed_alone():
     planned = packs.plan([*runs, *other, *apart], 3)
     assert planned == [runs[:3], runs[3:], *([run] for run in other)]
     # the objective is told its weight
-    told = [changed(objective="infovae", parameters=MMD, weight=weight) for weight in "12"]
+    told = [changed(objective="infovae", parameters=MMD, lam=lam) for lam in (1.0, 2.0)]
     assert packs.plan(told, 3) == [[run] for run in told]
 
 
@@ -219,7 +219,7 @@ def test_the_first_training_of_a_pack_does_the_work_of_all(data, tmp_path, capsy
 
 def test_a_failed_run_of_a_pack_says_why_by_itself(data, tmp_path, capsys):
     runs = sweep(epochs=2)
-    runs[1] = dataclasses.replace(runs[1], weight="1e38")
+    runs[1] = dataclasses.replace(runs[1], lam=1e38)
     packs.write(tmp_path / "packs.json", [runs], {run.path for run in runs})
     for number, run in enumerate(runs):
         if number == 1:

@@ -25,9 +25,8 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
-from hebae.config.registry import DIVERGENCES
+from hebae.config.registry import DIVERGENCES, ObjectiveEntry
 from hebae.config.registry import OBJECTIVES as OBJECTIVE_ENTRIES
-from hebae.config.registry import Objective as ObjectiveEntry
 from hebae.config.run import Run, read_run
 from hebae.data import digits, toyfaces
 from hebae.data.prepare import write_prepared
@@ -47,7 +46,7 @@ from hebae.workflow import workspace
 OBJECTIVES = {
     "vae": {"objective": "vae", "model": "VAE"},
     "hebae": {},
-    "wae_mmd": {"objective": "wae_mmd", "model": "WAE", "weight": "10"},
+    "wae_mmd": {"objective": "wae_mmd", "model": "WAE", "lam": 10.0},
     "adversarial": {
         "objective": "infovae",
         "model": "InfoVAE",
@@ -375,7 +374,7 @@ def test_another_run_takes_no_foreign_checkpoint(data, tmp_path):
         time.sleep(0.002)
     process.kill()
     process.wait()
-    other = changed(weight="2", epochs=1)
+    other = changed(lam=2.0, epochs=1)
     done = subprocess.run(
         command(other, data, tmp_path), check=True, capture_output=True, text=True
     )
@@ -460,8 +459,8 @@ def test_training_improves_what_it_trains(objective, images, tmp_path):
     run = changed(**OBJECTIVES[objective], epochs=15)
     table = fit(run, images, tmp_path).rows
     test = [row for row in table if row["split"] == "test"]
-    weight = float(run.weight)
-    losses = [row["reconstruction"] + weight * row["regulariser"] for row in test]
+    lam = run.lam
+    losses = [row["reconstruction"] + lam * row["regulariser"] for row in test]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -469,7 +468,7 @@ def test_training_improves_what_it_trains(objective, images, tmp_path):
 def test_training_is_what_plain_torch_computes(objective, images, tmp_path):
     """Two epochs by hand: the loss with its weight, the streams of seed and epoch, Adam's ε."""
     run = changed(**OBJECTIVES[objective], epochs=2)
-    run = dataclasses.replace(run, weight="3")
+    run = dataclasses.replace(run, lam=3.0)
     few = {"train": images["train"][:300], "test": images["test"]}
     _, trained, table, _ = fit(run, few, tmp_path)
 
@@ -556,7 +555,7 @@ def test_each_split_goes_where_it_belongs(data, tmp_path, monkeypatch):
 def test_whatever_decides_a_training_is_in_the_checkpoints_key(monkeypatch):
     cpu = torch.device("cpu")
     keys = {record.checkpoint_key(RUN, "checksum", cpu)}
-    keys.add(record.checkpoint_key(changed(weight="2"), "checksum", cpu))
+    keys.add(record.checkpoint_key(changed(lam=2.0), "checksum", cpu))
     keys.add(record.checkpoint_key(RUN, "other data", cpu))
     keys.add(record.checkpoint_key(RUN, "checksum", torch.device("cuda")))
     assert record.checkpoint_key(RUN, "checksum", cpu) in keys

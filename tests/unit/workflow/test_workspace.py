@@ -1,6 +1,7 @@
 """A folder of results: one process at a time, no lock outlives its process, no config replaces
 the runs of another."""
 
+import json
 import os
 import subprocess
 import sys
@@ -68,6 +69,18 @@ def test_runs_of_another_config_are_found_and_named(tmp_path):
     assert f"2 trained runs of another config: {runs[1].path} (training.epochs 77 there" in message
     assert "replace=True" in message and "\n" not in message
     assert RUN.training.epochs != 77
+
+
+def test_a_record_of_an_earlier_version_is_of_the_same_run(tmp_path):
+    """It has λ as text, under "weight"."""
+    for run, text in ((RUN, "1"), (changed(seed=1), "2")):
+        fields = json.loads(run.to_json())
+        fields["weight"] = text
+        del fields["lam"]
+        files.write_json(tmp_path / "runs" / run.path / "run.json", {"run": fields})
+    workspace.check_same_config(tmp_path, [RUN], {RUN.dataset: "digits"})
+    with pytest.raises(UserError, match=r"lam 2\.0 there, 1\.0 here"):
+        workspace.check_same_config(tmp_path, [changed(seed=1)], {RUN.dataset: "digits"})
 
 
 def test_a_record_that_is_none_stops_nothing(tmp_path):
