@@ -15,7 +15,7 @@ from tests.runs import BERNOULLI, changed
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes import images
-from hebae.config.experiment import parse
+from hebae.config.parse import parse
 from hebae.config.run import Run
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
@@ -279,7 +279,7 @@ def test_missing_inputs_are_one_line(module, name, trained, data, tmp_path):
 
 def experiment():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    return parse(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), schema)
+    return parse(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), schema).experiment
 
 
 def test_a_table_is_every_runs_rows_in_order(tmp_path):

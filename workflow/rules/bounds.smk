@@ -21,7 +21,7 @@ rule bounds:
     resources:
         gpu=on_gpu,
         mem_mb=memory,
-        device=EXPERIMENT.device,
+        device=EXECUTION.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         protocol=bounds_options,
