@@ -15,7 +15,9 @@ from tests.runs import BERNOULLI, changed
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes import images
+from hebae.config.fields import to_json
 from hebae.config.parse import parse
+from hebae.config.protocols import Panels
 from hebae.config.run import Run
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
@@ -30,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 RUN = changed(latent_dim=3, seed=0, epochs=3)
 WAE = dataclasses.replace(RUN, objective="wae_mmd", model="WAE", lam=10.0)
 VAE = dataclasses.replace(RUN, objective="vae", model="VAE")
+PANELS = ("--protocol", to_json(Panels(((7, 3), (6, 9)), "class", 5, (2, 3))))
 
 
 def step(module: str, *arguments) -> None:
@@ -81,7 +84,7 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     output = tmp_path / "images.npz"
     step(
         "codes.images", *inputs(folder, data), "--output", output,
-        "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
+        *PANELS,
     )  # fmt: skip
     drawn = np.load(output)
     shapes = {name: drawn[name].shape for name in drawn.files}
@@ -109,12 +112,9 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     again = tmp_path / "again.npz"
     step(
         "codes.images", *inputs(folder, data), "--output", again,
-        "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
+        *PANELS,
     )  # fmt: skip
     assert again.read_bytes() == output.read_bytes()
-
-
-PANELS = ("--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3)
 
 
 @pytest.fixture(scope="module")
@@ -260,17 +260,7 @@ def test_missing_inputs_are_one_line(module, name, trained, data, tmp_path):
     arguments = inputs(folder, data)
     arguments[arguments.index(name) + 1] = tmp_path / "missing"
     if module == "codes.images":
-        arguments += [
-            "--interpolations",
-            "7-3",
-            "--end-points",
-            "image",
-            "--steps",
-            3,
-            "--samples",
-            1,
-            1,
-        ]
+        arguments += PANELS
     output = tmp_path / "out.npz"
     with pytest.raises(UserError, match="missing") as error:
         step(module, *arguments, "--output", output)

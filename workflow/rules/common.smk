@@ -16,6 +16,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from hebae.config import parse as hebae_config
+from hebae.config.fields import to_json
 from hebae.publish import archive
 from hebae.config import registry
 from hebae.base import sources
@@ -239,37 +240,18 @@ def torch_env(wildcards):
     return "../../envs/torch-gpu.yaml" if on_gpu(wildcards) else "../../envs/torch.yaml"
 
 
-def protocol_options(wildcards):
-    """How MIC and TIC are estimated, as options of the command."""
-    options = vars(EXPERIMENT.datasets[wildcards.dataset].mutual_information)
-    return " ".join(f"--{name} {value}" for name, value in options.items())
+def protocol(name):
+    """How a dataset is measured, as JSON for the command, as an input function."""
 
+    def as_json(wildcards):
+        found = getattr(EXPERIMENT.datasets[wildcards.dataset], name)
+        if found is None:
+            raise WorkflowError(
+                f"{wildcards.dataset} has no {name} block in this config"
+            )
+        return to_json(found)
 
-def panel_options(wildcards):
-    """What the qualitative figure shows, as options of the command."""
-    panels = EXPERIMENT.datasets[wildcards.dataset].panels
-    pairs = ",".join(f"{start}-{end}" for start, end in panels.interpolations)
-    rows, columns = panels.samples
-    return (
-        f"--interpolations {pairs} --end-points {panels.end_points} --steps {panels.steps}"
-        f" --samples {rows} {columns}"
-    )
-
-
-def bounds_options(wildcards):
-    """With how many codes and on which images log p(x) is bounded, as options of the command."""
-    bounds = EXPERIMENT.datasets[wildcards.dataset].bounds
-    samples = " ".join(map(str, bounds.samples))
-    images = "" if bounds.images is None else f"--images {bounds.images}"
-    return f"--samples {samples} {images}"
-
-
-def diagnostics_options(wildcards):
-    """How the distance of codes to the prior is measured, as options of the command."""
-    options = EXPERIMENT.datasets[wildcards.dataset].diagnostics
-    if options is None:
-        raise WorkflowError(f"{wildcards.dataset} has no diagnostics in this config")
-    return f"--kernel {options.kernel} --permutations {options.permutations}"
+    return as_json
 
 
 def fid_of(wildcards):

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hebae.base.errors import UserError
-from hebae.config.experiment import Bounds, Dataset, Experiment, Fid, Model, Panels, Recipe
+from hebae.config.experiment import Dataset, Experiment, Model, Recipe
+from hebae.config.protocols import Bounds, Fid, Panels
 from hebae.config.registry import (
     DATASETS,
     DIVERGENCES,

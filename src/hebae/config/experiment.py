@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hebae.config.fields import from_json
+from hebae.config.protocols import Bounds, Diagnostics, Fid, MutualInformation, Panels
 from hebae.config.run import Run, Training
 
 
@@ -41,58 +42,6 @@ class Recipe:
     reconstruction_parameters: dict[str, Any]
     latent_dims: tuple[int, ...] | None = None
     """Some of the dataset's, the main one among them; None for all of them."""
-
-
-@dataclass(frozen=True)
-class MutualInformation:
-    """Protocol of MIC and TIC (docs/paper.md)."""
-
-    protocol: str
-    indices: int
-    draws: int
-    sets: int
-
-
-@dataclass(frozen=True)
-class Panels:
-    """What the qualitative figure shows.
-
-    ``interpolations`` are pairs of classes or of test images, as ``end_points`` says.
-    """
-
-    interpolations: tuple[tuple[int, int], ...]
-    end_points: str
-    steps: int
-    samples: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Fid:
-    """Between which images the Fréchet distance is taken, and in which features."""
-
-    features: str
-    n_generated: int
-    n_reference: int
-    reference: str
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """How the distance of the codes of a whole split to the prior is measured."""
-
-    kernel: str
-    permutations: int
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """With how many codes an image log p(x) is bounded, and on which test images.
-
-    Each of ``samples`` divides the largest; ``images`` are the first so many, None for all.
-    """
-
-    samples: tuple[int, ...]
-    images: int | None
 
 
 @dataclass(frozen=True)

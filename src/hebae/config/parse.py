@@ -8,19 +8,9 @@ from typing import Any, NamedTuple
 
 from hebae.base.errors import UserError
 from hebae.config.checks import check_experiment, check_network, check_objective
-from hebae.config.experiment import (
-    Bounds,
-    Dataset,
-    Diagnostics,
-    Execution,
-    Experiment,
-    Fid,
-    Model,
-    MutualInformation,
-    Panels,
-    Recipe,
-)
+from hebae.config.experiment import Dataset, Execution, Experiment, Model, Recipe
 from hebae.config.fields import from_fields
+from hebae.config.protocols import Bounds, Diagnostics, Fid, MutualInformation, Panels
 from hebae.config.registry import (
     DATASETS,
     NETWORKS,

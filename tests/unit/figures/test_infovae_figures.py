@@ -17,8 +17,9 @@ from tests.unit.figures.test_figures import arguments, blobs, command, stream, t
 
 from hebae.base import files
 from hebae.base.errors import UserError
-from hebae.config.experiment import Diagnostics, Experiment
+from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
+from hebae.config.protocols import Diagnostics
 from hebae.figures import common, image_panels, infovae_decoder, infovae_diagnostics
 
 ROOT = Path(__file__).parents[3]
