@@ -24,7 +24,7 @@ include: "workflow/rules/data.smk"
 
 
 # Two modes, and no rule that trains exists in the second.
-if EXPERIMENT.run_mode == "restore":
+if EXECUTION.run_mode == "restore":
 
     include: "workflow/rules/restore.smk"
 

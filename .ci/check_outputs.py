@@ -10,11 +10,11 @@ import matplotlib.image
 import pandas as pd
 import yaml
 
-from hebae.config.experiment import parse
+from hebae.config.parse import parse
 from hebae.tables.collect import tables_of
 
 schema = yaml.safe_load(Path("workflow/schemas/config.schema.yaml").read_text())
-experiment = parse(yaml.safe_load(Path(sys.argv[1]).read_text()), schema)
+experiment = parse(yaml.safe_load(Path(sys.argv[1]).read_text()), schema).experiment
 wrong = []
 for figure in experiment.figures:
     path = Path("figures", experiment.name, figure)

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import harness
 from hebae.codes.posterior import Posterior
-from hebae.config.experiment import parse
+from hebae.config.parse import parse
 from hebae.config.run import Run, Training
 from hebae.measures import covariance, diagnostics, index_code_information, mutual_information
 from hebae.measures.fid.frechet import Moments, frechet_distance
@@ -190,7 +190,7 @@ def collecting(runs: int) -> Work:
         "figures": {"fig1a": "digits"},
     }
     schema = yaml.safe_load((harness.ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    experiment = parse(document, schema)
+    experiment = parse(document, schema).experiment
     folder = tempfile.TemporaryDirectory()
     for run in experiment.runs():
         path = Path(folder.name, run.path, "history.csv")

@@ -16,7 +16,9 @@ from tests.runs import trained as fit
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes import images
-from hebae.config.experiment import parse
+from hebae.config.fields import to_json
+from hebae.config.parse import parse
+from hebae.config.protocols import Panels
 from hebae.config.run import Run
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
@@ -31,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 RUN = changed(latent_dim=3, seed=0, epochs=3)
 WAE = dataclasses.replace(RUN, objective="wae_mmd", model="WAE", lam=10.0)
 VAE = dataclasses.replace(RUN, objective="vae", model="VAE")
+PANELS = ("--protocol", to_json(Panels(((7, 3), (6, 9)), "class", 5, (2, 3))))
 
 
 def step(module: str, *arguments) -> None:
@@ -82,7 +85,7 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     output = tmp_path / "images.npz"
     step(
         "codes.images", *inputs(folder, data), "--output", output,
-        "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
+        *PANELS,
     )  # fmt: skip
     drawn = np.load(output)
     shapes = {name: drawn[name].shape for name in drawn.files}
@@ -110,12 +113,9 @@ def test_images_are_what_the_networks_draw(trained, data, tmp_path):
     again = tmp_path / "again.npz"
     step(
         "codes.images", *inputs(folder, data), "--output", again,
-        "--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3,
+        *PANELS,
     )  # fmt: skip
     assert again.read_bytes() == output.read_bytes()
-
-
-PANELS = ("--interpolations", "7-3,6-9", "--end-points", "class", "--steps", 5, "--samples", 2, 3)
 
 
 @pytest.fixture(scope="module")
@@ -261,17 +261,7 @@ def test_missing_inputs_are_one_line(module, name, trained, data, tmp_path):
     arguments = inputs(folder, data)
     arguments[arguments.index(name) + 1] = tmp_path / "missing"
     if module == "codes.images":
-        arguments += [
-            "--interpolations",
-            "7-3",
-            "--end-points",
-            "image",
-            "--steps",
-            3,
-            "--samples",
-            1,
-            1,
-        ]
+        arguments += PANELS
     output = tmp_path / "out.npz"
     with pytest.raises(UserError, match="missing") as error:
         step(module, *arguments, "--output", output)
@@ -280,7 +270,7 @@ def test_missing_inputs_are_one_line(module, name, trained, data, tmp_path):
 
 def experiment():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    return parse(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), schema)
+    return parse(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), schema).experiment
 
 
 def test_a_table_is_every_runs_rows_in_order(tmp_path):

@@ -21,17 +21,17 @@ rule bounds:
     resources:
         gpu=on_gpu,
         mem_mb=memory,
-        device=EXPERIMENT.device,
+        device=EXECUTION.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
-        protocol=bounds_options,
+        protocol=protocol("bounds"),
     message:
         "Importance-weighted bounds of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
         "python -m hebae.workflow.step hebae.measures.bounds --run {input.run:q} --weights {input.weights:q}"
         " --posterior {input.posterior:q} --data {params.data:q} --output {output.table:q}"
-        " {params.protocol} --device {resources.device} --threads {threads} > {log:q} 2>&1"
+        " --protocol {params.protocol:q} --device {resources.device} --threads {threads} > {log:q} 2>&1"
 
 
 use rule fig1a as fair_bounds with:

@@ -5,7 +5,6 @@ import shlex
 import shutil
 import sys
 import tempfile
-from dataclasses import replace
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -16,7 +15,8 @@ from snakemake.settings.types import DeploymentMethod
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
-from hebae.config import experiment as hebae_config
+from hebae.config import parse as hebae_config
+from hebae.config.fields import to_json
 from hebae.publish import archive
 from hebae.config import registry
 from hebae.base import sources
@@ -66,32 +66,29 @@ def check_imported(experiment):
     )
 
 
-def load_experiment():
-    """The config, checked; an error ends the workflow in one line."""
+def load_config():
+    """The config, checked: what it asks for, and how that is made.
+
+    An error ends the workflow in one line.
+    """
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     try:
-        experiment = hebae_config.parse(config, schema)
-        if experiment.run_mode == "restore":
+        experiment, execution = hebae_config.parse(config, schema)
+        if execution.run_mode == "restore":
             check_imported(experiment)
     except UserError as error:
         sys.exit(f"error: {error}")
-    return experiment
+    return experiment, execution
 
 
-EXPERIMENT = load_experiment()
+EXPERIMENT, EXECUTION = load_config()
 TABLES = tables_of(EXPERIMENT)
 
 
 # A function: in a string among params Snakemake would take a title's braces for wildcards.
 def description(wildcards):
-    """What steps are told of the experiment.
-
-    Where raw data lies, what it is computed on, where runs were trained, with which others, and
-    what they may replace decide nothing about a figure: a change redraws none.
-    """
-    return replace(
-        EXPERIMENT, data_dir="", device="auto", run_mode="train", replace=False, pack=1
-    ).to_json()
+    """What steps are told of the experiment."""
+    return EXPERIMENT.to_json()
 
 
 # Constraints stand here: Snakemake does not apply global ones to what comes from pathvars.
@@ -163,7 +160,7 @@ def raw_state(wildcards):
     a dataset is always the same, or is still to be downloaded.
     """
     state = []
-    data_dir = Path(EXPERIMENT.data_dir).expanduser()
+    data_dir = Path(EXECUTION.data_dir).expanduser()
     source = EXPERIMENT.datasets[wildcards.dataset].source
     for name, published in registry.DATASETS[source].raw.items():
         for path in (data_dir / name, data_dir / source / name):
@@ -230,9 +227,9 @@ def on_gpu(wildcards):
     Where jobs are sent to other machines, as on a cluster, this one says nothing about theirs:
     there, auto asks for a GPU.
     """
-    if EXPERIMENT.device == "auto":
+    if EXECUTION.device == "auto":
         return int(workflow.non_local_exec or shutil.which("nvidia-smi") is not None)
-    return int(EXPERIMENT.device == "cuda")
+    return int(EXECUTION.device == "cuda")
 
 
 def torch_env(wildcards):
@@ -243,37 +240,18 @@ def torch_env(wildcards):
     return "../../envs/torch-gpu.yaml" if on_gpu(wildcards) else "../../envs/torch.yaml"
 
 
-def protocol_options(wildcards):
-    """How MIC and TIC are estimated, as options of the command."""
-    options = vars(EXPERIMENT.datasets[wildcards.dataset].mutual_information)
-    return " ".join(f"--{name} {value}" for name, value in options.items())
+def protocol(name):
+    """How a dataset is measured, as JSON for the command, as an input function."""
 
+    def as_json(wildcards):
+        found = getattr(EXPERIMENT.datasets[wildcards.dataset], name)
+        if found is None:
+            raise WorkflowError(
+                f"{wildcards.dataset} has no {name} block in this config"
+            )
+        return to_json(found)
 
-def panel_options(wildcards):
-    """What the qualitative figure shows, as options of the command."""
-    panels = EXPERIMENT.datasets[wildcards.dataset].panels
-    pairs = ",".join(f"{start}-{end}" for start, end in panels.interpolations)
-    rows, columns = panels.samples
-    return (
-        f"--interpolations {pairs} --end-points {panels.end_points} --steps {panels.steps}"
-        f" --samples {rows} {columns}"
-    )
-
-
-def bounds_options(wildcards):
-    """With how many codes and on which images log p(x) is bounded, as options of the command."""
-    bounds = EXPERIMENT.datasets[wildcards.dataset].bounds
-    samples = " ".join(map(str, bounds.samples))
-    images = "" if bounds.images is None else f"--images {bounds.images}"
-    return f"--samples {samples} {images}"
-
-
-def diagnostics_options(wildcards):
-    """How the distance of codes to the prior is measured, as options of the command."""
-    options = EXPERIMENT.datasets[wildcards.dataset].diagnostics
-    if options is None:
-        raise WorkflowError(f"{wildcards.dataset} has no diagnostics in this config")
-    return f"--kernel {options.kernel} --permutations {options.permutations}"
+    return as_json
 
 
 def fid_of(wildcards):

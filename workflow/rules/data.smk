@@ -20,7 +20,7 @@ rule prepare:
     resources:
         mem_mb=small_memory,
         # where raw data lies decides nothing about a result: not among the params, which do
-        data_dir=EXPERIMENT.data_dir,
+        data_dir=EXECUTION.data_dir,
     params:
         raw=raw_state,
         source=lambda wildcards: EXPERIMENT.datasets[wildcards.dataset].source,

@@ -16,7 +16,7 @@ rule inception:
         "../../envs/torch.yaml"
     resources:
         mem_mb=small_memory,
-        data_dir=EXPERIMENT.data_dir,
+        data_dir=EXECUTION.data_dir,
     params:
         folder=lambda wildcards, output: os.path.dirname(output.record),
     message:
@@ -47,7 +47,7 @@ rule reference:
     resources:
         gpu=on_gpu,
         mem_mb=memory,
-        device=EXPERIMENT.device,
+        device=EXECUTION.device,
         cache="results/cache",
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
@@ -86,7 +86,7 @@ rule fid:
     resources:
         gpu=on_gpu,
         mem_mb=memory,
-        device=EXPERIMENT.device,
+        device=EXECUTION.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         features=lambda wildcards, input: os.path.dirname(input.features[0]),

@@ -36,7 +36,7 @@ def prepare_to_make():
                 tell("A Snakemake that made this was killed: going on.")
         if dated := workspace.date_now([results, figures, ROOT / "src"]):
             tell(f"{dated} files from the future are dated now.")
-        if not EXPERIMENT.replace:
+        if not EXECUTION.replace:
             workspace.check_same_config(
                 results,
                 every_run(EXPERIMENT),

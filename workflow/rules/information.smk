@@ -18,13 +18,13 @@ rule mutual_information:
     resources:
         mem_mb=small_memory,
     params:
-        protocol=protocol_options,
+        protocol=protocol("mutual_information"),
     message:
         "MIC and TIC of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
         "python -m hebae.workflow.step hebae.measures.mutual_information --posterior {input.posterior:q}"
-        " --run {input.run:q} --output {output.table:q} {params.protocol} --threads {threads}"
+        " --run {input.run:q} --output {output.table:q} --protocol {params.protocol:q} --threads {threads}"
         " > {log:q} 2>&1"
 
 

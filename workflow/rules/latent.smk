@@ -20,7 +20,7 @@ rule encode:
     resources:
         gpu=on_gpu,
         mem_mb=memory,
-        device=EXPERIMENT.device,
+        device=EXECUTION.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         train=lambda wildcards, output: (
@@ -60,16 +60,16 @@ rule images:
     resources:
         gpu=on_gpu,
         mem_mb=memory,
-        device=EXPERIMENT.device,
+        device=EXECUTION.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
-        panels=panel_options,
+        protocol=protocol("panels"),
     message:
         "Drawing samples, reconstructions and interpolations from {wildcards.model} on"
         " {wildcards.dataset}"
     shell:
         "python -m hebae.workflow.step hebae.codes.images --run {input.run:q} --weights {input.weights:q}"
-        " --data {params.data:q} --output {output.images:q} {params.panels}"
+        " --data {params.data:q} --output {output.images:q} --protocol {params.protocol:q}"
         " --device {resources.device} --threads {threads} > {log:q} 2>&1"
 
 
@@ -137,7 +137,7 @@ rule diagnostics:
     resources:
         mem_mb=small_memory,
     params:
-        protocol=diagnostics_options,
+        protocol=protocol("diagnostics"),
     message:
         "Distance of the codes of {wildcards.model} on {wildcards.dataset}{wildcards.subset}"
         " to the prior"
@@ -145,4 +145,4 @@ rule diagnostics:
     shell:
         "python -m hebae.workflow.step hebae.measures.diagnostics --posterior {input.posterior:q}"
         " --train-posterior {input.train:q} --run {input.run:q} --output {output.table:q}"
-        " {params.protocol} --threads {threads} > {log:q} 2>&1"
+        " --protocol {params.protocol:q} --threads {threads} > {log:q} 2>&1"

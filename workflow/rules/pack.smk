@@ -11,10 +11,10 @@ def plan_packs():
     path = Path(PACKS)
     path.unlink(missing_ok=True)
     # jobs that are sent away run side by side, and would wait for the one that works
-    if EXPERIMENT.pack > 1 and workflow.local_exec:
+    if EXECUTION.pack > 1 and workflow.local_exec:
         waiting = {
             run_of(job.wildcards).path
             for job in workflow.dag.needrun_jobs()
             if job.rule.name == "train"
         }
-        packs.write(path, packs.plan(every_run(EXPERIMENT), EXPERIMENT.pack), waiting)
+        packs.write(path, packs.plan(every_run(EXPERIMENT), EXECUTION.pack), waiting)

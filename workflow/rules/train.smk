@@ -20,7 +20,7 @@ rule train:
     resources:
         gpu=on_gpu,
         mem_mb=memory,
-        device=EXPERIMENT.device,
+        device=EXECUTION.device,
     params:
         run=lambda wildcards: run_of(wildcards).to_json(),
         # not in the command: a changed entry of the registry is another run
@@ -59,7 +59,7 @@ rule classifier:
     resources:
         gpu=on_gpu,
         mem_mb=memory,
-        device=EXPERIMENT.device,
+        device=EXECUTION.device,
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         folder=lambda wildcards, output: os.path.dirname(output.record),

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from hebae.base.errors import UserError
-from hebae.config.experiment import check_schema
 from hebae.config.registry import FIGURES, lookup
+from hebae.config.schema import check_schema
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.base.seeds import derive_seed
 from hebae.codes.trained import Trained, command_line
+from hebae.config.protocols import Panels, add_protocol
 from hebae.models.latent import normal_stream
 from hebae.models.reconstruction import Reconstruction
 
@@ -61,29 +62,25 @@ def seen(images: Tensor, reconstruction: Reconstruction) -> Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line("Reconstruct, interpolate and sample.")
-    parser.add_argument(
-        "--interpolations", required=True, help="pairs of end points, such as 7-3,6-9,2-7"
-    )
-    parser.add_argument("--end-points", choices=("class", "image"), required=True)
-    parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--samples", type=int, nargs=2, required=True, metavar=("ROWS", "COLUMNS"))
+    add_protocol(parser, Panels)
     options = parser.parse_args(arguments)
     trained = Trained.open(options)
     run, reconstruction = trained.run, trained.model.reconstruction
-    pairs = [tuple(map(int, pair.split("-"))) for pair in options.interpolations.split(",")]
+    panels = options.protocol
+    pairs = panels.interpolations
 
     originals = trained.on_device(
-        trained.images[end_points(trained.labels, pairs, options.end_points)]
+        trained.images[end_points(trained.labels, pairs, panels.end_points)]
     )
     codes, _ = trained.model.encode_images(originals)
-    rows, columns = options.samples
+    rows, columns = panels.samples
     normal = normal_stream(derive_seed(run.seed, "sample"), trained.device)
     prior = normal(torch.empty(rows * columns, run.latent_dim, device=trained.device))
 
     def decode(codes: Tensor, purpose: str, repeat: int = 1) -> np.ndarray:
         return torch.cat(list(trained.decode(codes, purpose, repeat))).cpu().numpy()
 
-    steps = options.steps
+    steps = panels.steps
     lines = [interpolate(codes[2 * k], codes[2 * k + 1], steps) for k in range(len(pairs))]
     # along a line only the code changes
     interpolations = decode(torch.cat(lines), "interpolations", steps)

@@ -1,9 +1,10 @@
-"""Frozen dataclasses from what JSON or YAML makes of them, by dacite."""
+"""Frozen dataclasses to JSON, and from what JSON or YAML makes of them, by dacite."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import dacite
@@ -35,3 +36,8 @@ def from_json(cls: type[T], text: str) -> T:
     except ValueError as error:
         raise UserError(f"not the description of a {cls.__name__}: {error}") from None
     return from_fields(cls, fields)
+
+
+def to_json(value: Any) -> str:
+    """A dataclass as one line of JSON, in which the order of a config's keys does not show."""
+    return json.dumps(asdict(value), separators=(",", ":"), sort_keys=True)

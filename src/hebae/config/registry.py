@@ -14,28 +14,81 @@ from typing import Any
 
 from hebae.base.errors import UserError
 
+Parameters = Mapping[str, Mapping[str, Any]]
+"""Keyword arguments that a config may set: name to JSON schema, with a description.
+
+The default is the function's. They are left out of ``repr``, with which the workflow tells
+whether an entry is another: what a parameter is called or may be decides nothing about a run.
+"""
+
+
+POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+WIDTHS = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}}
+
+KERNEL_SCALES: Parameters = {
+    "prior_variance": {
+        "description": "σ_p² in the kernel's scales C = 2·d·σ_p²·s (default 1).",
+        **POSITIVE,
+    },
+    "scales": {
+        "description": "The factors s of the kernel (default .1 .2 .5 1 2 5 10).",
+        "type": "array",
+        "minItems": 1,
+        "items": POSITIVE,
+    },
+}
+
+NETWORK_WIDTHS: Parameters = {
+    "encoder_widths": {
+        "description": "Hidden widths, in the order an image passes them.",
+        **WIDTHS,
+    },
+    "decoder_widths": {"description": "Hidden widths, in the order a code passes them.", **WIDTHS},
+}
+
 
 @dataclass(frozen=True)
 class DivergenceEntry:
     """A divergence of the codes from the prior, and its adversary where it needs one."""
 
     function: str
-    parameters: tuple[str, ...] = ()
-    """Keyword arguments of the function that a config may set."""
+    parameters: Parameters = field(default_factory=dict, repr=False)
     adversary: str | None = None
     """Network of codes that the function takes as ``adversary``; it has its own optimiser."""
-    adversary_parameters: tuple[str, ...] = ()
-    """Keyword arguments of that network that a config may set."""
+    adversary_parameters: Parameters = field(default_factory=dict, repr=False)
+    """Of that network."""
 
 
 DIVERGENCES = {
     "mmd": DivergenceEntry(
-        "hebae.models.divergences.mmd:mmd", ("kernel", "prior_variance", "scales")
+        "hebae.models.divergences.mmd:mmd",
+        parameters={
+            "kernel": {
+                "description": "imq is Σ C/(C + r²) (default), gaussian is Σ exp(-r²/C).",
+                "enum": ["imq", "gaussian"],
+            },
+            **KERNEL_SCALES,
+        },
     ),
     "adversarial": DivergenceEntry(
         "hebae.models.divergences.adversarial:adversarial",
         adversary="hebae.models.divergences.adversarial:Discriminator",
-        adversary_parameters=("widths", "rate_factor", "adam_beta1"),
+        adversary_parameters={
+            "widths": {
+                "description": "Hidden widths of the discriminator (default 256, 256).",
+                **WIDTHS,
+            },
+            "rate_factor": {
+                "description": "Its learning rate, in units of the run's (default 0.3).",
+                **POSITIVE,
+            },
+            "adam_beta1": {
+                "description": "Decay of the first moment of its Adam (default 0.5).",
+                "type": "number",
+                "minimum": 0,
+                "exclusiveMaximum": 1,
+            },
+        },
     ),
     "stein": DivergenceEntry("hebae.models.divergences.stein:stein"),
 }
@@ -52,8 +105,7 @@ class ObjectiveEntry:
     """Whether −(reconstruction + regulariser) is what the paper plots as a bound."""
     needs_covariance: bool = False
     """Whether a batch must hold more images than the code has dimensions."""
-    parameters: tuple[str, ...] = ()
-    """Keyword arguments of the function that a config may set."""
+    parameters: Parameters = field(default_factory=dict, repr=False)
     takes_weight: bool = False
     """Whether the function is told λ, which must then be above 0."""
     takes_progress: bool = False
@@ -67,13 +119,18 @@ OBJECTIVES = {
     "hebae": ObjectiveEntry(
         "hebae.models.objectives.hebae:hebae",
         needs_covariance=True,
-        parameters=("reparameterisation",),
+        parameters={
+            "reparameterisation": {
+                "description": "cholesky is Eq. 8 (default), diagonal is the released code's.",
+                "enum": ["cholesky", "diagonal"],
+            }
+        },
     ),
     "wae_mmd": ObjectiveEntry(
         "hebae.models.objectives.wae:wae_mmd",
         stochastic=False,
         bound=False,
-        parameters=("prior_variance", "scales"),
+        parameters=KERNEL_SCALES,
     ),
     "wae_gan": ObjectiveEntry(
         "hebae.models.objectives.wae:wae_gan",
@@ -84,14 +141,29 @@ OBJECTIVES = {
     "infovae": ObjectiveEntry(
         "hebae.models.objectives.infovae:infovae",
         bound=False,
-        parameters=("alpha",),
+        parameters={
+            "alpha": {
+                "description": "λ·R = (1 - α)·KL(q(z|x) ‖ p) + (α + λ - 1)·D(q(z) ‖ p), so α + λ "
+                ">= 1. At 1 (default) the information between image and code costs nothing.",
+                "type": "number",
+                "maximum": 1,
+            }
+        },
         takes_weight=True,
         divergences=("mmd", "adversarial", "stein"),
     ),
     "annealed_vae": ObjectiveEntry(
         "hebae.models.objectives.annealed_vae:annealed_vae",
+        {
+            "warm_up": {
+                "description": "The share of the steps over which the KL grows to its full weight "
+                "(default 0.5).",
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "maximum": 1,
+            }
+        },
         takes_progress=True,
-        parameters=("warm_up",),
     ),
 }
 
@@ -101,10 +173,9 @@ class NetworkEntry:
     """An encoder and decoder pair, and the images it fits."""
 
     function: str
+    parameters: Parameters = field(default_factory=dict, repr=False)
     required: tuple[str, ...] = ()
-    """Keyword arguments of the function that a config must set."""
-    optional: tuple[str, ...] = ()
-    """Those that it may set."""
+    """The parameters that a config must set."""
     multiple: int = 1
     """Height and width of an image must be multiples of this."""
     channels: int | None = None
@@ -117,25 +188,52 @@ class NetworkEntry:
     """Whether the decoder states each pixel given the ones before it: it is told the image, and
     images are drawn from it pixel by pixel."""
 
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """All keyword arguments that a config may set."""
-        return self.required + self.optional
-
 
 NETWORKS = {
     "dense": NetworkEntry(
         "hebae.models.networks.dense:build",
+        parameters=NETWORK_WIDTHS,
         required=("encoder_widths", "decoder_widths"),
         packs=True,
     ),
     "convolutional": NetworkEntry(
-        "hebae.models.networks.convolutional:build", optional=("width", "batch_norm"), multiple=16
+        "hebae.models.networks.convolutional:build",
+        parameters={
+            "width": {
+                "description": "Factor on the paper's numbers of filters (default 1).",
+                "maximum": 16,
+                **POSITIVE,
+            },
+            "batch_norm": {
+                "description": "trained is the text's (default); frozen is the released code's, "
+                "whose statistics stay 0 and 1, so that only a scale and an offset are learned.",
+                "enum": ["trained", "frozen"],
+            },
+        },
+        multiple=16,
     ),
     "pixelcnn": NetworkEntry(
         "hebae.models.networks.pixelcnn:build",
+        parameters={
+            **NETWORK_WIDTHS,
+            "channels": {
+                "description": "Channels of each stack (default 32).",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 1024,
+            },
+            "layers": {
+                "description": "Gated layers (default 5).",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 64,
+            },
+            "kernel": {
+                "description": "Columns that a layer sees, odd (default 5).",
+                "enum": [3, 5, 7, 9, 11],
+            },
+        },
         required=("encoder_widths", "decoder_widths"),
-        optional=("channels", "layers", "kernel"),
         channels=1,
         reconstructions=("binary",),
         autoregressive=True,
@@ -152,22 +250,33 @@ class ReconstructionEntry:
     """Whether it is −log p(x|z) in nats, so that a bound on log p(x) can be made of it."""
     binary: bool = False
     """Whether it makes images black and white."""
-    parameters: tuple[str, ...] = ()
-    """Keyword arguments of the function that a config may set."""
+    parameters: Parameters = field(default_factory=dict, repr=False)
 
 
 RECONSTRUCTIONS = {
+    # cross entropy summed over pixels, grey values being probabilities
     "bernoulli": ReconstructionEntry("hebae.models.reconstruction:bernoulli", likelihood=True),
+    # the same of images made black and white
     "binary": ReconstructionEntry(
         "hebae.models.reconstruction:binary", likelihood=True, binary=True
     ),
+    # −log density of images in [0, 1]
     "gaussian": ReconstructionEntry(
-        "hebae.models.reconstruction:gaussian", likelihood=True, parameters=("variance",)
+        "hebae.models.reconstruction:gaussian",
+        likelihood=True,
+        parameters={"variance": {"description": "σ² of a pixel (default 0.01).", **POSITIVE}},
     ),
+    # of images in [−1, 1]
     "squared_error": ReconstructionEntry(
         "hebae.models.reconstruction:squared_error",
         likelihood=False,
-        parameters=("reduction", "factor"),
+        parameters={
+            "reduction": {
+                "description": "The loss takes its mean or its sum over pixels and channels …",
+                "enum": ["mean", "sum"],
+            },
+            "factor": {"description": "… times this.", **POSITIVE},
+        },
     ),
 }
 
@@ -262,10 +371,11 @@ FIGURES = {
 }
 
 
-def lookup(table: Mapping[str, Any], kind: str, name: str) -> Any:
-    """The entry of a registry, or an error that lists the names there are."""
+def lookup(table: Mapping[str, Any], kind: str, name: str, where: str = "") -> Any:
+    """The entry of a registry, or an error, at `where`, that lists the names there are."""
     if name not in table:
-        raise UserError(f"unknown {kind} {name!r}; there are: {', '.join(table)}")
+        at = f"{where}: " if where else ""
+        raise UserError(f"{at}unknown {kind} {name!r}; there are: {', '.join(table)}")
     return table[name]
 
 

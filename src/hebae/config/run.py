@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hebae.base.errors import UserError
-from hebae.config.fields import from_fields, from_json
+from hebae.config.fields import from_fields, from_json, to_json
 from hebae.config.registry import (
     DIVERGENCES,
     NETWORKS,
@@ -134,7 +134,7 @@ class Run:
 
         The order of keys in a config does not show in it: it would retrain the run.
         """
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        return to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Run:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hebae.config.experiment import Experiment, MutualInformation
+from hebae.config.experiment import Experiment
+from hebae.config.protocols import MutualInformation
 from hebae.figures.common import WIDTH, count, in_style, legend, look, note, rows, titles
 
 MODEL = 0.7  # width of a model's place where models are the categories, inches

@@ -117,7 +117,7 @@ def measured(
     in ``n_train``: the number of images, which the config has for the parts alone.
     """
     data = experiment.datasets[dataset]
-    sizes, kernel = data.diagnostics.training_sizes, data.diagnostics.kernel
+    sizes, kernel = data.training_sizes, data.diagnostics.kernel
     parts = [
         rows(
             tables,
@@ -171,7 +171,7 @@ def _columns(table: pd.DataFrame, experiment: Experiment, dataset: str) -> list[
         f"all {whole:,.0f} training images",
         table["n_train"] == whole,
     )
-    if not data.diagnostics.training_sizes:
+    if not data.training_sizes:
         return [of_dims]
     return [of_dims, of_sizes] if len(data.latent_dims) > 1 else [of_sizes]
 
@@ -304,7 +304,7 @@ def _sentences(
     """The note; `ends` are where axes turn logarithmic."""
     data, names = experiment.datasets[dataset], titles(experiment, dataset)
     kernel = data.diagnostics.kernel
-    sizes = ", ".join(f"{size:,}" for size in sorted(data.diagnostics.training_sizes))
+    sizes = ", ".join(f"{size:,}" for size in sorted(data.training_sizes))
     return [
         f"{data.title}; {weights_text(experiment, dataset)}",
         f"Trained on all {table['n_train'].max():,.0f} images"

@@ -30,6 +30,7 @@ from hebae.base.progress import Progress
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior
 from hebae.codes.trained import Trained, command_line
+from hebae.config.protocols import Bounds, add_protocol
 
 WIDTHS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
 """What s may be, in units of the prior's standard deviation."""
@@ -186,7 +187,7 @@ def _mean_and_error(values: np.ndarray) -> tuple[float, float | None]:
 
 
 def _check(options: argparse.Namespace, trained: Trained, posterior: Posterior) -> None:
-    """What a command line may ask for that there is not."""
+    """What may be asked for that this run and its data do not have."""
     entries, n_images = trained.run.entries, len(trained.images)
     if not entries.objective.stochastic:
         raise UserError(
@@ -198,16 +199,8 @@ def _check(options: argparse.Namespace, trained: Trained, posterior: Posterior) 
             f"run {trained.run.path}: {trained.run.reconstruction!r} is no likelihood, so there is "
             "no bound on it"
         )
-    largest = max(options.samples)
-    for k in options.samples:
-        if k < 1:
-            raise UserError(f"--samples: {k} is not above 0")
-        if largest % k:
-            raise UserError(f"--samples: {k} does not divide the largest, {largest}")
-    if options.images is not None and not 1 <= options.images <= n_images:
-        raise UserError(
-            f"--images: {options.images} is not from 1 to the {n_images} test images there are"
-        )
+    if (images := options.protocol.images) is not None and images > n_images:
+        raise UserError(f"bounds.images: {images} is more than the {n_images} test images")
     if posterior.mean.shape != (expected := (n_images, trained.run.latent_dim)):
         raise UserError(
             f"{options.posterior}: mean has shape {posterior.mean.shape}, and this run's test "
@@ -218,16 +211,13 @@ def _check(options: argparse.Namespace, trained: Trained, posterior: Posterior) 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line("Importance-weighted bounds on the log-likelihood of the test split.")
     parser.add_argument("--posterior", type=Path, required=True, help="posterior.npz of the run")
-    parser.add_argument(
-        "--samples", type=int, nargs="+", required=True, help="k, divisors of the largest"
-    )
-    parser.add_argument("--images", type=int, help="the first so many alone (default: all)")
+    add_protocol(parser, Bounds)
     options = parser.parse_args(arguments)
     trained = Trained.open(options)
     posterior = Posterior.load(options.posterior)
     _check(options, trained, posterior)
-    n_images = options.images or len(trained.images)
-    samples = sorted(set(options.samples))
+    n_images = options.protocol.images or len(trained.images)
+    samples = sorted(options.protocol.samples)
     try:
         own = bounds_of_images(trained, posterior, n_images, samples)
     except UserError as error:

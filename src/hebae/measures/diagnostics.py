@@ -31,6 +31,7 @@ from hebae.codes.posterior import (
     map_threads,
     require_at_least,
 )
+from hebae.config.protocols import Diagnostics, add_protocol
 from hebae.config.run import read_run
 from hebae.measures.covariance import moments
 
@@ -187,7 +188,7 @@ def diagnostics(
     2,000, so that a small split is not made noisier by them, and at most 10,000, to bound the
     time. Independent of `threads`.
     """
-    require_at_least(1, permutations=permutations, threads=threads)
+    require_at_least(1, threads=threads)
     n, d = posterior.mean.shape
     if n_prior is None:
         n_prior = max(2_000, min(n, 10_000))
@@ -214,11 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--train-posterior", type=Path, required=True, help="posterior of the training split"
     )
-    parser.add_argument("--kernel", choices=KERNELS, default="imq", help="default: imq")
-    parser.add_argument(
-        "--permutations", type=int, default=200, help="random relabellings (default: 200)"
-    )
+    add_protocol(parser, Diagnostics)
     options = parser.parse_args(arguments)
+    asked = options.protocol
     run, record = read_run(options.run)
     if "n_train" not in record:
         raise UserError(f"{options.run}: does not say how many images it was trained on (n_train)")
@@ -231,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # our threads share the points; more of BLAS's under each would only get in their way
         with threadpool_limits(1):
             row = diagnostics(
-                posterior, rng, options.kernel, options.permutations, threads=options.threads
+                posterior, rng, asked.kernel, asked.permutations, threads=options.threads
             )
         rows.append(run.identity | dict(n_train=record["n_train"], split=split) | row)
     write_csv(options.output, rows)

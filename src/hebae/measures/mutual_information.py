@@ -32,9 +32,8 @@ from hebae.codes.posterior import (
     map_threads,
     require_at_least,
 )
+from hebae.config.protocols import MutualInformation, add_protocol
 from hebae.config.run import read_run
-
-PROTOCOLS = ("indices_draws", "mean_vs_sample")
 
 
 def mic_tic(pair: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
@@ -60,11 +59,10 @@ def indices_draws(
     More `indices` than there are images is a :class:`UserError`. The result does not depend on
     `threads`: every sample is drawn before the first score.
     """
-    require_at_least(2, indices=indices)
-    require_at_least(1, draws=draws, sets=sets, threads=threads)
+    require_at_least(1, threads=threads)
     images = len(posterior.mean)
     if indices > images:
-        raise UserError(f"--indices is {indices}, but the posterior has {images} images")
+        raise UserError(f"mutual_information.indices: {indices} is more than the {images} images")
     label = np.repeat(np.arange(indices, dtype=float), draws)
     pairs = []
     for _ in range(sets):
@@ -94,31 +92,19 @@ def rows_of(protocol: str, scores: np.ndarray) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line(__doc__)
-    parser.add_argument(
-        "--protocol",
-        nargs="+",
-        choices=PROTOCOLS,
-        default=["indices_draws"],
-        help="one or both (default: indices_draws)",
-    )
-    parser.add_argument("--indices", type=int, default=20, help="images a set (default: 20)")
-    parser.add_argument("--draws", type=int, default=50, help="draws an image (default: 50)")
-    parser.add_argument("--sets", type=int, default=20, help="random sets (default: 20)")
+    add_protocol(parser, MutualInformation)
     options = parser.parse_args(arguments)
     run, _ = read_run(options.run)
     posterior = Posterior.load(options.posterior)
-    rows = []
-    for protocol in dict.fromkeys(options.protocol):
-        # a stream each, so that a protocol scores the same alone and beside the other
-        rng = np.random.default_rng(derive_seed(run.seed, f"mutual_information/{protocol}"))
-        if protocol == "mean_vs_sample":
-            scores = mean_vs_sample(posterior, rng, options.threads)
-        else:
-            scores = indices_draws(
-                posterior, rng, options.indices, options.draws, options.sets, options.threads
-            )
-        rows += rows_of(protocol, scores)
-    write_csv(options.output, (run.identity | row for row in rows))
+    asked = options.protocol
+    rng = np.random.default_rng(derive_seed(run.seed, f"mutual_information/{asked.protocol}"))
+    if asked.protocol == "mean_vs_sample":
+        scores = mean_vs_sample(posterior, rng, options.threads)
+    else:
+        scores = indices_draws(
+            posterior, rng, asked.indices, asked.draws, asked.sets, options.threads
+        )
+    write_csv(options.output, (run.identity | row for row in rows_of(asked.protocol, scores)))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError, command
 from hebae.claims.judge import judge_claims
 from hebae.claims.read import TABLES, read_claims
-from hebae.config.experiment import Experiment, parse
+from hebae.config.experiment import Experiment
+from hebae.config.parse import parse
 from hebae.config.registry import DATASETS, FIGURES
 from hebae.config.run import Run
 from hebae.figures.common import IMAGES
@@ -53,7 +54,7 @@ def read_experiment(path: Path) -> Experiment:
     """The experiment that a config describes."""
     schema = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text())
     try:
-        return parse(yaml.safe_load(path.read_text()), schema)
+        return parse(yaml.safe_load(path.read_text()), schema).experiment
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except yaml.YAMLError as error:
@@ -65,8 +66,7 @@ def read_experiment(path: Path) -> Experiment:
 
 def _key(row: Row, experiment: Experiment) -> tuple[str, ...]:
     """What tells the runs of a table apart: the columns that all begin with, and the subset."""
-    diagnostics = experiment.datasets[row["dataset"]].diagnostics
-    sizes = map(str, diagnostics.training_sizes if diagnostics else ())
+    sizes = map(str, experiment.datasets[row["dataset"]].training_sizes)
     n_train = row.get("n_train", "")
     identity = (row[name] for name in ("dataset", "model", "latent_dim", "weight", "seed"))
     return (*identity, n_train if n_train in sizes else "")

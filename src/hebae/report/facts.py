@@ -127,7 +127,7 @@ def fid_text(data: Dataset) -> str:
 
 def sizes_text(data: Dataset) -> str:
     """The parts of the training images that models are trained on besides all of them."""
-    sizes = data.diagnostics.training_sizes if data.diagnostics else ()
+    sizes = data.training_sizes
     return listed(f"{size:,}" for size in sorted(sizes)) if sizes else "none"
 
 

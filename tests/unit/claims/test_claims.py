@@ -18,7 +18,7 @@ from hebae.claims import measures
 from hebae.claims.judge import judge_claims, main
 from hebae.claims.read import MEASURES, TABLES, parse, read_claims
 from hebae.config.experiment import Experiment
-from hebae.config.experiment import parse as parse_config
+from hebae.config.parse import parse as parse_config
 from hebae.config.registry import FIGURES
 from hebae.tables.collect import tables_of
 
@@ -90,7 +90,7 @@ def experiment(**changes) -> Experiment:
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     document = copy.deepcopy(CONFIG)
     document["datasets"]["digits"] |= changes
-    return parse_config(document, schema)
+    return parse_config(document, schema).experiment
 
 
 def of(values: dict[str, float], model: str) -> float:

@@ -1,14 +1,18 @@
 """Configs: what is wrong is said in one line; what is right becomes runs."""
 
 import copy
+import dataclasses
+import inspect
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
 from hebae.base.errors import UserError
 from hebae.config import registry
-from hebae.config.experiment import Experiment, parse
+from hebae.config.experiment import Execution, Experiment
+from hebae.config.parse import parse
 from hebae.config.run import Run, weight_text
 from hebae.data import celeba
 
@@ -34,12 +38,16 @@ def edited(path: str, value):
     return document
 
 
+def experiment_of(document) -> Experiment:
+    return parse(document, SCHEMA).experiment
+
+
 CONFIGS = sorted(set((ROOT / "config").glob("*.yaml")) - {ROOT / "config/claims.yaml"})
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_the_configs_we_ship_are_right(path):
-    experiment = parse(yaml.safe_load(path.read_text()), SCHEMA)
+    experiment = experiment_of(yaml.safe_load(path.read_text()))
     assert Experiment.from_json(experiment.to_json()) == experiment
     paths = [run.path for run in experiment.runs()]
     assert len(paths) == len(set(paths)) > 0
@@ -53,7 +61,7 @@ def test_the_configs_we_ship_are_right(path):
         ("models.VAE.objective", "vaee", "unknown objective 'vaee'; there are: vae, hebae"),
         ("models.VAE.reparameterisation", "diagonal", "'vae' has no parameter"),
         ("models.HEBAE.reparameterisation", "square", "models.HEBAE.reparameterisation: 'square'"),
-        ("models.VAE.beta", 4, "'beta' was unexpected"),
+        ("models.VAE.beta", 4, "models.VAE: objective 'vae' has no parameter 'beta'; it has: none"),
         ("models.V E", {"objective": "vae"}, "'V E' does not match"),
         ("datasets.cifar", DEMO["datasets"]["digits"], "unknown dataset 'cifar'; there are: dig"),
         ("datasets.digits.network.name", "conv", "unknown network 'conv'"),
@@ -61,7 +69,7 @@ def test_the_configs_we_ship_are_right(path):
         (
             "datasets.digits.reconstruction",
             {"name": "bernoulli", "factor": 2},
-            "digits.models.VAE.reconstruction: 'bernoulli' has no parameter 'factor'; it has: none",
+            "datasets.digits.reconstruction: 'bernoulli' has no parameter 'factor'; it has: none",
         ),
         (
             "datasets.digits.models.VAE.reconstruction",
@@ -108,7 +116,11 @@ def test_the_configs_we_ship_are_right(path):
             "unknown features 'vgg'; there are: inception, classifier",
         ),
         ("figures.fig1b", "digits", "figures.fig1b: 'digits' has no fid block"),
-        ("datasets.digits.models.GAN", {"weight": 1}, "unknown model 'GAN'; models has: VAE"),
+        (
+            "datasets.digits.models.GAN",
+            {"weight": 1},
+            "digits.models: unknown model 'GAN'; there are: VAE",
+        ),
         ("datasets.digits.models.VAE.weight", -1, "VAE.weight: -1 is less than the minimum"),
         ("datasets.digits.models.VAE.weights", [1, -0.5], "weights.1: -0.5 is less than"),
         ("datasets.digits.models.VAE.weights", [1, 0], "weights.1: 0 is less than"),
@@ -174,6 +186,16 @@ def test_the_configs_we_ship_are_right(path):
             f"{INFOVAE}.parameters",
             {"divergence": {"name": "mdd"}},
             "unknown divergence 'mdd'",
+        ),
+        (
+            "datasets.digits.reconstruction",
+            {"name": "gaussian", "variance": "0.1"},
+            "config: datasets.digits.reconstruction.variance: '0.1' is not of type 'number'; write",
+        ),
+        (
+            "datasets.digits.models.HEBAE.parameters",
+            {"reparameterisation": "square"},
+            "config: datasets.digits.models.HEBAE.parameters.reparameterisation: 'square' is not",
         ),
         (
             f"{DECODERS}.network",
@@ -264,7 +286,7 @@ def test_alpha_and_lambda_may_just_cancel():
 
 def test_the_runs_of_diagnostics():
     """Default runs, then the small training sets, at the main latent dimension alone."""
-    experiment = parse(DEMO, SCHEMA)
+    experiment = experiment_of(DEMO)
     data = experiment.datasets["digits-divergences"]
     found = [(run.model, run.latent_dim, run.n_train) for run in experiment.diagnostics_runs()]
     models = ["VAE", "InfoVAE", "InfoVAE-adversarial", "InfoVAE-Stein"]
@@ -280,7 +302,7 @@ def test_the_runs_of_diagnostics():
 
 def test_the_runs_of_bounds():
     """Default runs whose codes and images have densities."""
-    experiment = parse(DEMO, SCHEMA)
+    experiment = experiment_of(DEMO)
     runs = list(experiment.bounds_runs())
     found = {(run.dataset, run.model) for run in runs}
     decoders = {("digits-decoders", name) for name in ("VAE", "InfoVAE", "VAE-AR", "InfoVAE-AR")}
@@ -291,20 +313,20 @@ def test_the_runs_of_bounds():
     assert [run.path for run in runs] == kept
     bounds = experiment.datasets["digits-decoders"].bounds
     assert (bounds.samples, bounds.images) == ((1, 10, 100), 50)
-    bounds = parse(edited("datasets.digits.bounds", ...), SCHEMA).datasets["digits"].bounds
+    bounds = experiment_of(edited("datasets.digits.bounds", ...)).datasets["digits"].bounds
     assert (bounds.samples, bounds.images) == ((1, 10, 100, 1000), None)
     parse(edited("datasets.digits.bounds", {"images": None}), SCHEMA)
 
 
 def test_models_have_a_divergence_and_a_network_of_their_own():
-    experiment = parse(DEMO, SCHEMA)
+    experiment = experiment_of(DEMO)
     runs = {run.model: run for run in experiment.main_runs("digits-decoders")}
     assert [run.network for run in runs.values()] == ["dense", "dense", "pixelcnn", "pixelcnn"]
     assert runs["VAE-AR"].training.precision == "auto"
     assert runs["InfoVAE-AR"].parameters == {"divergence": {"name": "mmd"}}
     assert runs["InfoVAE"].modules[-1] == "hebae.models.divergences.mmd"
     document = edited(f"{INFOVAE}.parameters", {"divergence": {"name": "stein"}, "alpha": 0})
-    run = parse(document, SCHEMA).run("digits-divergences", "InfoVAE", 2, "1000", 0)
+    run = experiment_of(document).run("digits-divergences", "InfoVAE", 2, 1000.0, 0)
     assert run.parameters == {"divergence": {"name": "stein"}, "alpha": 0}
 
 
@@ -318,12 +340,12 @@ def test_large_codes_are_only_an_error_where_a_batch_covariance_is_needed():
     document = edited("datasets.digits.latent_dims", [8, 128])
     document["datasets"]["digits"]["models"] = {"VAE": {"weight": 1}, "WAE": {"weight": 10}}
     del document["figures"]["batch_bias"]  # a figure of such batches
-    assert parse(document, SCHEMA).datasets["digits"].latent_dims == (8, 128)
+    assert experiment_of(document).datasets["digits"].latent_dims == (8, 128)
 
 
 def test_the_mnist_protocol_is_the_papers():
     """App. B.1, and the choices docs/paper.md states where the text lost a number."""
-    data = parse(yaml.safe_load((ROOT / "config/mnist.yaml").read_text()), SCHEMA).datasets["mnist"]
+    data = experiment_of(yaml.safe_load((ROOT / "config/mnist.yaml").read_text())).datasets["mnist"]
     (training,) = {model.training for model in data.models.values()}
     assert (training.epochs, training.batch_size) == (100, 128)
     assert (training.learning_rate, training.learning_rate_decay) == (0.001, 0.995)
@@ -339,7 +361,7 @@ def test_the_mnist_protocol_is_the_papers():
 def test_the_faces_protocol_is_the_papers():
     """App. B.2; the WAE's numbers and the frozen normalisation are the released code's."""
     config = yaml.safe_load((ROOT / "config/celeba.yaml").read_text())
-    data = parse(config, SCHEMA).datasets["celeba"]
+    data = experiment_of(config).datasets["celeba"]
     network = {"width": 1, "batch_norm": "frozen"}
     assert all(model.network_parameters == network for model in data.models.values())
     assert data.latent_dims == (64,)
@@ -372,7 +394,7 @@ def test_the_paper_is_its_two_halves():
 def test_a_model_may_be_another_on_one_dataset():
     document = edited("datasets.digits.models.HEBAE.parameters", {"reparameterisation": "diagonal"})
     document["datasets"]["digits"]["models"]["HEBAE"]["training"] = {"epochs": 7}
-    runs = {run.model: run for run in parse(document, SCHEMA).runs() if run.dataset == "digits"}
+    runs = {run.model: run for run in experiment_of(document).runs() if run.dataset == "digits"}
     assert runs["HEBAE"].parameters == runs["HEBAE-diagonal"].parameters
     assert runs["VAE"].training.epochs == 40 and runs["HEBAE"].training.epochs == 7
     assert runs["HEBAE"].training.batch_size == runs["VAE"].training.batch_size
@@ -389,14 +411,14 @@ def test_panels_matter_only_where_they_are_drawn():
 
 
 def test_only_datasets_that_ask_for_it_have_a_distance():
-    experiment = parse(DEMO, SCHEMA)
+    experiment = experiment_of(DEMO)
     runs = list(experiment.fid_runs())
     assert {run.dataset for run in runs} == {"toyfaces"}
     assert runs == [run for run in experiment.runs() if run.dataset == "toyfaces"] != []
 
 
 def test_runs_are_the_grids():
-    experiment = parse(DEMO, SCHEMA)
+    experiment = experiment_of(DEMO)
     data = experiment.datasets["digits"]
     default = [run for run in experiment.default_runs() if run.dataset == "digits"]
     assert len(default) == len(data.models) * len(data.latent_dims) * len(data.seeds)
@@ -413,7 +435,7 @@ def test_runs_are_the_grids():
 def test_a_model_may_be_trained_at_some_latent_dimensions_alone():
     document = edited("datasets.digits.models.VAE.latent_dims", [8])
     document["datasets"]["digits"]["weight_latent_dims"] = [4, 8]
-    experiment = parse(document, SCHEMA)
+    experiment = experiment_of(document)
     assert Experiment.from_json(experiment.to_json()) == experiment
     for runs in (experiment.default_runs(), experiment.weight_runs()):
         dims = {(run.model, run.latent_dim) for run in runs if run.dataset == "digits"}
@@ -424,7 +446,7 @@ def test_a_model_may_be_trained_at_some_latent_dimensions_alone():
 def test_dataset_seeds_override_the_experiments():
     document = edited("datasets.digits.seeds", [7])
     del document["datasets"]["digits"]["weight_seeds"]
-    data = parse(document, SCHEMA).datasets["digits"]
+    data = experiment_of(document).datasets["digits"]
     assert data.seeds == data.weight_seeds == (7,)
 
 
@@ -462,29 +484,65 @@ def test_the_registry_knows_the_datasets():
     assert (mnist.n_train, mnist.n_test, mnist.n_classes) == (60_000, 10_000, (10,))
 
 
-def test_objectives_say_what_they_are():
+@pytest.mark.parametrize(
+    ("objective", "bound", "stochastic"),
+    [
+        ("vae", True, True),
+        ("hebae", True, True),
+        ("wae_mmd", False, False),
+        ("wae_gan", False, False),
+        ("infovae", False, True),
+    ],
+)
+def test_objectives_say_what_they_are(objective, bound, stochastic):
     """A registry entry that lies would fill or empty a table's bounds."""
-    bounds = {name: entry.bound for name, entry in registry.OBJECTIVES.items()}
-    assert bounds.items() >= {
-        "vae": True,
-        "hebae": True,
-        "wae_mmd": False,
-        "wae_gan": False,
-        "infovae": False,
-    }.items()
-    stochastic = {name: entry.stochastic for name, entry in registry.OBJECTIVES.items()}
-    assert stochastic.items() >= {
-        "vae": True,
-        "hebae": True,
-        "wae_mmd": False,
-        "wae_gan": False,
-        "infovae": True,
-    }.items()
+    entry = registry.OBJECTIVES[objective]
+    assert (entry.bound, entry.stochastic) == (bound, stochastic)
+
+
+def parameters_of_entries():
+    """Function, and what a config may and must set of it, of every entry that has parameters."""
+    for table in ("OBJECTIVES", "DIVERGENCES", "NETWORKS", "RECONSTRUCTIONS"):
+        for name, entry in getattr(registry, table).items():
+            required = getattr(entry, "required", ())
+            yield f"{table} {name}", entry.function, entry.parameters, required
+            if adversary := getattr(entry, "adversary", None):
+                yield f"{table} {name}'s", adversary, entry.adversary_parameters, ()
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters", "required"),
+    [pytest.param(*rest, id=name) for name, *rest in parameters_of_entries()],
+)
+def test_parameters_are_the_functions_and_have_a_schema(function, parameters, required):
+    """The rest have their default there."""
+    signature = inspect.signature(registry.resolve(function)).parameters
+    for name, schema in parameters.items():
+        assert (signature[name].default is inspect.Parameter.empty) == (name in required)
+        assert schema["description"]
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert set(required) <= set(parameters)
+
+
+def test_what_a_parameter_may_be_makes_no_other_run():
+    """The workflow trains again where the text of a run's entries changes."""
+    entry = registry.OBJECTIVES["hebae"]
+    other = dataclasses.replace(entry, parameters={"reparameterisation": {"enum": ["x"]}})
+    assert repr(other) == repr(entry)
+    assert repr(dataclasses.replace(entry, bound=False)) != repr(entry)
+
+
+def test_how_an_experiment_is_made_is_no_part_of_it():
+    made = {"device": "cpu", "data_dir": "/x", "runs": "restore", "replace": True, "pack": 4}
+    there, here = parse(DEMO, SCHEMA), parse(DEMO | made, SCHEMA)
+    assert there.experiment.to_json() == here.experiment.to_json()
+    assert here.execution == Execution("/x", "cpu", "restore", True, 4)
+    assert there.execution == Execution("data", "auto", "train", False, 1)
 
 
 def test_the_order_of_keys_is_no_other_run():
     document = edited("seeds", [0])
     network = document["datasets"]["digits"]["network"]
     document["datasets"]["digits"]["network"] = dict(reversed(network.items()))
-    swapped = parse(document, SCHEMA).runs()
-    assert swapped[0].to_json() == parse(DEMO, SCHEMA).runs()[0].to_json()
+    swapped = experiment_of(document).runs()
+    assert swapped[0].to_json() == experiment_of(DEMO).runs()[0].to_json()

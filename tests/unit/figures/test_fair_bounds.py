@@ -16,7 +16,8 @@ from tests.unit.figures.test_figures import arguments, command, note_of, stream,
 
 from hebae.base import files
 from hebae.base.errors import UserError
-from hebae.config.experiment import Experiment, parse
+from hebae.config.experiment import Experiment
+from hebae.config.parse import parse
 from hebae.figures import batch_bias, common, fair_bounds
 
 ROOT = Path(__file__).parents[3]
@@ -58,7 +59,7 @@ NUMBERS = {
 def experiment(document: str = DOCUMENT, **changes) -> Experiment:
     """The document's, with fields of the dataset changed."""
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    made = parse(yaml.safe_load(document), schema)
+    made = parse(yaml.safe_load(document), schema).experiment
     data = dataclasses.replace(made.datasets["digits"], **changes)
     return dataclasses.replace(made, datasets={"digits": data})
 

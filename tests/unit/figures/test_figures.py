@@ -22,7 +22,8 @@ from matplotlib.text import Text
 
 from hebae.base import files
 from hebae.base.errors import UserError
-from hebae.config.experiment import Experiment, parse
+from hebae.config.experiment import Experiment
+from hebae.config.parse import parse
 from hebae.config.registry import FIGURES, OBJECTIVES
 from hebae.figures import common, image_panels
 
@@ -106,7 +107,7 @@ def experiment(dataset: str = "digits", **changes) -> Experiment:
             "datasets": {"mnist": fields},
             "figures": dict.fromkeys(document["figures"], "mnist"),
         }
-    made = parse(document, schema)
+    made = parse(document, schema).experiment
     data = dataclasses.replace(made.datasets[dataset], **changes)
     return dataclasses.replace(made, datasets={dataset: data})
 

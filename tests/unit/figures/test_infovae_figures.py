@@ -17,7 +17,9 @@ from tests.unit.figures.test_figures import arguments, blobs, command, stream, t
 
 from hebae.base import files
 from hebae.base.errors import UserError
-from hebae.config.experiment import Diagnostics, Experiment, parse
+from hebae.config.experiment import Experiment
+from hebae.config.parse import parse
+from hebae.config.protocols import Diagnostics
 from hebae.figures import common, image_panels, infovae_decoder, infovae_diagnostics
 
 ROOT = Path(__file__).parents[3]
@@ -75,7 +77,7 @@ N_TRAIN, N_TEST = 1297, 500
 def experiment(dataset: str = "digits", **changes) -> Experiment:
     """The document's, with fields of one dataset changed."""
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    made = parse(yaml.safe_load(DOCUMENT), schema)
+    made = parse(yaml.safe_load(DOCUMENT), schema).experiment
     data = dataclasses.replace(made.datasets[dataset], **changes)
     return dataclasses.replace(made, datasets={**made.datasets, dataset: data})
 
@@ -359,7 +361,7 @@ def test_diagnostics_labels(figures):
 
 @pytest.mark.parametrize("model, label", [("gaussian", "Gaussian"), ("imq", "inverse multiquad")])
 def test_diagnostics_kernel(results, model, label):
-    made = experiment(diagnostics=Diagnostics(model, 99, (300, 50, 1000)))
+    made = experiment(diagnostics=Diagnostics(model, 99), training_sizes=(300, 50, 1000))
 
     def change(table):
         table["kernel"] = model
@@ -440,7 +442,7 @@ def test_diagnostics_a_model_without_any_log_det(results, demo):
 
 
 def test_diagnostics_without_training_sizes(tmp_path):
-    made = experiment(diagnostics=Diagnostics("imq", 200, ()))
+    made = experiment(training_sizes=())
     figure = draw("infovae_diagnostics", write_results(tmp_path, made), made)
     labels = infovae_diagnostics.LABELS.values()
     assert [ax.get_ylabel() for ax in figure.axes] == list(labels)
@@ -454,7 +456,7 @@ def test_diagnostics_without_training_sizes(tmp_path):
 @pytest.mark.parametrize("sizes", [(), (50, 300)])
 def test_diagnostics_one_latent_dimension_and_seed(tmp_path, sizes):
     """Against the sizes, of which the last is the whole set; or all marks beside each other."""
-    made = experiment(seeds=(0,), latent_dims=(8,), diagnostics=Diagnostics("imq", 200, sizes))
+    made = experiment(seeds=(0,), latent_dims=(8,), training_sizes=sizes)
     figure = draw("infovae_diagnostics", write_results(tmp_path, made), made)
     table = pd.read_csv(tmp_path / "tables/diagnostics.csv").sort_values("n_train")
     assert len(figure.axes) == 2
@@ -840,8 +842,8 @@ def variants() -> dict[str, Experiment]:
     )
     return {
         "demo": experiment(),
-        "no_sizes": experiment(diagnostics=Diagnostics("imq", 200, ())),
-        "one": experiment(latent_dims=(8,), diagnostics=Diagnostics("imq", 200, ()), **alone),
+        "no_sizes": experiment(training_sizes=()),
+        "one": experiment(latent_dims=(8,), training_sizes=(), **alone),
         "sizes": experiment(latent_dims=(8,), **alone),
         "dims": experiment(latent_dims=(2, 3, 4, 5, 6, 7, 8, 9, 10), **alone),
         "one_model": experiment("binary", models={"ELBO": binary["ELBO"]}, **alone),

@@ -23,6 +23,8 @@ from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior
 from hebae.codes.trained import Trained
+from hebae.config.fields import to_json
+from hebae.config.protocols import Bounds
 from hebae.config.run import Run
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
@@ -367,10 +369,14 @@ def runs(data, tmp_path_factory) -> dict[str, Path]:
     }
 
 
-def measured(folder: Path, data: Path, output: Path, *options) -> list[dict[str, str]]:
+def protocol(*samples: int, images: int | None = None) -> list[str]:
+    return ["--protocol", to_json(Bounds(samples, images))]
+
+
+def measured(folder: Path, data: Path, output: Path, *asked) -> list[dict[str, str]]:
     step(
         "measures.bounds", *inputs(folder, data), "--posterior", folder / "posterior.npz",
-        "--output", output, "--device", "cpu", *options,
+        "--output", output, "--device", "cpu", *asked,
     )  # fmt: skip
     return list(csv.DictReader(output.open()))
 
@@ -386,7 +392,7 @@ def opened(run: Run, folder: Path) -> Trained:
 def test_one_code_is_the_per_sample_bound(runs, data, tmp_path, run, capsys):
     """With the KL in closed form, as training evaluates it; from other codes."""
     folder = runs[run.model]
-    rows = measured(folder, data, tmp_path / "bounds.csv", "--samples", 400, 1, 10)
+    rows = measured(folder, data, tmp_path / "bounds.csv", *protocol(400, 1, 10))
     assert list(rows[0]) == [
         "dataset", "model", "latent_dim", "weight", "seed",
         "samples", "bound", "standard_error", "n_images", "width", "widened", "widened_error",
@@ -410,7 +416,7 @@ def test_one_code_is_the_per_sample_bound(runs, data, tmp_path, run, capsys):
 
 
 def test_the_table_is_the_means_of_the_first_images(runs, data, tmp_path):
-    rows = measured(runs["HEBAE"], data, tmp_path / "a", "--samples", 1, 6, "--images", 5)
+    rows = measured(runs["HEBAE"], data, tmp_path / "a", *protocol(1, 6, images=5))
     of = opened(HEBAE, runs["HEBAE"])
     q = Posterior.load(runs["HEBAE"] / "posterior.npz")
     expected = importance_bounds(all_weights(of, q, 5, 6), [1, 6]).numpy()
@@ -424,26 +430,23 @@ def test_the_table_is_the_means_of_the_first_images(runs, data, tmp_path):
             assert float(row[names[1]]) == pytest.approx(error, rel=1e-4)
             assert (row["n_images"], float(row["width"])) == ("5", width)
     # again, and of one image alone, of which nothing is known of the spread
-    measured(runs["HEBAE"], data, tmp_path / "b", "--samples", 1, 6, "--images", 5)
+    measured(runs["HEBAE"], data, tmp_path / "b", *protocol(1, 6, images=5))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    (one,) = measured(runs["HEBAE"], data, tmp_path / "c", "--samples", 6, "--images", 1)
+    (one,) = measured(runs["HEBAE"], data, tmp_path / "c", *protocol(6, images=1))
     assert one["standard_error"] == one["widened_error"] == ""
     assert float(one["bound"]) == pytest.approx(expected[0, 1], rel=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "message"),
+    ("model", "asked", "message"),
     [
-        ("WAE", ["--samples", 1], "the encoder of 'wae_mmd' is deterministic"),
-        ("VAE", ["--samples", 1, 4, 10], "--samples: 4 does not divide the largest, 10"),
-        ("VAE", ["--samples", 0, 10], "--samples: 0 is not above 0"),
-        ("VAE", ["--samples", 1, "--images", 0], "--images: 0 is not from 1 to the 500 test"),
-        ("VAE", ["--samples", 1, "--images", 501], "--images: 501 is not from 1 to the 500"),
+        ("WAE", protocol(1), "the encoder of 'wae_mmd' is deterministic"),
+        ("VAE", protocol(1, images=501), "images: 501 is more than the 500 test images"),
     ],
 )
-def test_what_cannot_be_measured_is_said_in_one_line(runs, data, tmp_path, model, options, message):
+def test_what_cannot_be_measured_is_said_in_one_line(runs, data, tmp_path, model, asked, message):
     with pytest.raises(UserError) as error:
-        measured(runs[model], data, tmp_path / "out.csv", *options)
+        measured(runs[model], data, tmp_path / "out.csv", *asked)
     assert message in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "out.csv").exists()
 
@@ -456,7 +459,7 @@ def test_squared_errors_have_no_bound(runs, data, tmp_path):
         files.write_bytes(tmp_path / "run" / name, (runs["VAE"] / name).read_bytes())
     files.write_json(tmp_path / "run/run.json", record)
     with pytest.raises(UserError, match="'squared_error' is no likelihood"):
-        measured(tmp_path / "run", data, tmp_path / "out.csv", "--samples", 1)
+        measured(tmp_path / "run", data, tmp_path / "out.csv", *protocol(1))
 
 
 @pytest.mark.parametrize("n, d, message", [(499, 3, "encode again"), (500, 4, "encode again")])
@@ -468,5 +471,5 @@ def test_a_posterior_of_another_run(runs, data, tmp_path, n, d, message):
         step(
             "measures.bounds", *inputs(runs["VAE"], data),
             "--posterior", tmp_path / "posterior.npz",
-            "--output", tmp_path / "out.csv", "--device", "cpu", "--samples", 1,
+            "--output", tmp_path / "out.csv", "--device", "cpu", *protocol(1),
         )  # fmt: skip

@@ -22,6 +22,8 @@ from tests.runs import changed
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior
+from hebae.config.fields import to_json
+from hebae.config.protocols import Diagnostics
 from hebae.measures import diagnostics as module
 from hebae.measures.diagnostics import (
     diagnostics,
@@ -364,10 +366,9 @@ def test_posteriors_that_make_up_the_prior_are_found_at_it_and_collapsed_means_a
     assert short["log_det"] == pytest.approx(3 * math.log(0.75), abs=0.4)
 
 
-@pytest.mark.parametrize("options", [dict(permutations=0), dict(threads=0)])
-def test_options_out_of_bounds_are_user_errors(options):
+def test_no_threads_are_a_user_error():
     with pytest.raises(UserError, match="is 0; it must be at least 1"):
-        diagnostics(random_posterior(5), rng(), **options)
+        diagnostics(random_posterior(5), rng(), threads=0)
 
 
 # --- the command
@@ -392,10 +393,12 @@ def files(tmp_path):
     return {name: tmp_path / file for name, file in names.items()}
 
 
-def flags(files: dict[str, Path], *more: object) -> list[str]:
-    return [str(part) for name, path in files.items() for part in (f"--{name}", path)] + [
-        str(part) for part in more
-    ]
+def flags(
+    files: dict[str, Path], *more: object, kernel: str = "imq", permutations: int = 200
+) -> list[str]:
+    paths = [part for name, path in files.items() for part in (f"--{name}", path)]
+    protocol = ("--protocol", to_json(Diagnostics(kernel, permutations)))
+    return [str(part) for part in (*paths, *protocol, *more)]
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -429,7 +432,7 @@ def test_command_writes_a_row_for_either_split_and_repeats_itself(files):
 
 
 def test_command_takes_kernel_and_permutations(files):
-    main(flags(files, "--kernel", "gaussian", "--permutations", 4))
+    main(flags(files, kernel="gaussian", permutations=4))
     rows = list(csv.DictReader(files["output"].read_text().splitlines()))
     assert [row["kernel"] for row in rows] == ["gaussian"] * 2
     assert {row["p_value"] for row in rows} <= {"0.2", "0.4", "0.6", "0.8", "1.0"}
@@ -448,7 +451,7 @@ def test_another_seed_draws_other_samples(files):
 
 def test_a_singular_covariance_is_an_empty_field(files):
     save(files["posterior"], Posterior(np.ones((30, 3)), np.zeros((30, 3)), np.eye(3)))
-    main(flags(files, "--permutations", 2))
+    main(flags(files, permutations=2))
     rows = list(csv.DictReader(files["output"].read_text().splitlines()))
     assert rows[1]["log_det"] == "" != rows[0]["log_det"]
 
@@ -478,10 +481,11 @@ def test_command_reports_a_run_without_n_train(files):
         main(flags(files))
 
 
-def test_command_reports_options_out_of_bounds_in_one_line(files):
-    outcome = run_command(*flags(files, "--permutations", 0))
-    assert outcome.returncode != 0
-    assert outcome.stderr == "error: --permutations is 0; it must be at least 1\n"
+@pytest.mark.parametrize("protocol", ["", "3", '{"kernel":"imq"}', '{"kernel":1,"permutations":2}'])
+def test_command_reports_what_is_no_protocol_in_one_line(files, protocol):
+    with pytest.raises(UserError, match="not the description of a Diagnostics: ") as error:
+        main(flags(files, "--protocol", protocol))
+    assert "\n" not in str(error.value)
     assert not files["output"].exists()
 
 

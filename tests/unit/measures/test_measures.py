@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import json
 import subprocess
@@ -22,7 +23,10 @@ from scipy.stats import multivariate_normal, ortho_group
 from tests.runs import changed
 
 from hebae.base.errors import UserError
+from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior, map_threads
+from hebae.config.fields import to_json
+from hebae.config.protocols import MutualInformation
 from hebae.measures import active_units, covariance, index_code_information, mutual_information
 from hebae.measures.index_code_information import _bounds, gaussian_kl, log_densities
 
@@ -268,7 +272,7 @@ def test_mean_vs_sample_is_a_plain_loop_over_minepy():
     assert_array_equal(mutual_information.mean_vs_sample(posterior, rng(3)), expected)
 
 
-@pytest.mark.parametrize("protocol", mutual_information.PROTOCOLS)
+@pytest.mark.parametrize("protocol", ["indices_draws", "mean_vs_sample"])
 def test_scores_do_not_depend_on_threads(protocol):
     measure = getattr(mutual_information, protocol)
     posterior = random_posterior(200, 3)
@@ -319,10 +323,7 @@ def test_a_constant_dimension_scores_zero():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(indices=31), "--indices is 31, but the posterior has 30 images"),
-        (dict(indices=1), "--indices is 1; it must be at least 2"),
-        (dict(draws=0), "--draws is 0; it must be at least 1"),
-        (dict(sets=0), "--sets is 0; it must be at least 1"),
+        (dict(indices=31), "indices: 31 is more than the 30 images"),
         (dict(threads=0), "--threads is 0; it must be at least 1"),
     ],
 )
@@ -574,8 +575,12 @@ def files(tmp_path):
     return {name: tmp_path / path for name, path in paths.items()}
 
 
-def flags(files: dict[str, Path]) -> list[object]:
-    return [part for name, path in files.items() for part in (f"--{name}", path)]
+def flags(files: dict[str, Path], measure: str, **protocol: object) -> list[object]:
+    given = [part for name, path in files.items() for part in (f"--{name}", path)]
+    if measure == "mutual_information":
+        asked = dataclasses.replace(MutualInformation("indices_draws", 20, 50, 20), **protocol)
+        given += ["--protocol", to_json(asked)]
+    return given
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -585,7 +590,7 @@ def test_another_seed_draws_other_samples(files, name):
     for seed in (1, 2):
         record = {"run": asdict(TRAINED) | {"seed": seed}}
         files["run"].write_text(json.dumps(record))
-        measure.main([str(flag) for flag in flags(files)])
+        measure.main([str(flag) for flag in flags(files, name)])
         lines = files["output"].read_text().splitlines()
         tables.append([line.split(",")[5:] for line in lines])  # behind the run's columns
     assert tables[0] != tables[1]
@@ -600,25 +605,30 @@ def test_another_seed_draws_other_samples(files, name):
     ],
 )
 def test_command_writes_the_table_and_repeats_itself(files, name, columns, count):
-    outcome = run_measure(name, *flags(files))
+    outcome = run_measure(name, *flags(files, name))
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
     text = files["output"].read_text()
     rows = list(csv.DictReader(text.splitlines()))
     assert list(rows[0]) == [*RUN, *columns]
     assert len(rows) == count
     assert all(row["weight"] == "0.1" and row["seed"] == "7" for row in rows)
-    run_measure(name, *flags(files), "--threads", 2)
+    run_measure(name, *flags(files, name), "--threads", 2)
     assert files["output"].read_text() == text
 
 
-def test_a_protocol_scores_the_same_alone_and_beside_the_other(files):
-    tables = []
-    for protocols in (["mean_vs_sample"], ["indices_draws"], mutual_information.PROTOCOLS):
-        arguments = [*map(str, flags(files)), "--sets", "2", "--protocol", *protocols]
-        mutual_information.main(arguments)
-        tables.append(files["output"].read_text().splitlines())
-    alone = {*tables[0], *tables[1]}
-    assert set(tables[2]) == alone and len(tables[2]) == 7
+def test_the_command_follows_the_protocol(files):
+    posterior = Posterior.load(files["posterior"])
+    for protocol, measure in (
+        ("indices_draws", lambda rng: mutual_information.indices_draws(posterior, rng, 5, 9, 2)),
+        ("mean_vs_sample", lambda rng: mutual_information.mean_vs_sample(posterior, rng)),
+    ):
+        asked = flags(files, "mutual_information", protocol=protocol, indices=5, draws=9, sets=2)
+        mutual_information.main([str(flag) for flag in asked])
+        rows = list(csv.DictReader(files["output"].read_text().splitlines()))
+        expected = measure(rng(derive_seed(TRAINED.seed, f"mutual_information/{protocol}")))
+        found = [(float(row["mic"]), float(row["tic"])) for row in rows]
+        assert {row["protocol"] for row in rows} == {protocol}
+        assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -627,7 +637,7 @@ def test_command_reports_a_bad_posterior_in_one_line(files, name, content):
     files["posterior"].unlink()
     if content is not None:
         files["posterior"].write_bytes(content)
-    outcome = run_measure(name, *flags(files))
+    outcome = run_measure(name, *flags(files, name))
     assert outcome.returncode != 0
     assert outcome.stderr.startswith(f"error: {files['posterior']}: ")
     assert outcome.stderr.count("\n") == 1
@@ -635,12 +645,13 @@ def test_command_reports_a_bad_posterior_in_one_line(files, name, content):
 
 
 def test_command_reports_other_errors_in_one_line(files):
-    for name, extra in (
-        ("mutual_information", ["--indices", 31]),
-        ("index_code_information", ["--draws", 0]),
-        ("covariance", ["--run", files["run"].with_name("none.json")]),
+    for name, protocol, extra in (
+        ("mutual_information", {"indices": 31}, []),
+        ("mutual_information", {}, ["--protocol", "{}"]),
+        ("index_code_information", {}, ["--draws", 0]),
+        ("covariance", {}, ["--run", files["run"].with_name("none.json")]),
     ):
-        outcome = run_measure(name, *flags(files), *extra)
+        outcome = run_measure(name, *flags(files, name, **protocol), *extra)
         assert outcome.returncode != 0 and outcome.stderr.startswith("error: ")
         assert outcome.stderr.count("\n") == 1
 

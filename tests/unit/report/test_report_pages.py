@@ -19,7 +19,7 @@ from hebae.base import text
 from hebae.base.errors import UserError
 from hebae.base.files import write_csv
 from hebae.claims import verdicts
-from hebae.config.experiment import parse
+from hebae.config.parse import parse
 from hebae.config.registry import FIGURES
 from hebae.report import claims_page, cost_page, facts, names, origin, reporting
 from hebae.tables.collect import every_run
@@ -32,7 +32,7 @@ NASTY = '<b>*x*</b> & "`y`_" |z| _w_ \\n :ref:`v` .. raw:: html'
 
 @pytest.fixture(scope="module")
 def experiment():
-    return parse(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), SCHEMA)
+    return parse(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), SCHEMA).experiment
 
 
 def claim(figure="fig1a", verdict="holds", **fields):
@@ -339,7 +339,7 @@ def test_captions_follow_the_config(tmp_path, experiment):
         "title": NASTY,
     }
     document["datasets"]["digits"]["training"]["epochs"] = 3
-    snakemake = told(parse(document, SCHEMA), tmp_path) | {"rule": "fig1a"}
+    snakemake = told(parse(document, SCHEMA).experiment, tmp_path) | {"rule": "fig1a"}
     shown = " ".join(Reader(rendered("fig1a.rst", snakemake=snakemake)).text.split())
     assert f"on {NASTY} (" in shown
     assert "2 seeds above, 4 seeds below" in shown and "3 epochs" in shown
@@ -403,7 +403,7 @@ def test_claims_are_the_first_category_and_categories_are_numbered(experiment):
     assert found[names.CLAIMS] == "1. Claims" and list(found)[-1] == names.COST
     document = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     document["figures"] = {"fig2a": "digits"}
-    found = names.categories(parse(document, SCHEMA))
+    found = names.categories(parse(document, SCHEMA).experiment)
     assert list(found.values()) == ["1. Claims", "2. Figures of the paper", "3. Cost"]
 
 
@@ -425,7 +425,7 @@ def test_labels_are_never_a_switch(datasets):
     for number in range(1, 5):
         for places in product(datasets, repeat=number):
             document["figures"] = dict(zip(shown, places, strict=False))
-            drawn = parse(document, SCHEMA)
+            drawn = parse(document, SCHEMA).experiment
             labels = [names.placed(drawn, figure)["labels"] for figure in drawn.figures]
             assert toggles(labels) == set()
 

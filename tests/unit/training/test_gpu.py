@@ -16,6 +16,8 @@ from tests.runs import changed, silent
 
 from hebae.base.device import set_up
 from hebae.codes import encode, images
+from hebae.config.fields import to_json
+from hebae.config.protocols import Panels
 from hebae.config.registry import DIVERGENCES
 from hebae.data import digits, toyfaces
 from hebae.data.prepare import write_prepared
@@ -141,8 +143,8 @@ def test_every_step_runs_and_a_stopped_training_is_the_whole_one(fields, tmp_pat
     both = ("--output", tmp_path / "posterior.npz", "--train-output", tmp_path / "train.npz")
     call(encode, *common, *both)
     call(
-        images, *common, "--output", tmp_path / "images.npz", "--interpolations", "7-3",
-        "--end-points", "class", "--steps", 3, "--samples", 2, 2,
+        images, *common, "--output", tmp_path / "images.npz", "--protocol",
+        to_json(Panels(((7, 3),), "class", 3, (2, 2))),
     )  # fmt: skip
     features = ["--features", tmp_path / "features"]
     call(classifier, "--data", data, "--output", tmp_path / "features", "--device", "cuda")

@@ -1,0 +1,259 @@
+"""What an experiment has to be that a schema cannot say, checked before anything is run.
+
+It would otherwise fail after hours of training, and after old results are gone. Errors name the
+key that is wrong, in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hebae.base.errors import UserError
+from hebae.config.experiment import Dataset, Experiment, Model, Recipe
+from hebae.config.protocols import Bounds, Fid, Panels
+from hebae.config.registry import (
+    DATASETS,
+    DIVERGENCES,
+    FEATURES,
+    FIGURES,
+    OBJECTIVES,
+    RECONSTRUCTIONS,
+    DatasetEntry,
+    NetworkEntry,
+    lookup,
+)
+from hebae.config.run import Training, weight_text
+from hebae.config.schema import check_parameters
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Check datasets, models and figures against each other. Raises UserError."""
+    for data in experiment.datasets.values():
+        _check_latent_dims(data)
+        _check_measures(data)
+        for model, recipe in data.models.items():
+            _check_recipe(data, experiment.models[model], recipe)
+    for figure, dataset in experiment.figures.items():
+        _check_figure(figure, dataset, experiment)
+
+
+def check_objective(where: str, objective: str, parameters: Mapping[str, Any]) -> None:
+    """Check the parameters of an objective, and those of its divergence. Raises UserError."""
+    entry = lookup(OBJECTIVES, "objective", objective, where)
+    known = {**entry.parameters, **({"divergence": {}} if entry.divergences else {})}
+    check_parameters(where, f"objective {objective!r}", parameters, known)
+    if "divergence" not in parameters:
+        return
+    where = f"{where}.divergence"
+    given = dict(parameters["divergence"])
+    name = given.pop("name")
+    divergence = lookup(DIVERGENCES, "divergence", name, where)
+    if name not in entry.divergences:
+        raise UserError(
+            f"{where}: objective {objective!r} takes {' or '.join(entry.divergences)}, not {name!r}"
+        )
+    known = {**divergence.parameters, **divergence.adversary_parameters}
+    check_parameters(where, f"{name!r}", given, known)
+
+
+def check_network(
+    where: str, name: str, entry: NetworkEntry, images: DatasetEntry, reconstruction: str
+) -> None:
+    """Whether a network fits the images and the reconstruction term. Raises UserError."""
+    height, width, channels = images.image_shape
+    if height % entry.multiple or width % entry.multiple:
+        raise UserError(
+            f"{where}: {name!r} needs images whose sides are multiples of "
+            f"{entry.multiple}, not {height}×{width}"
+        )
+    if entry.channels not in (None, channels):
+        raise UserError(
+            f"{where}: {name!r} is for images of {entry.channels} channel, not {channels}"
+        )
+    if entry.reconstructions and reconstruction not in entry.reconstructions:
+        raise UserError(
+            f"{where}: the decoder of {name!r} needs the reconstruction "
+            f"{' or '.join(entry.reconstructions)}, not {reconstruction!r}"
+        )
+
+
+def _check_latent_dims(data: Dataset) -> None:
+    where = f"datasets.{data.name}"
+    for key, values in (
+        ("main_latent_dim", (data.main_latent_dim,)),
+        ("weight_latent_dims", data.weight_latent_dims),
+    ):
+        if missing := [value for value in values if value not in data.latent_dims]:
+            raise UserError(
+                f"{where}.{key}: {missing[0]} is not one of latent_dims {data.latent_dims}"
+            )
+    for model, recipe in data.models.items():
+        own = recipe.latent_dims or data.latent_dims
+        if missing := [value for value in own if value not in data.latent_dims]:
+            raise UserError(
+                f"{where}.models.{model}.latent_dims: {missing[0]} is not one of the dataset's "
+                f"{data.latent_dims}"
+            )
+        if data.main_latent_dim not in own:
+            raise UserError(
+                f"{where}.models.{model}.latent_dims: {own} lacks main_latent_dim "
+                f"{data.main_latent_dim}, at which figures compare all models"
+            )
+
+
+def _check_measures(data: Dataset) -> None:
+    where, images = f"datasets.{data.name}", DATASETS[data.source]
+    indices = data.mutual_information.indices
+    if images.n_test is not None and indices > images.n_test:
+        raise UserError(
+            f"{where}.mutual_information.indices: {indices} is more than the "
+            f"{images.n_test} test images"
+        )
+    for size in data.training_sizes:
+        if images.n_train is not None and size >= images.n_train:
+            raise UserError(
+                f"{where}.diagnostics.training_sizes: {size} is not below the {images.n_train} "
+                "training images there are, which are always among them"
+            )
+    _check_bounds(f"{where}.bounds", images, data.bounds)
+    if data.fid is not None:
+        _check_fid(f"{where}.fid", images, data.fid)
+
+
+def _check_bounds(where: str, images: DatasetEntry, bounds: Bounds) -> None:
+    largest = max(bounds.samples)
+    for k in bounds.samples:
+        if largest % k:
+            raise UserError(
+                f"{where}.samples: {k} does not divide the largest, {largest}, whose codes serve "
+                "for all"
+            )
+    if None not in (bounds.images, images.n_test) and bounds.images > images.n_test:
+        raise UserError(
+            f"{where}.images: {bounds.images} is more than the {images.n_test} test images"
+        )
+
+
+def _check_fid(where: str, images: DatasetEntry, fid: Fid) -> None:
+    if lookup(FEATURES, "features", fid.features, where).needs_labels and not images.n_classes:
+        raise UserError(
+            f"{where}.features: the images have no labels to train a classifier on; say inception"
+        )
+    n_reference = {"train": images.n_train, "test": images.n_test}[fid.reference]
+    if n_reference is not None and fid.n_reference > n_reference:
+        raise UserError(
+            f"{where}.n_reference: {fid.n_reference} is more than the {n_reference} images "
+            f"of the {fid.reference} split"
+        )
+
+
+def _check_recipe(data: Dataset, model: Model, recipe: Recipe) -> None:
+    where, images = f"datasets.{data.name}", DATASETS[data.source]
+    at = f"{where}.models.{model.name}"
+    _check_training(f"{at}.training", images, recipe.training)
+    _check_weights(at, model, recipe)
+    if data.fid is not None and RECONSTRUCTIONS[recipe.reconstruction].binary:
+        raise UserError(
+            f"{where}.fid: {model.name} makes black and white images, and would be compared with "
+            "grey ones; leave fid out"
+        )
+    if OBJECTIVES[model.objective].needs_covariance:
+        _check_covariance(where, data, model.name, recipe)
+
+
+def _check_training(where: str, images: DatasetEntry, training: Training) -> None:
+    if images.n_train is not None and training.batch_size > images.n_train:
+        raise UserError(
+            f"{where}.batch_size: {training.batch_size} is more than the "
+            f"{images.n_train} training images"
+        )
+    after = [epochs for epochs, _ in training.learning_rate_steps]
+    if after != sorted(set(after)):
+        raise UserError(f"{where}.learning_rate_steps: epochs must increase, not {after}")
+
+
+def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
+    """Also what λ has to be where the objective is told it (Zhao et al. 2017, Eq. 6)."""
+    if len(set(recipe.grid)) < len(recipe.grid):
+        texts = ", ".join(map(weight_text, recipe.grid))
+        raise UserError(f"{where}.weights: two are the same: {texts}")
+    if not OBJECTIVES[model.objective].takes_weight:
+        return
+    alpha = {**model.parameters, **recipe.parameters}.get("alpha", 1)
+    for key, lams in (("weight", (recipe.default,)), ("weights", recipe.grid)):
+        for lam in lams:
+            if lam <= 0:
+                raise UserError(
+                    f"{where}.{key}: objective {model.objective!r} needs a λ above 0, not {lam:g}"
+                )
+            if alpha + lam - 1 < -1e-12:  # 1 − α itself is allowed, whatever its rounding
+                raise UserError(
+                    f"{where}.{key}: α + λ − 1 must not be below 0, and is {alpha:g} + {lam:g} − 1:"
+                    " the codes would be driven away from the prior"
+                )
+
+
+def _check_covariance(where: str, data: Dataset, model: str, recipe: Recipe) -> None:
+    """What is needed so that the covariance of a batch is not singular (Eq. 11)."""
+    batch_size, n_test = recipe.training.batch_size, DATASETS[data.source].n_test
+    latent_dim = max(recipe.latent_dims or data.latent_dims)
+    for what, size in (("batch_size", batch_size), ("test images", n_test)):
+        if size is not None and latent_dim >= size:
+            raise UserError(
+                f"{where}: latent_dim {latent_dim} needs more than {latent_dim} {what}, not "
+                f"{size}: the covariance of {model} would be singular (Eq. 11)"
+            )
+    for size in data.training_sizes:
+        # a batch may hold an image twice, and then has fewer that differ
+        if 4 * data.main_latent_dim > min(size, batch_size):
+            raise UserError(
+                f"{where}.diagnostics.training_sizes: batches of {batch_size} out "
+                f"of {size} images are too small for the covariance of {model} in "
+                f"{data.main_latent_dim} dimensions (Eq. 11)"
+            )
+
+
+def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
+    where = f"figures.{figure}"
+    entry = lookup(FIGURES, "figure", figure, "figures")
+    if dataset not in experiment.datasets:
+        raise UserError(f"{where}: dataset {dataset!r} is not in datasets")
+    if entry.needs_bound and not any(run.bound for run in experiment.main_runs(dataset)):
+        raise UserError(f"{where}: no model of {dataset!r} has a bound to plot")
+    if entry.needs_likelihood and not any(
+        run.dataset == dataset for run in experiment.bounds_runs()
+    ):
+        raise UserError(
+            f"{where}: no model of {dataset!r} has a likelihood and a stochastic encoder, so there "
+            "is no bound on log p(x)"
+        )
+    if entry.needs_covariance and not any(
+        run.entries.objective.needs_covariance for run in experiment.main_runs(dataset)
+    ):
+        raise UserError(f"{where}: no model of {dataset!r} has the covariance of a batch")
+    if entry.needs_fid and experiment.datasets[dataset].fid is None:
+        raise UserError(f"{where}: {dataset!r} has no fid block, so there is no distance to plot")
+    if entry.needs_images:
+        data = experiment.datasets[dataset]
+        images = DATASETS[data.source]
+        _check_panels(f"datasets.{dataset}.panels", images, data.panels)
+    if entry.needs_diagnostics and experiment.datasets[dataset].diagnostics is None:
+        raise UserError(f"{where}: {dataset!r} has no diagnostics block, so there are none to plot")
+
+
+def _check_panels(where: str, images: DatasetEntry, panels: Panels) -> None:
+    by_class = panels.end_points == "class"
+    if by_class and not images.n_classes:
+        raise UserError(
+            f"{where}: the images have no classes; say end_points: image, and number them"
+        )
+    ends = images.n_classes[0] if by_class else images.n_test
+    for end in (end for pair in panels.interpolations for end in pair):
+        if ends is not None and end >= ends:
+            what, many = ("class", "classes") if by_class else ("test image", "test images")
+            hint = "; or say end_points: image" if by_class else ""
+            raise UserError(
+                f"{where}.interpolations: there is no {what} {end}; "
+                f"{many} are 0 to {ends - 1}{hint}"
+            )
