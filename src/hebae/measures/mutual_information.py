@@ -17,24 +17,19 @@ The numbers of the images are labels in no order; the scores bin neighbouring la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from minepy import MINE
 
-from hebae.base.errors import UserError, command
-from hebae.base.files import write_csv
+from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import (
     Posterior,
-    command_line,
     map_threads,
     require_at_least,
 )
-from hebae.config.run import read_run
-
-PROTOCOLS = ("indices_draws", "mean_vs_sample")
+from hebae.config.run import Run
 
 
 def mic_tic(pair: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
@@ -84,42 +79,17 @@ def mean_vs_sample(posterior: Posterior, rng: np.random.Generator, threads: int 
     return np.array(map_threads(mic_tic, columns, threads))
 
 
-def rows_of(protocol: str, scores: np.ndarray) -> list[dict[str, Any]]:
-    """Rows protocol, dimension (from 0), mic, tic of scores (d, 2)."""
+def rows(
+    posterior: Posterior, run: Run, threads: int, protocol: str, indices: int, draws: int, sets: int
+) -> list[dict[str, Any]]:
+    """The rows of a run's table: protocol, dimension (from 0), mic, tic."""
+    # a stream each, so that a protocol does not depend on the name of the other
+    rng = np.random.default_rng(derive_seed(run.seed, f"mutual_information/{protocol}"))
+    if protocol == "mean_vs_sample":
+        scores = mean_vs_sample(posterior, rng, threads)
+    else:
+        scores = indices_draws(posterior, rng, indices, draws, sets, threads)
     return [
         dict(protocol=protocol, dimension=dimension, mic=mic, tic=tic)
         for dimension, (mic, tic) in enumerate(scores.tolist())
     ]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_line(__doc__)
-    parser.add_argument(
-        "--protocol",
-        nargs="+",
-        choices=PROTOCOLS,
-        default=["indices_draws"],
-        help="one or both (default: indices_draws)",
-    )
-    parser.add_argument("--indices", type=int, default=20, help="images a set (default: 20)")
-    parser.add_argument("--draws", type=int, default=50, help="draws an image (default: 50)")
-    parser.add_argument("--sets", type=int, default=20, help="random sets (default: 20)")
-    options = parser.parse_args(arguments)
-    run, _ = read_run(options.run)
-    posterior = Posterior.load(options.posterior)
-    rows = []
-    for protocol in dict.fromkeys(options.protocol):
-        # a stream each, so that a protocol scores the same alone and beside the other
-        rng = np.random.default_rng(derive_seed(run.seed, f"mutual_information/{protocol}"))
-        if protocol == "mean_vs_sample":
-            scores = mean_vs_sample(posterior, rng, options.threads)
-        else:
-            scores = indices_draws(
-                posterior, rng, options.indices, options.draws, options.sets, options.threads
-            )
-        rows += rows_of(protocol, scores)
-    write_csv(options.output, (run.identity | row for row in rows))
-
-
-if __name__ == "__main__":
-    command(main)
