@@ -1,7 +1,7 @@
 # Wraps the commands it prints; everything also runs without make.
 #
 #   make figures        the environment, then every figure on embedded data (config/demo.yaml)
-#   make report         report.html: claims, figures, cost; of config/demo.yaml or CONFIG=config/X.yaml
+#   make report         report.html: claims and figures; of config/demo.yaml or CONFIG=config/X.yaml
 #   make test           the test suite
 #   make test-hostile   full disks, clocks set back, two at once, malicious files
 #   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian

@@ -17,9 +17,12 @@ if not workflow.configfiles:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/guard.smk"
-include: "workflow/rules/preload.smk"
-include: "workflow/rules/pack.smk"
+include: "workflow/rules/resources.smk"
+include: "workflow/rules/inputs.smk"
+include: "workflow/rules/machinery/guard.smk"
+include: "workflow/rules/machinery/preload.smk"
+include: "workflow/rules/machinery/pack.smk"
+include: "workflow/rules/machinery/reporting.smk"
 include: "workflow/rules/data.smk"
 
 
@@ -33,13 +36,12 @@ else:
     include: "workflow/rules/train.smk"
 
 
-include: "workflow/rules/latent.smk"
-include: "workflow/rules/information.smk"
+include: "workflow/rules/encode.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/fid.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
-include: "workflow/rules/bounds.smk"
 
 
 onstart:
@@ -57,4 +59,3 @@ rule all:
 
 
 include: "workflow/rules/report.smk"
-include: "workflow/rules/captions.smk"

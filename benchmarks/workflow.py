@@ -4,7 +4,7 @@
 time, cores × wall time of the command, is divided into
 
 * ``training and measuring``: seconds in the ``main`` of train, classifier, reference, encode,
-  images, bounds, covariance, mutual_information, index_code_information, diagnostics and fid,
+  images, bounds, measure, diagnostics and fid,
   less what ``main`` spends on importing modules there. Summed over jobs: each is one thread, one
   core.
 * ``other steps``: the same of prepare, collect and the figures.
@@ -55,9 +55,7 @@ WORK = (
     "encode",
     "images",
     "bounds",
-    "measures.covariance",
-    "measures.mutual_information",
-    "measures.index_code_information",
+    "measures.measure",
     "measures.diagnostics",
     "fid",
 )

@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from hebae.base.errors import UserError
+from hebae.config.experiment import parse
+from hebae.config.registry import FIGURES
+
 ROOT = Path(__file__).parents[1]
 PROJECT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 
-FIGURES = ["fig1a", "fig1b", "fig2a", "fig2b", "fig2c", "fig2d", "fig3", "appendix_c"]
-FIGURES += ["fair_bounds", "batch_bias"]
 TINY = {
     "experiment": "tiny",
     "seeds": [0, 1],
@@ -38,8 +42,23 @@ TINY = {
             "fid": {"features": "classifier", "n_generated": 60, "n_reference": 200},
         }
     },
-    "figures": dict.fromkeys(FIGURES, "digits"),
 }
+
+
+def drawable(config: dict) -> list[str]:
+    """The figures that a config of digits can draw."""
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    figures = []
+    for figure in FIGURES:
+        try:
+            parse({**config, "figures": {figure: "digits"}}, schema)
+        except UserError:
+            continue
+        figures.append(figure)
+    return figures
+
+
+TINY["figures"] = dict.fromkeys(drawable(TINY), "digits")
 
 
 def unactivated() -> dict[str, str]:
@@ -76,13 +95,16 @@ def copy_project(folder: Path, checkout: Path = ROOT) -> None:
             shutil.copy(source, folder / name)
 
 
-def checkpoint_every_epoch(folder: Path) -> None:
-    """Make the trainings of a copy write every checkpoint: a test need not wait for one."""
+def checkpoint_each(folder: Path, seconds: float = 0) -> None:
+    """Have the trainings of a copy write checkpoints so often, at most one an epoch.
+
+    Those of a test last seconds. Real ones last hours, and have a checkpoint each 10 s.
+    """
     smk = folder / "workflow/rules/train.smk"
     text = smk.read_text()
-    command = "python -m hebae.training.train "
+    command = "hebae.training.train "
     assert command in text
-    smk.write_text(text.replace(command, f"{command}--checkpoint-seconds 0 "))
+    smk.write_text(text.replace(command, f"{command}--checkpoint-seconds {seconds} "))
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ import yaml
 from tests.cluster import slurm
 from tests.project import (
     TINY,
-    checkpoint_every_epoch,
+    checkpoint_each,
     copy_project,
     heed_interrupts,
     snakemake,
@@ -144,7 +144,7 @@ def undisturbed(tmp_path_factory) -> Path:
     """One training of many epochs, without a cluster."""
     folder = tmp_path_factory.mktemp("undisturbed")
     copy_project(folder)
-    checkpoint_every_epoch(folder)
+    checkpoint_each(folder)
     write_config(folder, epochs=400, seeds=1, figures=["fig2a"])
     snakemake(folder, f"{RUN}/run.json")
     return folder
@@ -231,10 +231,11 @@ def test_short_steps_share_jobs_and_trainings_share_none(sent):
         # a group is named after its rules
         assert not set(job["Rule"].split("_")) & GPU_RULES - {"fid"}
     steps = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) - 1  # without "all"
-    assert steps == len(alone) + 8 + 9 + 1 + 4  # measures, tables, claims and figures
-    # the eight measures of a model fit a node: four at a time
+    # measures of a run each, tables, claims and figures
+    assert steps == len(alone) + 2 + 9 + 1 + len(FIGURES)
+    # the two runs of a model are measured at once
     (measures,) = [job for job in shared if job["Rule"].startswith("measures_digits_HEBAE")]
-    assert measures["NumCPUs"] == "4" and measures["MinMemoryNode"] == "8000M"
+    assert measures["NumCPUs"] == "2" and measures["MinMemoryNode"] == "4000M"
     assert measures["TimeLimit"] == "00:20:00"
     assert len(shared) <= 1 + 6
 

@@ -21,28 +21,22 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from tests.debian import Unavailable
-from tests.project import ROOT, TINY, copy_project, plan, snakemake, unactivated
+from tests.project import ROOT, TINY, copy_project, drawable, plan, snakemake, unactivated
 from tests.report.browser import browser, errors, one, requests, wait
 
-from hebae.base.text import duration
+from hebae.config.experiment import parse
+from hebae.config.registry import FIGURES
+from hebae.report.names import CLAIMS, categories
 
 SCREENSHOTS = ROOT / "results/report-screenshots"
-PAPER, CLAIMS, BOUNDS, COST = (
-    "2. Figures of the paper", "1. Claims", "3. Fair bounds", "4. Cost"
-)  # fmt: skip
-FIGURES = {
-    "fig1a": ("Figure 1a", PAPER),
-    "fig2a": ("Figure 2a", PAPER),
-    "fig2c": ("Figure 2c", PAPER),
-    "appendix_c": ("Figure of Appendix C", PAPER),
-    "fair_bounds": ("Fair bounds", BOUNDS),
-    "batch_bias": ("Batch bias", BOUNDS),
-}
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+CONFIG = json.loads(json.dumps(TINY))
 # rst, HTML and Snakemake would take these for something else
 TITLE = "Digits <8×8> *of* `UCI`_ & co| {word}"
-CONFIG = json.loads(json.dumps(TINY)) | {"figures": dict.fromkeys(FIGURES, "digits")}
 CONFIG["datasets"]["digits"] |= {"title": TITLE, "bounds": {"samples": [1, 10], "images": 50}}
 del CONFIG["datasets"]["digits"]["fid"]
+CONFIG["figures"] = dict.fromkeys(drawable(CONFIG), "digits")
+CATEGORIES = categories(parse(CONFIG, SCHEMA))
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -226,8 +220,8 @@ def test_the_first_page_says_what_the_report_was_made_with(opened, project):
 
 
 def test_claims_come_first_with_the_verdicts_of_the_table(opened, project):
-    assert opened.menu() == [CLAIMS, PAPER, BOUNDS, COST]
-    opened.category(CLAIMS)
+    assert opened.menu() == list(CATEGORIES.values())
+    opened.category(CATEGORIES[CLAIMS])
     assert opened.entries()[0].startswith("All claims and their verdicts")
     table = claims(project)
     figures = list(dict.fromkeys(table.figure))
@@ -260,10 +254,11 @@ def test_claims_come_first_with_the_verdicts_of_the_table(opened, project):
             assert count == table.verdict.str.startswith(verdict).sum()
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", CONFIG["figures"])
 def test_a_figure_is_shown_with_a_caption_of_this_experiment(opened, project, figure):
-    entry, category = FIGURES[figure]
-    opened.category(category)
+    registered = FIGURES[figure]
+    entry = registered.title
+    opened.category(CATEGORIES[registered.group])
     image = opened.image(entry)
     drawn = matplotlib.image.imread(project / f"figures/tiny/{figure}.png")
     size = [int(image.get_property(f"natural{side}")) for side in ("Width", "Height")]
@@ -273,28 +268,14 @@ def test_a_figure_is_shown_with_a_caption_of_this_experiment(opened, project, fi
     caption = opened.caption(entry)
     opened.screenshot(f"{figure}-caption")
     assert TITLE in caption
-    models = {"fig1a": "HEBAE and VAE", "fair_bounds": "HEBAE and VAE", "batch_bias": ""}
-    assert models.get(figure, "HEBAE, VAE and WAE-MMD") in caption
+    template = (project / f"workflow/report/{figure}.rst").read_text()
+    bound = registered.needs_bound or registered.needs_likelihood
+    models = "HEBAE and VAE" if bound else "HEBAE, VAE and WAE-MMD"
+    for said, shown in (("figure.models", models), ("figure.seeds", "2 seeds")):
+        assert (said in template) == (shown in caption)
     for row in claims(project).query("figure == @figure").itertuples():
         assert row.statement in caption
         assert f"{row.verdict} by {row.measure}" in caption
-    with_seeds = {"fig1a", "fig2a", "fig2c", "fair_bounds"}
-    assert ("2 seeds" in caption) == (figure in with_seeds)
-
-
-def test_the_cost_of_each_rule_is_that_of_its_jobs(opened, project):
-    records = list((project / "results/tiny/benchmarks").rglob("train.tsv"))
-    assert len(records) == 8
-    opened.category(COST)
-    with opened.page("Time and memory of each rule") as page:
-        opened.screenshot("cost")
-        trained = one(page, ".//tr[@data-rule='train']").text
-        seconds = sum(pd.read_csv(path, sep="\t").s.sum() for path in records)
-        about = [duration(seconds + difference) for difference in (-0.05, 0, 0.05)]
-        assert trained.startswith(tuple(f"train 8 {text}" for text in about))
-        rules = [row.get_attribute("data-rule") for row in page.find_elements(By.XPATH, ".//tr")]
-        assert {"prepare", "encode", "collect", "claims", "fig1a"} <= set(rules)
-        assert "no record" not in page.text
 
 
 def test_everything_that_is_listed_can_be_opened(opened):
@@ -313,7 +294,7 @@ def test_everything_that_is_listed_can_be_opened(opened):
 
 
 def test_the_first_page_leads_to_the_categories(opened):
-    for category in (CLAIMS, PAPER):
+    for category in CATEGORIES.values():
         opened.open()
         opened.click(f"//*[contains(@class, 'prose')]//a[.='{category}']")
         opened.wait_for_results()

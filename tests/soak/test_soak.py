@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from tests.project import TINY, copy_project, files_below
+from tests.project import TINY, checkpoint_each, copy_project, files_below
 
 KILLS = int(os.environ.get("KILLS", "25"))
 SEED = int(os.environ.get("SOAK_SEED", "0"))
@@ -45,13 +45,7 @@ def new_project(folder: Path) -> Path:
     folder.mkdir()
     copy_project(folder)
     (folder / "soak.yaml").write_text(yaml.safe_dump(EXPERIMENT))
-    # trainings here last seconds; those that last hours have a checkpoint each 10 s
-    rule = folder / "workflow/rules/train.smk"
-    text = rule.read_text()
-    assert "hebae.training.train " in text
-    rule.write_text(
-        text.replace("hebae.training.train ", "hebae.training.train --checkpoint-seconds 0.3 ")
-    )
+    checkpoint_each(folder, 0.3)
     return folder
 
 

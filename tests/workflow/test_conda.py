@@ -54,14 +54,11 @@ ENVIRONMENT_OF = {
     "hebae.measures.fid.features.classifier": "torch",
     "hebae.measures.fid.reference": "torch",
     "hebae.measures.fid.fid": "torch",
-    "hebae.measures.active_units": "measures",
-    "hebae.measures.covariance": "measures",
+    "hebae.measures.measure": "measures",
     "hebae.measures.diagnostics": "measures",
-    "hebae.measures.mutual_information": "measures",
-    "hebae.measures.index_code_information": "measures",
     "hebae.tables.collect": "figures",
     "hebae.claims.judge": "figures",
-    "hebae.figures.fig2c": "figures",
+    "hebae.figures.draw": "figures",
 }
 
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2")

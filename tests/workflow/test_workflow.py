@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 from tests.project import (
     TINY,
-    checkpoint_every_epoch,
+    checkpoint_each,
     complain,
     copy_project,
     files_below,
@@ -289,12 +289,12 @@ def test_a_fresh_checkout_beside_the_results_retrains_nothing(project, tmp_path)
 
 def test_steps_are_forked_from_a_process_with_torch(editable):
     """They are no different where they are not, only slower: nothing else would show it."""
-    for step in ("encode", "measures/covariance"):
+    for step in ("codes/encode", "measures/measure"):
         path = editable / f"src/hebae/{step}.py"
         path.write_text(path.read_text() + "    import sys\n    print(sys.orig_argv)\n")
     snakemake(editable, "results/tiny/tables/covariance.csv")
     logs = editable / "results/tiny/logs/digits"
-    for step in ("encode", "covariance"):
+    for step in ("encode", "measure"):
         printed = [path.read_text() for path in logs.rglob(f"{step}.log")]
         assert len(printed) == 6 and all("hebae.workflow.fork_server" in text for text in printed)
 
@@ -581,7 +581,7 @@ def test_a_workflow_killed_in_mid_training_ends_as_if_it_had_not(project, tmp_pa
         folder.mkdir()
         copy_project(folder, project)
         (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-        checkpoint_every_epoch(folder)
+        checkpoint_each(folder)
     target = "results/tiny/runs/digits/HEBAE/z3/w1/s0/run.json"
     snakemake(whole, target)
 

@@ -1,12 +1,11 @@
 # What the rules share: the checked experiment, its paths, and what a step's code consists of.
 
+import json
 import os
 import shlex
-import shutil
 import sys
 import tempfile
 from functools import cache
-from math import prod
 from pathlib import Path
 
 import yaml
@@ -22,7 +21,6 @@ from hebae.config import registry
 from hebae.base import sources
 from hebae.tables.collect import every_run, tables_of
 from hebae.base.errors import UserError
-from hebae.report.names import placed
 
 
 def with_conda():
@@ -134,9 +132,6 @@ ARRAYS = expand(
     name=["train_images", "train_labels", "test_images", "test_labels"],
 )
 
-# read by the figures, so no import leads to it
-STYLE = os.path.relpath(ROOT / "src/hebae/figures/paper.mplstyle")
-
 
 wildcard_constraints:
     table="|".join(TABLES),
@@ -148,65 +143,14 @@ def code(*modules):
     return tuple(os.path.relpath(path) for path in sources.closure(modules))
 
 
+def module_of(entry):
+    """The module of a ``module:function`` entry of the registry."""
+    return entry.partition(":")[0]
+
+
 def source_entry(wildcards):
     """What the registry says of the images of a dataset."""
     return registry.DATASETS[EXPERIMENT.datasets[wildcards.dataset].source]
-
-
-def raw_state(wildcards):
-    """What tells the raw files of a dataset of the user's own from others, at a glance.
-
-    Names and sizes, not places or times: moving or copying them remakes nothing. Nothing where
-    a dataset is always the same, or is still to be downloaded.
-    """
-    state = []
-    data_dir = Path(EXECUTION.data_dir).expanduser()
-    source = EXPERIMENT.datasets[wildcards.dataset].source
-    for name, published in registry.DATASETS[source].raw.items():
-        for path in (data_dir / name, data_dir / source / name):
-            if path.is_dir():
-                state.append((name, len(os.listdir(path))))
-            elif path.is_file() and path.stat().st_size not in published:
-                state.append((name, path.stat().st_size))
-    return str(state)
-
-
-def prepare_threads(wildcards):
-    """All cores where images are decoded, one where they are only copied or drawn."""
-    return workflow.cores if source_entry(wildcards).raw else 1
-
-
-def small_memory(wildcards, attempt):
-    """Megabytes of a job that runs no networks; more where one was killed before."""
-    return 2000 * attempt
-
-
-def memory(wildcards, attempt):
-    """Megabytes of a job that trains or runs networks: PyTorch, the images, the networks.
-
-    A user's own images may be as many as CelebA's. A job that is tried again gets more.
-    """
-    entry = source_entry(wildcards)
-    images = 210_000 if entry.n_train is None else entry.n_train + entry.n_test
-    networks = [
-        network_megabytes(recipe, prod(entry.image_shape))
-        for recipe in EXPERIMENT.datasets[wildcards.dataset].models.values()
-    ]
-    # host memory that CUDA takes: an estimate, on which a retry improves
-    cuda = 3000 * on_gpu(wildcards)
-    megabytes = 1500 + cuda + images * prod(entry.image_shape) / 1e6 + max(networks)
-    return attempt * int(megabytes)
-
-
-def network_megabytes(recipe, pixels):
-    """Of the networks and what they keep of a batch for the gradient; the dense ones are small."""
-    parameters = recipe.network_parameters
-    if recipe.network == "convolutional":
-        return 4000 * parameters.get("width", 1) ** 2
-    if recipe.network == "pixelcnn":
-        depth = parameters.get("layers", 5) * parameters.get("channels", 32)
-        return 80e-6 * recipe.training.batch_size * pixels * depth
-    return 0
 
 
 def run_of(wildcards):
@@ -219,108 +163,3 @@ def run_of(wildcards):
         int(wildcards.seed),
         int(wildcards.subset.partition("n")[2]) if wildcards.subset else None,
     )
-
-
-def on_gpu(wildcards):
-    """1 where a job will use the GPU: so many may run at once as the profile has GPUs.
-
-    Where jobs are sent to other machines, as on a cluster, this one says nothing about theirs:
-    there, auto asks for a GPU.
-    """
-    if EXECUTION.device == "auto":
-        return int(workflow.non_local_exec or shutil.which("nvidia-smi") is not None)
-    return int(EXECUTION.device == "cuda")
-
-
-def torch_env(wildcards):
-    """The conda environment of a job that trains or runs networks.
-
-    On a GPU one that names the CUDA build: else conda takes the CPU build in silence.
-    """
-    return "../../envs/torch-gpu.yaml" if on_gpu(wildcards) else "../../envs/torch.yaml"
-
-
-def protocol(name):
-    """How a dataset is measured, as JSON for the command, as an input function."""
-
-    def as_json(wildcards):
-        found = getattr(EXPERIMENT.datasets[wildcards.dataset], name)
-        if found is None:
-            raise WorkflowError(
-                f"{wildcards.dataset} has no {name} block in this config"
-            )
-        return to_json(found)
-
-    return as_json
-
-
-def fid_of(wildcards):
-    """How a dataset's Fréchet distance is taken."""
-    if EXPERIMENT.datasets[wildcards.dataset].fid is None:
-        raise WorkflowError(f"{wildcards.dataset} has no fid block in this config")
-    return EXPERIMENT.datasets[wildcards.dataset].fid
-
-
-def fid_features(wildcards):
-    """The files of the network in whose features a dataset is compared."""
-    folder = f"<features>/{fid_of(wildcards).features}"
-    return [f"{folder}/features.json", ancient(f"{folder}/weights.pt")]
-
-
-def fid_module(wildcards):
-    """The module of that network, which is looked up by name and so imported by none."""
-    return registry.FEATURES[fid_of(wildcards).features].function.split(":")[0]
-
-
-def table_rows(wildcards):
-    """What every run contributes to a table."""
-    table = TABLES[wildcards.table]
-    return [
-        f"<results>/runs/{run.path}/{table.source}" for run in table.runs(EXPERIMENT)
-    ]
-
-
-def figure_dataset(figure):
-    """The dataset a figure shows in this experiment."""
-    if figure not in EXPERIMENT.figures:
-        drawn = ", ".join(EXPERIMENT.figures)
-        raise WorkflowError(
-            f"{EXPERIMENT.name} has no figure {figure}; its figures: {drawn}"
-        )
-    return EXPERIMENT.figures[figure]
-
-
-def figure_tables(figure):
-    """The tables a figure is drawn from, as an input function."""
-
-    def tables(wildcards):
-        figure_dataset(figure)
-        return [
-            f"<results>/tables/{table}.csv" for table in registry.FIGURES[figure].tables
-        ]
-
-    return tables
-
-
-def figure_images(figure):
-    """The images a qualitative figure shows, one file a model, as an input function."""
-
-    def images(wildcards):
-        runs = EXPERIMENT.main_runs(figure_dataset(figure))
-        return [f"<results>/runs/{run.path}/images.npz" for run in runs]
-
-    return images
-
-
-def in_report(figure):
-    """Where the report has a figure and under which caption, as arguments of its flag."""
-    return dict(caption=f"../report/{figure}.rst", **placed(EXPERIMENT, figure))
-
-
-def all_figures():
-    """Every file of every figure of the experiment."""
-    return [
-        f"<figures>/{figure}.{suffix}"
-        for figure in EXPERIMENT.figures
-        for suffix in ("pdf", "png")
-    ]

@@ -5,7 +5,7 @@ rule prepare:
     input:
         code=lambda wildcards: code(
             "hebae.data.prepare",
-            source_entry(wildcards).function.split(":")[0],
+            module_of(source_entry(wildcards).function),
         ),
     output:
         manifest="<data>/dataset.json",

@@ -1,214 +1,91 @@
-# One rule a figure, named as in the paper.
+# One rule a figure, named as in the paper. What differs between them is in the registry.
+
+from hebae.report.names import placed
+
+# read by the figures, so no import leads to it
+STYLE = os.path.relpath(ROOT / "src/hebae/figures/paper.mplstyle")
 
 
-rule fig1a:
-    input:
-        tables=figure_tables("fig1a"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.fig1a"),
-    output:
-        pdf="<figures>/fig1a.pdf",
-        png=report("<figures>/fig1a.png", **in_report("fig1a")),
-        provenance="<figures>/fig1a.json",
-    log:
-        "<logs>/figures/fig1a.log",
-    benchmark:
-        "<benchmarks>/figures/fig1a.tsv"
-    conda:
-        "../../envs/figures.yaml"
-    resources:
-        mem_mb=small_memory,
-    params:
-        experiment=description,
-        figure=lambda wildcards, output: Path(output.pdf).stem,
-        results=lambda wildcards, input: str(Path(input.runs).parents[1]),
-    message:
-        "Figure 1a: the bound against epochs and weights"
-    shell:
-        "python -m hebae.figures.{params.figure} --experiment {params.experiment:q}"
-        " --results {params.results:q} --output {output.pdf:q} {output.png:q}"
-        " --provenance {output.provenance:q} > {log:q} 2>&1"
+def figure_dataset(figure):
+    """The dataset a figure shows in this experiment."""
+    if figure not in EXPERIMENT.figures:
+        drawn = ", ".join(EXPERIMENT.figures)
+        raise WorkflowError(
+            f"{EXPERIMENT.name} has no figure {figure}; its figures: {drawn}"
+        )
+    return EXPERIMENT.figures[figure]
 
 
-use rule fig1a as fig2a with:
-    input:
-        tables=figure_tables("fig2a"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.fig2a"),
-    output:
-        pdf="<figures>/fig2a.pdf",
-        png=report("<figures>/fig2a.png", **in_report("fig2a")),
-        provenance="<figures>/fig2a.json",
-    log:
-        "<logs>/figures/fig2a.log",
-    benchmark:
-        "<benchmarks>/figures/fig2a.tsv"
-    message:
-        "Figure 2a: covariance and correlation of the codes"
+def figure_tables(figure):
+    """The tables a figure is drawn from, as an input function."""
+
+    def tables(wildcards):
+        figure_dataset(figure)
+        return [
+            f"<results>/tables/{table}.csv" for table in registry.FIGURES[figure].tables
+        ]
+
+    return tables
 
 
-use rule fig1a as fig2c with:
-    input:
-        tables=figure_tables("fig2c"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.fig2c"),
-    output:
-        pdf="<figures>/fig2c.pdf",
-        png=report("<figures>/fig2c.png", **in_report("fig2c")),
-        provenance="<figures>/fig2c.json",
-    log:
-        "<logs>/figures/fig2c.log",
-    benchmark:
-        "<benchmarks>/figures/fig2c.tsv"
-    message:
-        "Figure 2c: MIC and TIC between images and codes"
+def figure_images(figure):
+    """The images a figure shows, one file a model, as an input function."""
+
+    entry = registry.FIGURES[figure]
+
+    def images(wildcards):
+        dataset = figure_dataset(figure)
+        runs = EXPERIMENT.main_runs(dataset) if entry.needs_images else []
+        return [f"<results>/runs/{run.path}/images.npz" for run in runs]
+
+    return images
 
 
-use rule fig1a as appendix_c with:
-    input:
-        images=figure_images("appendix_c"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.appendix_c"),
-    output:
-        pdf="<figures>/appendix_c.pdf",
-        png=report("<figures>/appendix_c.png", **in_report("appendix_c")),
-        provenance="<figures>/appendix_c.json",
-    log:
-        "<logs>/figures/appendix_c.log",
-    benchmark:
-        "<benchmarks>/figures/appendix_c.tsv"
-    message:
-        "Appendix C: interpolations, reconstructions and samples"
+def all_figures():
+    """Every file of every figure of the experiment."""
+    return [
+        f"<figures>/{figure}.{suffix}"
+        for figure in EXPERIMENT.figures
+        for suffix in ("pdf", "png")
+    ]
 
 
-use rule fig1a as fig1b with:
-    input:
-        tables=figure_tables("fig1b"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.fig1b"),
-    output:
-        pdf="<figures>/fig1b.pdf",
-        png=report("<figures>/fig1b.png", **in_report("fig1b")),
-        provenance="<figures>/fig1b.json",
-    log:
-        "<logs>/figures/fig1b.log",
-    benchmark:
-        "<benchmarks>/figures/fig1b.tsv"
-    message:
-        "Figure 1b: Fréchet distance against weights"
+for figure, entry in registry.FIGURES.items():
 
-
-use rule fig1a as fig2b with:
-    input:
-        tables=figure_tables("fig2b"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.fig2b"),
-    output:
-        pdf="<figures>/fig2b.pdf",
-        png=report("<figures>/fig2b.png", **in_report("fig2b")),
-        provenance="<figures>/fig2b.json",
-    log:
-        "<logs>/figures/fig2b.log",
-    benchmark:
-        "<benchmarks>/figures/fig2b.tsv"
-    message:
-        "Figure 2b: covariance and correlation of the codes, faces"
-
-
-use rule fig1a as fig2d with:
-    input:
-        tables=figure_tables("fig2d"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.fig2d"),
-    output:
-        pdf="<figures>/fig2d.pdf",
-        png=report("<figures>/fig2d.png", **in_report("fig2d")),
-        provenance="<figures>/fig2d.json",
-    log:
-        "<logs>/figures/fig2d.log",
-    benchmark:
-        "<benchmarks>/figures/fig2d.tsv"
-    message:
-        "Figure 2d: MIC and TIC between images and codes, faces"
-
-
-use rule fig1a as fig3 with:
-    input:
-        images=figure_images("fig3"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.fig3"),
-    output:
-        pdf="<figures>/fig3.pdf",
-        png=report("<figures>/fig3.png", **in_report("fig3")),
-        provenance="<figures>/fig3.json",
-    log:
-        "<logs>/figures/fig3.log",
-    benchmark:
-        "<benchmarks>/figures/fig3.tsv"
-    message:
-        "Figure 3: interpolations, reconstructions and samples, faces"
-
-
-use rule fig1a as infovae_diagnostics with:
-    input:
-        tables=figure_tables("infovae_diagnostics"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.infovae_diagnostics"),
-    output:
-        pdf="<figures>/infovae_diagnostics.pdf",
-        png=report(
-            "<figures>/infovae_diagnostics.png", **in_report("infovae_diagnostics")
-        ),
-        provenance="<figures>/infovae_diagnostics.json",
-    log:
-        "<logs>/figures/infovae_diagnostics.log",
-    benchmark:
-        "<benchmarks>/figures/infovae_diagnostics.tsv"
-    message:
-        "InfoVAE's diagnostics: distance of the codes to the prior"
-
-
-use rule fig1a as infovae_decoder with:
-    input:
-        tables=figure_tables("infovae_decoder"),
-        images=figure_images("infovae_decoder"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.infovae_decoder"),
-    output:
-        pdf="<figures>/infovae_decoder.pdf",
-        png=report("<figures>/infovae_decoder.png", **in_report("infovae_decoder")),
-        provenance="<figures>/infovae_decoder.json",
-    log:
-        "<logs>/figures/infovae_decoder.log",
-    benchmark:
-        "<benchmarks>/figures/infovae_decoder.tsv"
-    message:
-        "InfoVAE's information preference, by the kind of decoder"
-
-
-use rule fig1a as infovae_samples with:
-    input:
-        images=figure_images("infovae_samples"),
-        runs="<results>/tables/runs.csv",
-        style=STYLE,
-        code=code("hebae.figures.infovae_samples"),
-    output:
-        pdf="<figures>/infovae_samples.pdf",
-        png=report("<figures>/infovae_samples.png", **in_report("infovae_samples")),
-        provenance="<figures>/infovae_samples.json",
-    log:
-        "<logs>/figures/infovae_samples.log",
-    benchmark:
-        "<benchmarks>/figures/infovae_samples.tsv"
-    message:
-        "InfoVAE's random samples beside test images"
+    rule:
+        name:
+            figure
+        input:
+            tables=figure_tables(figure),
+            images=figure_images(figure),
+            runs="<results>/tables/runs.csv",
+            style=STYLE,
+            code=code("hebae.figures.draw", module_of(registry.drawn_by(figure))),
+        output:
+            pdf=f"<figures>/{figure}.pdf",
+            png=report(
+                f"<figures>/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                **placed(EXPERIMENT, figure),
+            ),
+            provenance=f"<figures>/{figure}.json",
+        log:
+            f"<logs>/figures/{figure}.log",
+        benchmark:
+            f"<benchmarks>/figures/{figure}.tsv"
+        group:
+            "drawing"
+        conda:
+            "../../envs/figures.yaml"
+        resources:
+            mem_mb=small_memory,
+        params:
+            experiment=description,
+            figure=figure,
+            results=lambda wildcards, input: str(Path(input.runs).parents[1]),
+        message:
+            f"{entry.title}: {entry.shows}"
+        shell:
+            "python -m hebae.figures.draw --figure {params.figure} --experiment {params.experiment:q}"
+            " --results {params.results:q} --output {output.pdf:q} {output.png:q}"
+            " --provenance {output.provenance:q} > {log:q} 2>&1"

@@ -1,9 +1,9 @@
-# The report's first page, and the two pages that it has beside the figures.
+# The report's first page, and the page that it has beside the figures.
 #
 # snakemake --cores 2 pages             everything that it shows
 # snakemake --report report.html        the report of it
 
-from hebae.report.names import CLAIMS, COST, categories
+from hebae.report.names import CLAIMS, categories
 
 
 report: "../report/workflow.rst"
@@ -48,39 +48,9 @@ rule claims_page:
         " > {log:q} 2>&1"
 
 
-rule cost_page:
-    input:
-        # not what it reads: the records of jobs, of which these are the last
-        made=rules.all.input,
-        code=code("hebae.report.cost_page"),
-    output:
-        page=report(
-            "<results>/report/cost.html",
-            category=categories(EXPERIMENT)[COST],
-            labels={"what": "Time and memory of each rule"},
-            caption="../report/cost.rst",
-        ),
-    log:
-        "<logs>/report/cost_page.log",
-    benchmark:
-        "<benchmarks>/report/cost_page.tsv"
-    localrule: True
-    conda:
-        "../../envs/figures.yaml"
-    params:
-        experiment=description,
-        benchmarks=f"results/{EXPERIMENT.name}/benchmarks",
-    message:
-        "The page of what the experiment cost"
-    shell:
-        "python -m hebae.report.cost_page --experiment {params.experiment:q}"
-        " --benchmarks {params.benchmarks:q} --output {output.page:q} > {log:q} 2>&1"
-
-
 rule pages:
     input:
         rules.all.input,
         rules.claims_page.output,
-        rules.cost_page.output,
     message:
         "Everything is there that the report shows"

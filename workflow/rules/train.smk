@@ -5,7 +5,10 @@ rule train:
     input:
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=lambda wildcards: code("hebae.training.train", *run_of(wildcards).modules),
+        # the command is not among them, nor what trains several runs together
+        code=lambda wildcards: code(
+            "hebae.training.loop", "hebae.training.record", *run_of(wildcards).modules
+        ),
     output:
         weights="<run>/weights.pt",
         history="<run>/history.csv",

@@ -338,10 +338,42 @@ FEATURES = {
 
 
 @dataclass(frozen=True)
-class FigureEntry:
-    """A figure: the tables it is drawn from, and what it needs of the dataset it shows."""
+class MeasureEntry:
+    """A measure of trained runs. Each of its rows describes one run; its table has its name."""
 
+    runs: str = "default_runs"
+    """The method of ``Experiment`` that lists the measured runs."""
+    rows: str | None = None
+    """A function of a posterior alone: ``rows(posterior, run, threads, **protocol)``. One job
+    takes all of these (:mod:`hebae.measures.measure`); a measure without has its own rule."""
+    protocol: str | None = None
+    """The field of a dataset's config that holds the keyword arguments of `rows`."""
+
+
+MEASURES = {
+    "fid": MeasureEntry("fid_runs"),
+    "covariance": MeasureEntry(rows="hebae.measures.covariance:rows"),
+    "active_units": MeasureEntry(rows="hebae.measures.active_units:rows"),
+    "mutual_information": MeasureEntry(
+        rows="hebae.measures.mutual_information:rows", protocol="mutual_information"
+    ),
+    "diagnostics": MeasureEntry("diagnostics_runs"),
+    "index_code_information": MeasureEntry(rows="hebae.measures.index_code_information:rows"),
+    "bounds": MeasureEntry("bounds_runs"),
+}
+
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """A figure: what the report calls it, what it is drawn from, what it needs of a dataset."""
+
+    title: str
+    shows: str
+    group: str
+    """Where the report lists it. Groups are shown in the order of :data:`FIGURES`."""
     tables: tuple[str, ...] = ()
+    draws: str | None = None
+    """The function that draws it: ``draw`` of the module with the figure's name where None."""
     needs_bound: bool = False
     needs_fid: bool = False
     needs_images: bool = False
@@ -352,23 +384,98 @@ class FigureEntry:
     """A model whose regulariser takes the covariance of a batch."""
 
 
+PAPER, INFOVAE, BOUNDS = "Figures of the paper", "InfoVAE", "Fair bounds"
+
 FIGURES = {
-    "fig1a": FigureEntry(("elbo_by_epoch", "elbo_by_weight"), needs_bound=True),
-    "fig1b": FigureEntry(("fid",), needs_fid=True),
-    "fig2a": FigureEntry(("covariance",)),
-    "fig2b": FigureEntry(("covariance",)),
-    "fig2c": FigureEntry(("mutual_information",)),
-    "fig2d": FigureEntry(("mutual_information",)),
-    "fig3": FigureEntry(needs_images=True),
-    "appendix_c": FigureEntry(needs_images=True),
-    "infovae_diagnostics": FigureEntry(("diagnostics",), needs_diagnostics=True),
-    "infovae_decoder": FigureEntry(("index_code_information", "elbo_by_weight"), needs_images=True),
-    "infovae_samples": FigureEntry(needs_images=True),
-    "fair_bounds": FigureEntry(
-        ("elbo_by_weight", "index_code_information", "bounds"), needs_likelihood=True
+    "fig1a": FigureEntry(
+        "Figure 1a",
+        "the bound against epochs and weights",
+        PAPER,
+        ("elbo_by_epoch", "elbo_by_weight"),
+        needs_bound=True,
     ),
-    "batch_bias": FigureEntry(needs_covariance=True),
+    "fig1b": FigureEntry(
+        "Figure 1b",
+        "Fréchet distance of samples against weights",
+        PAPER,
+        ("fid",),
+        needs_fid=True,
+    ),
+    "fig2a": FigureEntry(
+        "Figure 2a",
+        "covariance and correlation of the codes",
+        PAPER,
+        ("covariance",),
+        "hebae.figures.covariance_heatmaps:draw",
+    ),
+    "fig2b": FigureEntry(
+        "Figure 2b",
+        "covariance and correlation of the codes, faces",
+        PAPER,
+        ("covariance",),
+        "hebae.figures.covariance_heatmaps:draw",
+    ),
+    "fig2c": FigureEntry(
+        "Figure 2c",
+        "information between images and codes",
+        PAPER,
+        ("mutual_information",),
+        "hebae.figures.information:draw",
+    ),
+    "fig2d": FigureEntry(
+        "Figure 2d",
+        "information between images and codes, faces",
+        PAPER,
+        ("mutual_information",),
+        "hebae.figures.information:draw",
+    ),
+    "fig3": FigureEntry(
+        "Figure 3",
+        "interpolations, reconstructions and samples, faces",
+        PAPER,
+        draws="hebae.figures.image_panels:draw_strips",
+        needs_images=True,
+    ),
+    "appendix_c": FigureEntry(
+        "Figure of Appendix C",
+        "interpolations, reconstructions and samples",
+        PAPER,
+        draws="hebae.figures.image_panels:draw_blocks",
+        needs_images=True,
+    ),
+    "infovae_diagnostics": FigureEntry(
+        "Diagnostics",
+        "distance of the codes from the prior",
+        INFOVAE,
+        ("diagnostics",),
+        needs_diagnostics=True,
+    ),
+    "infovae_decoder": FigureEntry(
+        "Decoders",
+        "which models use their code",
+        INFOVAE,
+        ("index_code_information", "elbo_by_weight"),
+        needs_images=True,
+    ),
+    "infovae_samples": FigureEntry(
+        "Samples", "random samples beside test images", INFOVAE, needs_images=True
+    ),
+    "fair_bounds": FigureEntry(
+        "Fair bounds",
+        "what the paper’s bound leaves out",
+        BOUNDS,
+        ("elbo_by_weight", "index_code_information", "bounds"),
+        needs_likelihood=True,
+    ),
+    "batch_bias": FigureEntry(
+        "Batch bias", "what codes that match the prior score", BOUNDS, needs_covariance=True
+    ),
 }
+
+
+def drawn_by(figure: str) -> str:
+    """The ``module:function`` that draws a figure."""
+    return FIGURES[figure].draws or f"hebae.figures.{figure}:draw"
 
 
 def lookup(table: Mapping[str, Any], kind: str, name: str, where: str = "") -> Any:

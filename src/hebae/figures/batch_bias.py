@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from hebae.base.errors import UserError
 from hebae.config.experiment import Experiment
 from hebae.config.registry import DATASETS, OBJECTIVES
-from hebae.figures.common import in_style, main, note
+from hebae.figures.common import in_style, note
 
 WIDTH, HEIGHT = 4.6, 3.3  # inches
 DIMENSIONS = (8, 10, 16, 64)  # the paper's, as far as they are known (docs/paper.md)
@@ -68,7 +68,7 @@ def drawn_regularisers(n: int, d: int, draws: int, random: np.random.Generator) 
 
 
 @in_style
-def draw(_: Mapping[str, object], experiment: Experiment, dataset: str) -> Figure:
+def draw(experiment: Experiment, dataset: str) -> Figure:
     """A curve a latent dimension; marks: means of drawn batches, bars: ± 2 standard errors."""
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     ax = figure.subplots()
@@ -149,7 +149,3 @@ def _sentences(experiment: Experiment, dataset: str) -> list[str]:
         *(f"In a batch of {n:,}: {scores(n)}." for n in batches),
         f"Over the {split:,} images of the test split: {scores(split)}." if split else "",
     ]
-
-
-if __name__ == "__main__":
-    main("batch_bias", draw)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from hebae.base import files, npz
-from hebae.base.errors import UserError, command
+from hebae.base.errors import UserError
 from hebae.config.experiment import Experiment
-from hebae.config.registry import FIGURES
 from hebae.config.run import Run
-from hebae.figures import provenance
 from hebae.tables.read import read_table
 
 WIDTH = 6.9
@@ -182,15 +179,13 @@ def rows(
     return table
 
 
-def read_tables(
-    results: Path, figure: str, experiment: Experiment, dataset: str
-) -> dict[str, pd.DataFrame]:
-    """The tables of a figure, by name."""
-    return {name: read_table(results / "tables" / f"{name}.csv") for name in FIGURES[figure].tables}
+def read_tables(results: Path, names: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Tables by name."""
+    return {name: read_table(results / "tables" / f"{name}.csv") for name in names}
 
 
 def read_images(
-    results: Path, figure: str, experiment: Experiment, dataset: str
+    results: Path, experiment: Experiment, dataset: str
 ) -> dict[str, dict[str, np.ndarray]]:
     """The saved images of the dataset's main runs, by model: uint8, see :data:`IMAGES`."""
     images = {}
@@ -228,35 +223,3 @@ def save(figure: Figure, outputs: Collection[Path]) -> None:
     for path in outputs:
         with files.replacing(path) as stream:
             figure.savefig(stream, format=path.suffix[1:], **options[path.suffix])
-
-
-def main(name: str, draw: Callable[..., Figure], read: Callable[..., Any] = read_tables) -> None:
-    """The command of a figure's module: read, draw, save."""
-
-    def run() -> None:
-        parser = argparse.ArgumentParser(prog=f"python -m hebae.figures.{name}")
-        parser.add_argument("--experiment", required=True, help="Experiment.to_json()")
-        parser.add_argument("--results", type=Path, required=True, help="holds tables/ and runs/")
-        parser.add_argument("--output", type=Path, nargs="+", required=True, help=".pdf, .png")
-        parser.add_argument("--provenance", type=Path, help="file for what it was made from, .json")
-        arguments = parser.parse_args()
-        for path in arguments.output:
-            if path.suffix not in (".pdf", ".png"):
-                raise UserError(f"--output {path}: a figure is written as .pdf or .png")
-        try:
-            experiment = Experiment.from_json(arguments.experiment)
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"--experiment: not an experiment: {error!r}") from None
-        if name not in experiment.figures:
-            raise UserError(f"config: figures: {experiment.name} has no {name}")
-        dataset = experiment.figures[name]
-        content = read(arguments.results, name, experiment, dataset)
-        runs = arguments.provenance and read_table(arguments.results / "tables/runs.csv")
-        save(draw(content, experiment, dataset), arguments.output)
-        if runs is not None:
-            made_from = provenance.of_figure(
-                name, experiment, arguments.results, arguments.output, runs
-            )
-            files.write_json(arguments.provenance, made_from)
-
-    command(run)

@@ -29,7 +29,6 @@ from hebae.figures.common import (
     in_style,
     legend,
     look,
-    main,
     note,
     rows,
     spread,
@@ -391,7 +390,3 @@ def _left_out_text(experiment: Experiment, dataset: str, shown: list[str]) -> st
         reasons.setdefault(reason if stochastic else "deterministic encoder", []).append(name)
     texts = (f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
     return f"No bound: {'; '.join(texts)}." if reasons else ""
-
-
-if __name__ == "__main__":
-    main("fair_bounds", draw)

@@ -20,7 +20,6 @@ from hebae.figures.common import (
     in_style,
     legend,
     look,
-    main,
     note,
     rows,
     seeds_curve,
@@ -147,7 +146,3 @@ def _weights(axes: Mapping[Axes, int], table: pd.DataFrame, experiment: Experime
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda weight, _: f"{weight:g}"))
         ax.set_xlabel("weight λ in training")
-
-
-if __name__ == "__main__":
-    main("fig1a", draw)

@@ -22,7 +22,6 @@ from hebae.figures.common import (
     in_style,
     legend,
     look,
-    main,
     note,
     rows,
     seeds_curve,
@@ -193,7 +192,3 @@ def _scales_text(data: Dataset, names: Mapping[str, str], squared: bool) -> str:
         f"Left: the loss has squared error as {terms}{apart}. "
         "Right: loss = mean squared error + λ·R, R each model’s own regulariser."
     )
-
-
-if __name__ == "__main__":
-    main("fig1b", draw)

@@ -7,7 +7,6 @@ charges for the information in it, as the ELBO does, may then give it up (Zhao, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,10 +24,7 @@ from hebae.figures.common import (
     count,
     in_style,
     look,
-    main,
     note_text,
-    read_images,
-    read_tables,
     rows,
     titles,
 )
@@ -52,13 +48,6 @@ HEADING = 1.75  # width of the strips' heading
 SEEDS = 0.09  # from marks down to the dots of single seeds
 
 
-class Content(NamedTuple):
-    """What the figure is drawn from."""
-
-    tables: Mapping[str, pd.DataFrame]
-    images: Mapping[str, Mapping[str, np.ndarray]]
-
-
 class Measured(NamedTuple):
     """Tables of a model (index) and a seed (columns), in nats; the number of test images."""
 
@@ -67,22 +56,18 @@ class Measured(NamedTuple):
     n_images: int
 
 
-def read(results: Path, figure: str, experiment: Experiment, dataset: str) -> Content:
-    """The figure's tables, and the images of the dataset's main runs."""
-    return Content(
-        read_tables(results, figure, experiment, dataset),
-        read_images(results, figure, experiment, dataset),
-    )
-
-
 @in_style
-def draw(content: Content, experiment: Experiment, dataset: str) -> Figure:
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    images: Mapping[str, Mapping[str, np.ndarray]],
+    experiment: Experiment,
+    dataset: str,
+) -> Figure:
     """A row a model, grouped by decoder: I(n; z), the per-sample bound, reconstructions.
 
     Marks: mean over seeds; bars: ± 1 SD; dots: single seeds. Images: of the first seed. Where no
     model has a bound there is no panel of it.
     """
-    tables, images = content
     data, found = experiment.datasets[dataset], measured(tables, experiment, dataset)
     groups = _groups(experiment, dataset)
     names = titles(experiment, dataset)
@@ -252,7 +237,3 @@ def _no_bound_text(bound: pd.DataFrame, experiment: Experiment, dataset: str) ->
         reasons.setdefault(reason, []).append(name)
     texts = (f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
     return f"No bound: {'; '.join(texts)}." if reasons else ""
-
-
-if __name__ == "__main__":
-    main("infovae_decoder", draw, read)

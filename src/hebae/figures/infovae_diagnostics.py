@@ -28,7 +28,6 @@ from hebae.figures.common import (
     in_style,
     legend,
     look,
-    main,
     note,
     rows,
     seeds_curve,
@@ -360,7 +359,3 @@ def _gaps_text(table: pd.DataFrame, quantity: str, why: str, names: Mapping[str,
         if places:
             texts.append(f"{names[model]} ({'; '.join(places)})")
     return f"No {QUANTITIES[quantity]} ({why}): {', '.join(texts)}." if texts else ""
-
-
-if __name__ == "__main__":
-    main("infovae_diagnostics", draw)

@@ -12,9 +12,7 @@ from hebae.config.run import weight_text
 from hebae.figures.common import (
     WIDTH,
     in_style,
-    main,
     note_text,
-    read_images,
     titles,
 )
 from hebae.figures.image_panels import (
@@ -95,7 +93,3 @@ def _seen_text(images: Mapping[str, Mapping[str, np.ndarray]], names: Mapping[st
     if all(np.array_equal(first, other) for other in others):
         return ""
     return f"Test images as {next(iter(names.values()))} sees them; others see other grey values."
-
-
-if __name__ == "__main__":
-    main("infovae_samples", draw, read_images)

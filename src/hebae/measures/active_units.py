@@ -8,13 +8,10 @@ the same variances, the diagonal of Cov(μ) in Fig. 2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from hebae.base.errors import command
-from hebae.base.files import write_csv
-from hebae.codes.posterior import Posterior, command_line
-from hebae.config.run import read_run
+from hebae.codes.posterior import Posterior
+from hebae.config.run import Run
 
 ACTIVE = 0.01
 
@@ -34,12 +31,6 @@ def active_units(posterior: Posterior) -> list[dict[str, Any]]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = command_line(__doc__).parse_args(arguments)
-    run, _ = read_run(options.run)
-    rows = active_units(Posterior.load(options.posterior))
-    write_csv(options.output, (run.identity | row for row in rows))
-
-
-if __name__ == "__main__":
-    command(main)
+def rows(posterior: Posterior, run: Run, threads: int) -> list[dict[str, Any]]:
+    """The rows of a run's table, :func:`active_units`."""
+    return active_units(posterior)

@@ -7,16 +7,13 @@ law of total covariance Cov(z) = Cov(μ) + mean_i D_i L Lᵀ D_i.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from hebae.base.errors import command
-from hebae.base.files import write_csv
 from hebae.base.seeds import derive_seed
-from hebae.codes.posterior import Posterior, command_line
-from hebae.config.run import read_run
+from hebae.codes.posterior import Posterior
+from hebae.config.run import Run
 
 
 def moments(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,13 +49,6 @@ def covariance(posterior: Posterior, rng: np.random.Generator) -> list[dict[str,
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = command_line(__doc__).parse_args(arguments)
-    run, _ = read_run(options.run)
-    rng = np.random.default_rng(derive_seed(run.seed, "covariance"))
-    rows = covariance(Posterior.load(options.posterior), rng)
-    write_csv(options.output, (run.identity | row for row in rows))
-
-
-if __name__ == "__main__":
-    command(main)
+def rows(posterior: Posterior, run: Run, threads: int) -> list[dict[str, Any]]:
+    """The rows of a run's table, :func:`covariance`."""
+    return covariance(posterior, np.random.default_rng(derive_seed(run.seed, "covariance")))

@@ -15,21 +15,17 @@ q(z) is from a Gaussian.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hebae.base.errors import UserError, command
-from hebae.base.files import write_csv
+from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import (
     Posterior,
-    command_line,
     map_threads,
     require_at_least,
 )
-from hebae.config.run import read_run
+from hebae.config.run import Run
 from hebae.measures.covariance import moments
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -163,21 +159,9 @@ def index_code_information(
     return dict(nats=nats, log_n=log_n, kl_aggregate=kl_aggregate, kl_gaussian=gaussian_kl(codes))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_line(__doc__)
-    parser.add_argument("--draws", type=int, default=1, help="codes an image (default: 1)")
-    options = parser.parse_args(arguments)
-    run, _ = read_run(options.run)
-    posterior = Posterior.load(options.posterior)
+def rows(posterior: Posterior, run: Run, threads: int) -> list[dict[str, float | None]]:
+    """The row of a run's table, :func:`index_code_information`."""
     rng = np.random.default_rng(derive_seed(run.seed, "index_code_information"))
     # our threads share the codes; more of BLAS's under each would only get in their way
-    try:
-        with threadpool_limits(1):
-            row = index_code_information(posterior, rng, options.draws, options.threads)
-    except UserError as error:
-        raise UserError(f"{options.posterior}: {error}") from None
-    write_csv(options.output, [run.identity | row])
-
-
-if __name__ == "__main__":
-    command(main)
+    with threadpool_limits(1):
+        return [index_code_information(posterior, rng, threads=threads)]

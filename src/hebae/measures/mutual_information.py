@@ -17,23 +17,19 @@ The numbers of the images are labels in no order; the scores bin neighbouring la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from minepy import MINE
 
-from hebae.base.errors import UserError, command
-from hebae.base.files import write_csv
+from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import (
     Posterior,
-    command_line,
     map_threads,
     require_at_least,
 )
-from hebae.config.protocols import MutualInformation, add_protocol
-from hebae.config.run import read_run
+from hebae.config.run import Run
 
 
 def mic_tic(pair: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
@@ -82,30 +78,17 @@ def mean_vs_sample(posterior: Posterior, rng: np.random.Generator, threads: int 
     return np.array(map_threads(mic_tic, columns, threads))
 
 
-def rows_of(protocol: str, scores: np.ndarray) -> list[dict[str, Any]]:
-    """Rows protocol, dimension (from 0), mic, tic of scores (d, 2)."""
+def rows(
+    posterior: Posterior, run: Run, threads: int, protocol: str, indices: int, draws: int, sets: int
+) -> list[dict[str, Any]]:
+    """The rows of a run's table: protocol, dimension (from 0), mic, tic."""
+    # a stream each, so that a protocol does not depend on the name of the other
+    rng = np.random.default_rng(derive_seed(run.seed, f"mutual_information/{protocol}"))
+    if protocol == "mean_vs_sample":
+        scores = mean_vs_sample(posterior, rng, threads)
+    else:
+        scores = indices_draws(posterior, rng, indices, draws, sets, threads)
     return [
         dict(protocol=protocol, dimension=dimension, mic=mic, tic=tic)
         for dimension, (mic, tic) in enumerate(scores.tolist())
     ]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_line(__doc__)
-    add_protocol(parser, MutualInformation)
-    options = parser.parse_args(arguments)
-    run, _ = read_run(options.run)
-    posterior = Posterior.load(options.posterior)
-    asked = options.protocol
-    rng = np.random.default_rng(derive_seed(run.seed, f"mutual_information/{asked.protocol}"))
-    if asked.protocol == "mean_vs_sample":
-        scores = mean_vs_sample(posterior, rng, options.threads)
-    else:
-        scores = indices_draws(
-            posterior, rng, asked.indices, asked.draws, asked.sets, options.threads
-        )
-    write_csv(options.output, (run.identity | row for row in rows_of(asked.protocol, scores)))
-
-
-if __name__ == "__main__":
-    command(main)

@@ -211,11 +211,12 @@ def draw(
     figure: str, experiment: Experiment, folder: Path, output: Path, provenance: bool = False
 ) -> str | None:
     """Draw a figure from the tables in a folder; why not, where that is not possible."""
-    arguments = ["--experiment", experiment.to_json(), "--results", folder, "--output", output]
+    arguments = ["--figure", figure, "--experiment", experiment.to_json()]
+    arguments += ["--results", folder, "--output", output]
     if provenance:
         arguments += ["--provenance", output.with_suffix(".json")]
     done = subprocess.run(
-        [sys.executable, "-m", f"hebae.figures.{figure}", *map(str, arguments)],
+        [sys.executable, "-m", "hebae.figures.draw", *map(str, arguments)],
         capture_output=True,
         text=True,
     )

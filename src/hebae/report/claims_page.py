@@ -22,7 +22,7 @@ from hebae.claims.verdicts import (
     read_verdicts,
 )
 from hebae.config.experiment import Experiment
-from hebae.report.names import name_of
+from hebae.config.registry import FIGURES
 from hebae.report.page import document, element, table, write
 
 PART_COLUMNS = (
@@ -213,7 +213,8 @@ def interval_text(row: Row) -> str:
 
 def figure_section(figure: str, judged: Sequence[Judged], experiment: Experiment) -> list[Element]:
     """A figure's claims under its name."""
-    title, shows, _ = name_of(figure)
+    entry = FIGURES.get(figure)
+    title, shows = (entry.title, entry.shows) if entry else (figure, "")
     dataset = experiment.figures.get(figure)
     drawn = experiment.datasets[dataset].title if dataset else "not drawn in this experiment"
     aside = " · ".join(filter(None, (shows, drawn)))

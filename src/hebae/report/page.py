@@ -53,7 +53,6 @@ details { font-size: .85rem; }
 summary { cursor: pointer; color: #0a5a94; }
 details table { width: auto; margin: .3rem 0 .6rem; }
 details td, details th { padding: .15rem .6rem; }
-.bar { display: block; height: .55rem; background: #0072b2; margin-top: .45rem; min-width: 1px; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } details { display: none; } }
 """
 

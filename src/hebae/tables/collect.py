@@ -17,6 +17,7 @@ from pathlib import Path
 from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.config.experiment import Experiment
+from hebae.config.registry import MEASURES
 from hebae.config.run import Run
 
 Row = dict[str, str]
@@ -63,13 +64,10 @@ def provenance_row(text: str) -> list[Row]:
 TABLES = {
     "elbo_by_epoch": Table(Experiment.default_runs, "history.csv"),
     "elbo_by_weight": Table(Experiment.runs, "history.csv", final_test_row),
-    "fid": Table(Experiment.fid_runs, "fid.csv"),
-    "covariance": Table(Experiment.default_runs, "covariance.csv"),
-    "active_units": Table(Experiment.default_runs, "active_units.csv"),
-    "mutual_information": Table(Experiment.default_runs, "mutual_information.csv"),
-    "diagnostics": Table(Experiment.diagnostics_runs, "diagnostics.csv"),
-    "index_code_information": Table(Experiment.default_runs, "index_code_information.csv"),
-    "bounds": Table(Experiment.bounds_runs, "bounds.csv"),
+    **{
+        name: Table(getattr(Experiment, measure.runs), f"{name}.csv")
+        for name, measure in MEASURES.items()
+    },
     "runs": Table(every_run, "run.json", read=provenance_row),
 }
 

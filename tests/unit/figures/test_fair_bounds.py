@@ -18,7 +18,9 @@ from hebae.base import files
 from hebae.base.errors import UserError
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
+from hebae.config.registry import FIGURES
 from hebae.figures import batch_bias, common, fair_bounds
+from hebae.figures.draw import draw
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = """
@@ -416,7 +418,7 @@ def test_every_text_fits(name):
     figures = [drawn(made)]
     figures[0].draw_without_rendering()
     if name in ("demo", "one", "long"):
-        figures.append(batch_bias.draw({}, made, "digits"))
+        figures.append(batch_bias.draw(made, "digits"))
     for number in figures[0].axes[0].texts:  # beside their bars, not over the next panel
         assert number.get_window_extent().x1 <= figures[0].axes[0].bbox.x1 + 0.5
     for figure in figures:
@@ -450,7 +452,7 @@ def test_wrong_tables(tmp_path, demo, name, change, message):
     path = tmp_path / "tables" / f"{name}.csv"
     path.write_text(change(path.read_text()))
     with pytest.raises(UserError) as caught:
-        read = common.read_tables(tmp_path, "fair_bounds", demo, "digits")
+        read = common.read_tables(tmp_path, FIGURES["fair_bounds"].tables)
         fair_bounds.draw(read, demo, "digits")
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
@@ -460,7 +462,7 @@ def test_no_model_to_show(demo):
     with pytest.raises(UserError, match="fair_bounds: no model of digits has a bound"):
         fair_bounds.draw(tables_of(demo), models_like(demo, WAE="WAE"), "digits")
     with pytest.raises(UserError, match="batch_bias: no model of digits takes a covariance"):
-        batch_bias.draw({}, models_like(demo, VAE="VAE"), "digits")
+        batch_bias.draw(models_like(demo, VAE="VAE"), "digits")
 
 
 # Batch bias
@@ -507,7 +509,7 @@ def test_the_bias_that_docs_print():
 
 
 def test_batch_bias_is_drawn(demo):
-    figure = batch_bias.draw({}, demo, "digits")
+    figure = batch_bias.draw(demo, "digits")
     (ax,) = figure.axes
     assert ax.get_xscale() == ax.get_yscale() == "log"
     curves = [line for line in ax.lines if len(line.get_xdata()) > 50]
@@ -534,7 +536,7 @@ def test_batch_bias_of_several_batches():
     models = dict(made.datasets["digits"].models)
     training = dataclasses.replace(models["HEBAE"].training, batch_size=50)
     models["HEBAE"] = dataclasses.replace(models["HEBAE"], training=training)
-    figure = batch_bias.draw({}, experiment(models=models), "digits")
+    figure = batch_bias.draw(experiment(models=models), "digits")
     places = {text.get_text(): text.xyann[1] for text in figure.axes[0].texts}
     assert places == {"batch, 50": 2, "batch, 128": 11, "test split, 500": 20}
     assert "In a batch of 50" in note_of(figure) and "In a batch of 128" in note_of(figure)
@@ -550,10 +552,9 @@ def test_files(tmp_path, demo):
     outputs = {name: [tmp_path / f"{name}.{kind}" for kind in ("pdf", "png")] for name in names}
     done = command(*(arguments(name, demo, tmp_path, *outputs[name]) for name in names))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    for name, module in zip(names, (fair_bounds, batch_bias), strict=True):
-        read = common.read_tables(tmp_path, name, demo, "digits")
+    for name in names:
         again = [tmp_path / "again" / path.name for path in outputs[name]]
-        common.save(module.draw(read, demo, "digits"), again)
+        common.save(draw(name, demo, tmp_path), again)
         for path, expected in zip(again, outputs[name], strict=True):
             assert path.read_bytes() == expected.read_bytes()
         assert len(np.unique(matplotlib.image.imread(again[1])[..., :3])) > 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,14 @@ from hebae.base.errors import UserError
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
 from hebae.config.protocols import Diagnostics
-from hebae.figures import common, image_panels, infovae_decoder, infovae_diagnostics
+from hebae.figures import (
+    common,
+    image_panels,
+    infovae_decoder,
+    infovae_diagnostics,
+    infovae_samples,
+)
+from hebae.figures.draw import draw as draw_figure
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = """
@@ -173,19 +179,8 @@ def write_results(folder: Path, experiment: Experiment, size: int = 8, channels:
     return folder
 
 
-def read(name: str, results: Path, experiment: Experiment):
-    """What the figure is drawn from."""
-    reads = {
-        "infovae_diagnostics": common.read_tables,
-        "infovae_decoder": infovae_decoder.read,
-        "infovae_samples": common.read_images,
-    }
-    return reads[name](results, name, experiment, experiment.figures[name])
-
-
 def draw(name: str, results: Path, experiment: Experiment) -> Figure:
-    module = importlib.import_module(f"hebae.figures.{name}")
-    return module.draw(read(name, results, experiment), experiment, experiment.figures[name])
+    return draw_figure(name, experiment, results)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +217,7 @@ def note_of(figure: Figure) -> str:
 
 def diagnostics(results, made, change=lambda table: None) -> Figure:
     """With changes to its table."""
-    read_tables = read("infovae_diagnostics", results, made)
+    read_tables = common.read_tables(results, ["diagnostics"])
     change(read_tables["diagnostics"])
     return infovae_diagnostics.draw(read_tables, made, made.figures["infovae_diagnostics"])
 
@@ -792,10 +787,9 @@ def test_samples_titles(figures, demo):
 
 
 def test_samples_of_models_that_see_other_images(results, demo):
-    images = read("infovae_samples", results, demo)
+    images = common.read_images(results, demo, "binary")
     images["WAE"] = {**images["WAE"], "originals": images["WAE"]["originals"] // 2}
-    module = importlib.import_module("hebae.figures.infovae_samples")
-    note = note_of(module.draw(images, demo, "binary"))
+    note = note_of(infovae_samples.draw(images, demo, "binary"))
     assert "Test images as InfoVAE (MMD) sees them; others see other grey values." in note
 
 
@@ -807,8 +801,7 @@ def test_samples_originals(pairs, samples, shape):
     """About as many rows as columns, at most as many as samples; the rest is white."""
     shown = blobs("some", 2 * pairs, 8, 8, 1)
     arrays = {"originals": shown, "samples": np.zeros((*samples, 8, 8, 1), np.uint8)}
-    module = importlib.import_module("hebae.figures.infovae_samples")
-    whole = module.originals({"VAE": arrays})
+    whole = infovae_samples.originals({"VAE": arrays})
     n_rows, n_columns = shape
     assert whole.shape == (9 * n_rows - 1, 9 * n_columns - 1)
     for k in range(n_rows * n_columns):

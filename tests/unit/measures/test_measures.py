@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import importlib
 import json
 import subprocess
 import sys
@@ -14,26 +12,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minepy import MINE
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, ortho_group
+from tests.project import TINY
 from tests.runs import changed
 
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior, map_threads
-from hebae.config.fields import to_json
-from hebae.config.protocols import MutualInformation
-from hebae.measures import active_units, covariance, index_code_information, mutual_information
+from hebae.config.parse import parse
+from hebae.config.registry import MEASURES
+from hebae.measures import (
+    active_units,
+    covariance,
+    index_code_information,
+    measure,
+    mutual_information,
+)
 from hebae.measures.index_code_information import _bounds, gaussian_kl, log_densities
 
 SOURCE = Path(__file__).parents[3] / "src"
 TRAINED = changed(model="hebae", latent_dim=3, lam=0.1, seed=7)
 RUN = TRAINED.identity
-MEASURES = ("covariance", "mutual_information", "index_code_information")
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -555,112 +560,141 @@ def test_memory_grows_with_n_and_not_with_its_square():
     assert peak < 20 * 8 * d * n < 8 * n * n
 
 
-# --- the commands
+# --- the command
 
 
-def run_measure(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"hebae.measures.{name}", *map(str, arguments)],
-        env={"PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-    )
+def measured() -> dict[str, dict[str, object]]:
+    """Every measure of a posterior alone, with its protocol in a config."""
+    schema = yaml.safe_load((SOURCE.parent / "workflow/schemas/config.schema.yaml").read_text())
+    dataset = parse(TINY, schema).experiment.datasets["digits"]
+    return {
+        name: vars(getattr(dataset, measure.protocol)) if measure.protocol else {}
+        for name, measure in MEASURES.items()
+        if measure.rows
+    }
+
+
+PROTOCOLS = measured()
 
 
 @pytest.fixture
 def files(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"run": asdict(TRAINED)}))
     save(tmp_path / "posterior.npz", random_posterior(30, 3))
-    paths = dict(posterior="posterior.npz", run="run.json", output="table.csv")
-    return {name: tmp_path / path for name, path in paths.items()}
+    return tmp_path
 
 
-def flags(files: dict[str, Path], measure: str, **protocol: object) -> list[object]:
-    given = [part for name, path in files.items() for part in (f"--{name}", path)]
-    if measure == "mutual_information":
-        asked = dataclasses.replace(MutualInformation("indices_draws", 20, 50, 20), **protocol)
-        given += ["--protocol", to_json(asked)]
-    return given
+def flags(files: Path, protocols: dict = PROTOCOLS, **others: object) -> list[str]:
+    options = {"posterior": files / "posterior.npz", "run": files / "run.json", "output": files}
+    options |= {"protocols": json.dumps(protocols)} | others
+    return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
 
 
-@pytest.mark.parametrize("name", MEASURES)
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hebae.measures.measure", *arguments],
+        env={"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def table(files: Path, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((files / f"{name}.csv").read_text().splitlines()))
+
+
+def test_command_writes_the_tables_and_repeats_itself(files):
+    outcome = run_command(*flags(files))
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
+    assert {path.stem for path in files.glob("*.csv")} == set(PROTOCOLS)
+    before = {path: path.read_bytes() for path in files.glob("*.csv")}
+    for name, columns, count in (
+        ("covariance", ["which", "i", "j", "covariance", "correlation"], 18),
+        ("active_units", ["dimension", "mean_variance", "noise_variance", "active"], 3),
+        ("mutual_information", ["protocol", "dimension", "mic", "tic"], 3),
+        ("index_code_information", ["nats", "log_n", "kl_aggregate", "kl_gaussian"], 1),
+    ):
+        rows = table(files, name)
+        assert list(rows[0]) == [*RUN, *columns]
+        assert len(rows) == count
+        assert all(row["weight"] == "0.1" and row["seed"] == "7" for row in rows)
+    run_command(*flags(files, threads=2))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_measure_is_the_same_alone_and_beside_the_others(files):
+    measure.main(flags(files))
+    together = {name: table(files, name) for name in PROTOCOLS}
+    for name, protocol in PROTOCOLS.items():
+        measure.main(flags(files, {name: protocol}))
+        assert table(files, name) == together[name]
+
+
+@pytest.mark.parametrize("protocol", ["indices_draws", "mean_vs_sample"])
+def test_measures_draw_from_a_stream_of_their_name(files, protocol):
+    """Other numbers would be other results."""
+    posterior = Posterior.load(files / "posterior.npz")
+
+    def stream(name):
+        return rng(derive_seed(7, name))
+
+    assert covariance.rows(posterior, TRAINED, 1) == covariance.covariance(
+        posterior, stream("covariance")
+    )
+    assert index_code_information.rows(posterior, TRAINED, 1) == [
+        index_code_information.index_code_information(posterior, stream("index_code_information"))
+    ]
+    counts = dict(indices=4, draws=10, sets=2)
+    options = counts if protocol == "indices_draws" else {}
+    scores = getattr(mutual_information, protocol)(
+        posterior, stream(f"mutual_information/{protocol}"), **options
+    )
+    rows = mutual_information.rows(posterior, TRAINED, 1, protocol, **counts)
+    assert [(row["mic"], row["tic"]) for row in rows] == [tuple(score) for score in scores.tolist()]
+
+
+@pytest.mark.parametrize("name", ["covariance", "mutual_information", "index_code_information"])
 def test_another_seed_draws_other_samples(files, name):
-    measure = importlib.import_module(f"hebae.measures.{name}")
     tables = []
     for seed in (1, 2):
-        record = {"run": asdict(TRAINED) | {"seed": seed}}
-        files["run"].write_text(json.dumps(record))
-        measure.main([str(flag) for flag in flags(files, name)])
-        lines = files["output"].read_text().splitlines()
-        tables.append([line.split(",")[5:] for line in lines])  # behind the run's columns
+        (files / "run.json").write_text(json.dumps({"run": asdict(TRAINED) | {"seed": seed}}))
+        measure.main(flags(files))
+        tables.append([{**row, "seed": ""} for row in table(files, name)])
     assert tables[0] != tables[1]
 
 
-@pytest.mark.parametrize(
-    ("name", "columns", "count"),
-    [
-        ("covariance", ["which", "i", "j", "covariance", "correlation"], 18),
-        ("mutual_information", ["protocol", "dimension", "mic", "tic"], 3),
-        ("index_code_information", ["nats", "log_n", "kl_aggregate", "kl_gaussian"], 1),
-    ],
-)
-def test_command_writes_the_table_and_repeats_itself(files, name, columns, count):
-    outcome = run_measure(name, *flags(files, name))
-    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
-    text = files["output"].read_text()
-    rows = list(csv.DictReader(text.splitlines()))
-    assert list(rows[0]) == [*RUN, *columns]
-    assert len(rows) == count
-    assert all(row["weight"] == "0.1" and row["seed"] == "7" for row in rows)
-    run_measure(name, *flags(files, name), "--threads", 2)
-    assert files["output"].read_text() == text
-
-
-def test_the_command_follows_the_protocol(files):
-    posterior = Posterior.load(files["posterior"])
-    for protocol, measure in (
-        ("indices_draws", lambda rng: mutual_information.indices_draws(posterior, rng, 5, 9, 2)),
-        ("mean_vs_sample", lambda rng: mutual_information.mean_vs_sample(posterior, rng)),
-    ):
-        asked = flags(files, "mutual_information", protocol=protocol, indices=5, draws=9, sets=2)
-        mutual_information.main([str(flag) for flag in asked])
-        rows = list(csv.DictReader(files["output"].read_text().splitlines()))
-        expected = measure(rng(derive_seed(TRAINED.seed, f"mutual_information/{protocol}")))
-        found = [(float(row["mic"]), float(row["tic"])) for row in rows]
-        assert {row["protocol"] for row in rows} == {protocol}
-        assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize("content", [None, b"nonsense"])
-def test_command_reports_a_bad_posterior_in_one_line(files, name, content):
-    files["posterior"].unlink()
+def test_command_reports_a_bad_posterior_in_one_line(files, content):
+    path = files / "posterior.npz"
+    path.unlink()
     if content is not None:
-        files["posterior"].write_bytes(content)
-    outcome = run_measure(name, *flags(files, name))
+        path.write_bytes(content)
+    outcome = run_command(*flags(files))
     assert outcome.returncode != 0
-    assert outcome.stderr.startswith(f"error: {files['posterior']}: ")
+    assert outcome.stderr.startswith(f"error: {path}: ")
     assert outcome.stderr.count("\n") == 1
-    assert not files["output"].exists()
+    assert not list(files.glob("*.csv"))
 
 
 def test_command_reports_other_errors_in_one_line(files):
-    for name, protocol, extra in (
-        ("mutual_information", {"indices": 31}, []),
-        ("mutual_information", {}, ["--protocol", "{}"]),
-        ("index_code_information", {}, ["--draws", 0]),
-        ("covariance", {}, ["--run", files["run"].with_name("none.json")]),
-    ):
-        outcome = run_measure(name, *flags(files, name, **protocol), *extra)
-        assert outcome.returncode != 0 and outcome.stderr.startswith("error: ")
-        assert outcome.stderr.count("\n") == 1
+    many = {"mutual_information": PROTOCOLS["mutual_information"] | {"indices": 31}}
+    outcome = run_command(*flags(files, many))
+    assert outcome.returncode != 0 and outcome.stderr == (
+        f"error: {files / 'posterior.npz'}: mutual_information: --indices is 31, but the posterior "
+        "has 30 images\n"
+    )
+    outcome = run_command(*flags(files, run=files / "none.json"))
+    assert outcome.returncode != 0 and outcome.stderr.startswith("error: ")
+    assert outcome.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_measures_start_without_torch_and_pandas(name):
-    code = f"import sys, hebae.measures.{name}; print({{'torch', 'pandas'}} & set(sys.modules))"
+def test_measures_start_without_torch_and_pandas(files):
+    code = (
+        "import sys, hebae.measures.measure as m; m.main(sys.argv[1:]);"
+        " print({'torch', 'pandas'} & set(sys.modules))"
+    )
     outcome = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *flags(files)],
         env={"PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,

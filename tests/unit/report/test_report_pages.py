@@ -21,8 +21,7 @@ from hebae.base.files import write_csv
 from hebae.claims import verdicts
 from hebae.config.parse import parse
 from hebae.config.registry import FIGURES
-from hebae.report import claims_page, cost_page, facts, names, origin, reporting
-from hebae.tables.collect import every_run
+from hebae.report import claims_page, facts, names, origin, reporting
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -243,46 +242,6 @@ def test_tables_of_two_judgings_are_an_error(tmp_path, experiment):
             page_of(tmp_path, experiment, [claim()], parts)
 
 
-# --- the page of costs
-
-
-def record(folder, name, seconds, cpu="1.00", memory="100.00"):
-    path = folder / f"{name}.tsv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:00\t{memory}\t{cpu}\n")
-
-
-def test_costs_are_those_of_the_experiments_jobs_by_rule(tmp_path, experiment):
-    first, second = (run.path for run in every_run(experiment)[:2])
-    record(tmp_path, f"{first}/train", 30, "20", "500")
-    record(tmp_path, f"{second}/train", 10, "NA", "0.00")
-    record(tmp_path, "digits/OTHER/z1/w1/s0/train", 1000)
-    record(tmp_path, "gone/prepare", 1000)
-    record(tmp_path, "digits/prepare", 5)
-    record(tmp_path, "tables/fid", 1)
-    record(tmp_path, "tables/covariance", 2)
-    record(tmp_path, "tables/claims", 4)
-    record(tmp_path, "figures/fig1a", 3)
-    records, others = cost_page.read_records(tmp_path, experiment)
-    assert others == 2
-    found = {cost.rule: cost for cost in cost_page.costs(records)}
-    assert list(found) == ["train", "prepare", "claims", "collect", "fig1a"]
-    assert found["train"] == cost_page.Cost("train", 2, 40, 30, 20, 500)
-    assert found["collect"].jobs == 2
-    assert cost_page.missing_runs(tmp_path, experiment) == len(every_run(experiment)) - 2
-
-
-def test_the_page_of_costs_says_what_is_missing(tmp_path, experiment):
-    output = tmp_path / "page/cost.html"
-    arguments = ["--experiment", experiment.to_json(), "--output", str(output), "--benchmarks"]
-    cost_page.main([*arguments, str(tmp_path / "not there")])
-    words = " ".join(Reader(output.read_text()).text.split())
-    assert "0 jobs" in words and f"{len(every_run(experiment))} runs had no record" in words
-    record(tmp_path, "records/digits/prepare", "a while")
-    with pytest.raises(UserError, match=r"prepare\.tsv: could not convert"):
-        cost_page.main([*arguments, str(tmp_path / "records")])
-
-
 # --- captions and the first page
 
 
@@ -308,8 +267,7 @@ def told(experiment, folder, claims=()):
     return {"config": {"report": facts.report_facts(experiment, results)}}
 
 
-def test_every_figure_has_a_name_and_a_caption():
-    assert set(FIGURES) <= set(names.NAMES)
+def test_every_figure_has_a_caption():
     assert set(FIGURES) <= {path.stem for path in CAPTIONS.glob("*.rst")}
 
 
@@ -345,7 +303,7 @@ def test_captions_follow_the_config(tmp_path, experiment):
     assert "2 seeds above, 4 seeds below" in shown and "3 epochs" in shown
 
 
-@pytest.mark.parametrize("caption", ["claims.rst", "claim_parts.rst", "cost.rst"])
+@pytest.mark.parametrize("caption", ["claims.rst", "claim_parts.rst"])
 def test_pages_have_captions(tmp_path, experiment, caption):
     assert rendered(caption, snakemake=told(experiment, tmp_path, [claim()]))
 
@@ -400,11 +358,11 @@ def test_the_lock_and_the_processor_are_those_of_this_machine(tmp_path):
 def test_claims_are_the_first_category_and_categories_are_numbered(experiment):
     found = names.categories(experiment)
     assert list(found.values()) == sorted(found.values())
-    assert found[names.CLAIMS] == "1. Claims" and list(found)[-1] == names.COST
+    assert found[names.CLAIMS] == "1. Claims"
     document = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     document["figures"] = {"fig2a": "digits"}
     found = names.categories(parse(document, SCHEMA).experiment)
-    assert list(found.values()) == ["1. Claims", "2. Figures of the paper", "3. Cost"]
+    assert list(found.values()) == ["1. Claims", "2. Figures of the paper"]
 
 
 def toggles(labels):

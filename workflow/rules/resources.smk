@@ -1,0 +1,61 @@
+# What jobs ask for: memory, threads, a GPU and an environment.
+
+import shutil
+from math import prod
+
+
+def small_memory(wildcards, attempt):
+    """Megabytes of a job that runs no networks; more where one was killed before."""
+    return 2000 * attempt
+
+
+def memory(wildcards, attempt):
+    """Megabytes of a job that trains or runs networks: PyTorch, the images, the networks.
+
+    A user's own images may be as many as CelebA's. A job that is tried again gets more.
+    """
+    entry = source_entry(wildcards)
+    images = 210_000 if entry.n_train is None else entry.n_train + entry.n_test
+    networks = [
+        network_megabytes(recipe, prod(entry.image_shape))
+        for recipe in EXPERIMENT.datasets[wildcards.dataset].models.values()
+    ]
+    # host memory that CUDA takes: an estimate, on which a retry improves
+    cuda = 3000 * on_gpu(wildcards)
+    megabytes = 1500 + cuda + images * prod(entry.image_shape) / 1e6 + max(networks)
+    return attempt * int(megabytes)
+
+
+def network_megabytes(recipe, pixels):
+    """Of the networks and what they keep of a batch for the gradient; the dense ones are small."""
+    parameters = recipe.network_parameters
+    if recipe.network == "convolutional":
+        return 4000 * parameters.get("width", 1) ** 2
+    if recipe.network == "pixelcnn":
+        depth = parameters.get("layers", 5) * parameters.get("channels", 32)
+        return 80e-6 * recipe.training.batch_size * pixels * depth
+    return 0
+
+
+def on_gpu(wildcards):
+    """1 where a job will use the GPU: so many may run at once as the profile has GPUs.
+
+    Where jobs are sent to other machines, as on a cluster, this one says nothing about theirs:
+    there, auto asks for a GPU.
+    """
+    if EXECUTION.device == "auto":
+        return int(workflow.non_local_exec or shutil.which("nvidia-smi") is not None)
+    return int(EXECUTION.device == "cuda")
+
+
+def torch_env(wildcards):
+    """The conda environment of a job that trains or runs networks.
+
+    On a GPU one that names the CUDA build: else conda takes the CPU build in silence.
+    """
+    return "../../envs/torch-gpu.yaml" if on_gpu(wildcards) else "../../envs/torch.yaml"
+
+
+def prepare_threads(wildcards):
+    """All cores where images are decoded, one where they are only copied or drawn."""
+    return workflow.cores if source_entry(wildcards).raw else 1
