@@ -16,7 +16,7 @@ from typing import Any
 from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.config.run import Run, read_run
-from hebae.data.store import MANIFEST, Manifest, read_manifest
+from hebae.data.store import MANIFEST, PreparedDataset, read_prepared
 from hebae.publish.archive import (
     CLASSIFIER_FILES,
     RUN_FILES,
@@ -61,7 +61,7 @@ def check_record(path: Path, record: Mapping[str, Any], expected: Mapping[str, A
             )
 
 
-def check_dataset(path: Path, checksum: object, dataset: Manifest) -> None:
+def check_dataset(path: Path, checksum: object, dataset: PreparedDataset) -> None:
     """Whether something was trained on the images that this machine has. Raises UserError."""
     if checksum != dataset.checksum:
         raise UserError(
@@ -77,7 +77,7 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> None:
         files.write_bytes(folder / name, content)
 
 
-def restore_run(run: Run, archive: Path, dataset: Manifest, output: Path) -> None:
+def restore_run(run: Run, archive: Path, dataset: PreparedDataset, output: Path) -> None:
     """Copy a run from an imported archive to its folder.
 
     Raises:
@@ -95,7 +95,7 @@ def restore_run(run: Run, archive: Path, dataset: Manifest, output: Path) -> Non
     write(output, contents)
 
 
-def restore_classifier(label: str, archive: Path, dataset: Manifest, output: Path) -> None:
+def restore_classifier(label: str, archive: Path, dataset: PreparedDataset, output: Path) -> None:
     """Copy the classifier of a dataset of this label, with which distances are taken.
 
     Raises:
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     options = parser.parse_args(arguments)
 
-    dataset = read_manifest(options.data)
+    dataset = read_prepared(options.data)
     if options.run is not None:
         restore_run(Run.from_json(options.run), options.archive, dataset, options.output)
     else:

@@ -27,7 +27,7 @@ from hebae.base import lock
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.config.run import Run
-from hebae.data.store import Manifest
+from hebae.data.store import PreparedDataset
 from hebae.models.build import build_model
 from hebae.models.divergences.gaussian import SingularCovariance, posterior_kl
 from hebae.models.evaluation import (
@@ -279,7 +279,7 @@ def fit(
 def train_pack_of(
     run: Run,
     images: dict[str, Tensor],
-    manifest: Manifest,
+    manifest: PreparedDataset,
     device: torch.device,
     options: argparse.Namespace,
 ) -> None:

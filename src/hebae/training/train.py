@@ -35,7 +35,7 @@ from hebae.base.errors import UserError, command
 from hebae.base.seeds import derive_seed
 from hebae.config.registry import resolve
 from hebae.config.run import Run, Training
-from hebae.data.store import Manifest, load_prepared, read_manifest, training_subset
+from hebae.data.store import PreparedDataset, load_prepared, read_prepared, training_subset
 from hebae.models.build import build_model, working_copy
 from hebae.models.divergences.gaussian import SingularCovariance, posterior_kl
 from hebae.models.evaluation import (
@@ -355,7 +355,7 @@ def write_outputs(
     run: Run,
     model: nn.ModuleDict,
     rows: list[dict[str, Any]],
-    manifest: Manifest,
+    manifest: PreparedDataset,
     n_train: int,
     device: torch.device,
     wall_seconds: float,
@@ -428,7 +428,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             file=sys.stderr,
             flush=True,
         )
-    manifest = read_manifest(options.data)
+    manifest = read_prepared(options.data)
     folder = options.checkpoints / run.path
     key = checkpoint_key(run, manifest.checksum, device)
     checkpoints = Checkpoints(folder, key, options.checkpoint_seconds)

@@ -23,8 +23,8 @@ from hebae.base.errors import UserError
 from hebae.codes import encode
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
-from hebae.data.store import read_manifest
-from hebae.measures.fid import features
+from hebae.data.store import read_prepared
+from hebae.measures.fid.features.network import open_features
 from hebae.publish import archive, restore
 from hebae.publish.archive import MANIFEST, check_imported, difference, read_archive
 from hebae.training import train
@@ -579,7 +579,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def imported(results, data, tmp_path) -> Path:
     """An imported folder whose runs were trained on the digits, if one believes it."""
-    checksum = read_manifest(data).checksum
+    checksum = read_prepared(data).checksum
     for run in RUNS:
         add_run(results, run, checksum)
     shutil.copy(data / "dataset.json", results / "data/digits")
@@ -742,7 +742,7 @@ def test_a_pickle_in_an_archive_is_never_executed(results, imported, data, tmp_p
     assert mark.exists()
     mark.unlink()
 
-    add_run(results, RUN, read_manifest(data).checksum, evil.getvalue())
+    add_run(results, RUN, read_prepared(data).checksum, evil.getvalue())
     add_classifier(results, evil.getvalue())
     reimported(results, imported)
     restored(imported, data, tmp_path / "run")
@@ -754,5 +754,5 @@ def test_a_pickle_in_an_archive_is_never_executed(results, imported, data, tmp_p
         )  # fmt: skip
     restored_classifier(imported, data, tmp_path / "classifier")
     with pytest.raises(UserError, match=r"weights.pt is missing or damaged \(Weights only"):
-        features.open(tmp_path / "classifier", train.set_up("cpu", 1))
+        open_features(tmp_path / "classifier", train.set_up("cpu", 1))
     assert not mark.exists() and not (tmp_path / "posterior.npz").exists()

@@ -1,18 +1,9 @@
-"""Features in which images are compared: a network's, in a folder of its own.
-
-The folder has ``weights.pt`` and ``features.json``, written last: see :class:`Record`. Each
-network is a module with ``load(weights)``, which returns an ``nn.Module`` from images, uint8
-(n, height, width, channels), to features (n, f), and with ``chunk``, the most images it may be
-given at once. Which module that is stands in ``hebae.config.registry.FEATURES``; importing one of
-them imports no other, so that editing it recomputes its own features alone.
-"""
+"""A network for features, in a folder of its own: ``weights.pt`` and ``features.json``."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,20 +11,19 @@ from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from hebae.base import files
 from hebae.base.errors import UserError
+from hebae.base.progress import Progress
 from hebae.config.registry import FEATURES, lookup, resolve
 from hebae.measures.fid.frechet import Moments
 
 WEIGHTS = "weights.pt"
-RECORD = "features.json"
-REPORT_SECONDS = 30  # between two lines of progress in a log
+RECORD = "features.json"  # written last
 
 
 @dataclass(frozen=True)
-class Record:
+class FeaturesRecord:
     """What features are: the content of ``features.json``."""
 
     features: str  # a name in hebae.config.registry.FEATURES
@@ -54,7 +44,7 @@ class Record:
 class FeatureNet:
     """A feature network on a device, ready to be called."""
 
-    record: Record
+    record: FeaturesRecord
     network: nn.Module
     device: torch.device
 
@@ -68,22 +58,22 @@ class FeatureNet:
         return torch.cat([self.network(chunk.to(self.device)).float() for chunk in chunks])
 
 
-def write(folder: Path, weights: BinaryIO, **fields: Any) -> Record:
-    """Write a folder of features; `fields` are those of :class:`Record` but the checksum."""
+def write_features(folder: Path, weights: BinaryIO, **fields: Any) -> FeaturesRecord:
+    """Write a folder of features; `fields` are those of its record but the checksum."""
     # whoever reads while we write, or after we were killed, must not find the old one
     (folder / RECORD).unlink(missing_ok=True)
     with files.replacing(folder / WEIGHTS) as stream:
         shutil.copyfileobj(weights, stream)
-    record = Record(weights_sha256=files.sha256(folder / WEIGHTS), **fields)
+    record = FeaturesRecord(weights_sha256=files.sha256(folder / WEIGHTS), **fields)
     files.write_json(folder / RECORD, asdict(record))
     return record
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path) -> FeaturesRecord:
     """What the features in a folder are. Raises UserError if that is missing or damaged."""
     path = folder / RECORD
     try:
-        record = Record(**json.loads(path.read_bytes()))
+        record = FeaturesRecord(**json.loads(path.read_bytes()))
         if type(record.n_features) is not int or not isinstance(record.weights_sha256, str):
             raise ValueError("fields of the wrong type")
     except (OSError, ValueError, TypeError) as error:
@@ -91,7 +81,7 @@ def read_record(folder: Path) -> Record:
     return record
 
 
-def open(folder: Path, device: torch.device) -> FeatureNet:
+def open_features(folder: Path, device: torch.device) -> FeatureNet:
     """The feature network in a folder. Raises UserError if it is missing, damaged or changed."""
     record = read_record(folder)
     load = resolve(lookup(FEATURES, "features", record.features).function)
@@ -113,26 +103,10 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def feature_moments(net: FeatureNet, chunks: Iterable[Tensor], total: int, what: str) -> Moments:
-    """Moments of the features of images that come in chunks, `total` in all.
-
-    Progress goes to stderr: a bar at a terminal, a line now and then in a log.
-    """
+    """Moments of the features of images that come in chunks, `total` in all."""
     moments = Moments(net.record.n_features)
-    on_terminal = sys.stderr.isatty()
-    started = reported = time.monotonic()
-    with tqdm(
-        desc=what, total=total, unit="image", disable=not on_terminal, dynamic_ncols=True
-    ) as bar:
+    with Progress(what, total, "image", every=30) as progress:
         for images in chunks:
             moments.add(net(images).cpu().numpy())
-            bar.update(len(images))
-            now = time.monotonic()
-            if not on_terminal and (now - reported >= REPORT_SECONDS or moments.count == total):
-                reported = now
-                left = (now - started) * (total / moments.count - 1)
-                print(
-                    f"{what}: {moments.count}/{total} images  {left:.0f} s left",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            progress.advance(len(images))
     return moments
