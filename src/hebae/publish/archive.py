@@ -428,6 +428,14 @@ def difference(trained: Run, asked: Run) -> str | None:
     )
 
 
+def read_record(path: Path, asked: Run) -> dict[str, Any]:
+    """The record of a finished run. Raises UserError where it was trained otherwise than asked."""
+    trained, record = read_run(path)
+    if different := difference(trained, asked):
+        raise UserError(f"{path}: {different}; change the config, or train with runs=train")
+    return record
+
+
 def check_imported(folder: Path, runs: Sequence[Run], classifiers: Iterable[str]) -> None:
     """Whether an imported folder has these runs, and classifiers of these datasets.
 
@@ -457,9 +465,7 @@ def check_imported(folder: Path, runs: Sequence[Run], classifiers: Iterable[str]
                 "runs=train trains it"
             )
     for run in runs:
-        path = folder / "runs" / run.path / "run.json"
-        if different := difference(read_run(path)[0], run):
-            raise UserError(f"{path}: {different}; change the config, or train with runs=train")
+        read_record(folder / "runs" / run.path / "run.json", run)
 
 
 def _has(folder: Path, manifest: Manifest, names: Iterable[str]) -> bool:
