@@ -40,8 +40,8 @@ from benchmarks import harness
 from hebae.data.arrays import Arrays
 from hebae.data.prepare import write_prepared
 from hebae.data.store import load_prepared
-from hebae.measures.fid import features
 from hebae.measures.fid.features import inception
+from hebae.measures.fid.features.network import feature_moments, open_features, write_features
 
 OURS, THEIRS, FLOOR = "hebae", "pytorch_fid command", "matrix products of the network alone"
 FITTED = 64  # images that random weights' batch normalisation is fitted to
@@ -102,10 +102,10 @@ def fid_of_stored(arguments: Sequence[str]) -> None:
 
     images, folder, path, threads = arguments
     device = set_up("cpu", int(threads))
-    net = features.open(Path(folder), device)
+    net = open_features(Path(folder), device)
     reference = Reference.load(Path(path))
     stored = torch.from_numpy(np.load(images))
-    moments = features.feature_moments(net, stored.split(CHUNK), len(stored), "generated")
+    moments = feature_moments(net, stored.split(CHUNK), len(stored), "generated")
     distance = frechet_distance(
         moments.mean, moments.covariance, reference.mean, reference.covariance
     )
@@ -234,7 +234,7 @@ def main() -> None:
         else:
             (hub / inception.NAME).symlink_to(weights.resolve())
         with weights.open("rb") as stream:
-            features.write(
+            write_features(
                 folder / "features", stream, features="inception",
                 n_features=inception.N_FEATURES, dataset=None, accuracy=None, accuracies=None,
                 preprocessing="",

@@ -1,4 +1,7 @@
-"""Locks that the kernel takes back when their process ends, however it ends."""
+"""Locks that the kernel takes back when their process ends, however it ends.
+
+Own code because filelock does not name the holder, and raises where flock answers ENOLCK.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Progress:
         now = time.monotonic()
         if now - self.reported >= self.every or self.done == self.total:
             self.reported = now
-            left = (now - self.started) * (self.total - self.done) / (self.done - self.first)
+            left = (now - self.started) * (self.total - self.done) / max(1, self.done - self.first)
             self.say(f"{self.what}: {self.done}/{self.total} {self.unit}s  {left:.0f} s left")
 
     def say(self, line: str, short: str = "") -> None:

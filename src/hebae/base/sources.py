@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Tables of names, version, commit, error reporting, locks and how a step's process is begun decide
-# nothing about a result.
+# Tables of names, version, commit, error reporting, locks, progress and how a step's process is
+# begun decide nothing about a result.
 # What a run takes from the registry (Run.entries) is compared by itself.
 NOT_A_SOURCE = frozenset(
     {
@@ -24,6 +24,7 @@ NOT_A_SOURCE = frozenset(
         "hebae.base.checkout",
         "hebae.base.errors",
         "hebae.base.lock",
+        "hebae.base.progress",
         "hebae.config.registry",
     }
 )

@@ -10,7 +10,6 @@ import hashlib
 import os
 import sys
 import tempfile
-import time
 import zipfile
 import zlib
 from collections import deque
@@ -22,11 +21,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 from hebae.base.errors import UserError
+from hebae.base.progress import Progress
 from hebae.data.arrays import Arrays, Stream
-from hebae.data.download import FetchError, attempt
+from hebae.data.download import FetchError, attempt, unwritable
 
 ZIP = "img_align_celeba.zip"
 FOLDER = "img_align_celeba"
@@ -46,7 +45,6 @@ SIDE = 64
 TEST_SHARE = 0.1  # where no partition file says
 
 CHUNK = 128  # images a thread decodes at a time: 1.5 MiB
-LOG_SECONDS = 30  # between two lines of progress where there is no terminal
 
 # RuntimeError: encrypted, or compressed in a way that Python does not know
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -247,19 +245,10 @@ def _chunks(
         ]
         for i in range(0, len(members), CHUNK)
     )
-    on_terminal = sys.stderr.isatty()
-    started = reported = time.monotonic()
-    done = 0
-    with tqdm(desc=title, total=len(members), unit="image", disable=not on_terminal) as bar:
+    with Progress(title, len(members), "image", every=30) as progress:
         for chunk in _decoded(batches, threads):
             yield chunk
-            bar.update(len(chunk))
-            done += len(chunk)
-            now = time.monotonic()
-            if not on_terminal and (now - reported > LOG_SECONDS or done == len(members)):
-                reported = now
-                pace = done / (now - started)
-                _note(f"{title}: {done} of {len(members)} images, {pace:.0f} a second")
+            progress.advance(len(chunk))
 
 
 def _content(source: Path, member: str, read: Callable[[str], bytes]) -> bytes:
@@ -340,10 +329,7 @@ def _download(data_dir: Path, missing: list[str]) -> None:
             f"from {PAGE} and put them into {folder}: {wanted}"
         ) from error
     except OSError as error:
-        raise UserError(
-            f"CelebA cannot be written to {folder} ({error}); "
-            "make it writable or choose another data_dir"
-        ) from error
+        raise unwritable("CelebA", folder, error) from error
 
 
 def _fetch(name: str, folder: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from hebae.base import files
 from hebae.base.errors import UserError
 from hebae.data.arrays import Arrays
-from hebae.data.download import FetchError, attempt
+from hebae.data.download import FetchError, attempt, unwritable
 
 # MD5 of the uncompressed files: the published MD5s are of one particular compression
 # of them, and many intact copies in circulation were compressed again.
@@ -108,10 +108,7 @@ def _download(folder: Path, missing: list[str]) -> bytes:
             f"as they are or gzipped (.gz; the MD5s are of the uncompressed files): {wanted}"
         ) from error
     except OSError as error:
-        raise UserError(
-            f"MNIST cannot be written to {folder} ({error}); "
-            "make it writable or choose another data_dir"
-        ) from error
+        raise unwritable("MNIST", folder, error) from error
     return _content(name, stored)
 
 

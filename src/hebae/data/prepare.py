@@ -1,7 +1,7 @@
 """Prepare a dataset: ``python -m hebae.data.prepare --dataset NAME --data-dir DIR --output DIR``.
 
 The output directory holds one .npy file for each array, which can be memory mapped, and
-``dataset.json``, written last: see :class:`hebae.data.store.Manifest`.
+``dataset.json``, written last: see :class:`hebae.data.store.PreparedDataset`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from hebae.base import files
 from hebae.base.errors import command
 from hebae.config import registry
 from hebae.data.arrays import Arrays, Stream
-from hebae.data.store import MANIFEST, Manifest
+from hebae.data.store import MANIFEST, PreparedDataset
 
 
-def write_prepared(name: str, arrays: Arrays, directory: Path) -> Manifest:
+def write_prepared(name: str, arrays: Arrays, directory: Path) -> PreparedDataset:
     """Write a dataset; the same arrays give the same bytes. Raises OSError."""
     manifest_path = directory / MANIFEST
     # whoever reads while we write, or after we were killed, must not find the old one
@@ -35,7 +35,7 @@ def write_prepared(name: str, arrays: Arrays, directory: Path) -> Manifest:
             _save(stream, getattr(arrays, key))
         sums[path.name] = files.sha256(path)
     labels = np.concatenate([arrays.train_labels, arrays.test_labels])
-    manifest = Manifest(
+    prepared = PreparedDataset(
         name=name,
         image_shape=arrays.train_images.shape[1:],
         n_train=arrays.train_images.shape[0],
@@ -45,8 +45,8 @@ def write_prepared(name: str, arrays: Arrays, directory: Path) -> Manifest:
         files=sums,
         checksum=hashlib.sha256("".join(sums.values()).encode()).hexdigest(),
     )
-    files.write_json(manifest_path, asdict(manifest))
-    return manifest
+    files.write_json(manifest_path, asdict(prepared))
+    return prepared
 
 
 def _save(stream: BinaryIO, array: np.ndarray | Stream) -> None:
@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"to {options.output}",
         file=sys.stderr,
     )
-    manifest = write_prepared(options.dataset, arrays, options.output)
-    print(f"checksum {manifest.checksum}", file=sys.stderr)
+    prepared = write_prepared(options.dataset, arrays, options.output)
+    print(f"checksum {prepared.checksum}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ MANIFEST = "dataset.json"
 
 
 @dataclass(frozen=True)
-class Manifest:
+class PreparedDataset:
     """What a prepared dataset is."""
 
     name: str
@@ -28,13 +28,13 @@ class Manifest:
     checksum: str  # SHA-256 over those of the files, joined in their order
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """The manifest of a prepared dataset. Raises UserError if it is missing or damaged."""
+def read_prepared(directory: Path) -> PreparedDataset:
+    """What a prepared dataset is. Raises UserError if it is missing or damaged."""
     path = directory / MANIFEST
     try:
         fields = json.loads(path.read_bytes())
         tuples = ("image_shape", "factors", "n_classes")
-        return Manifest(**fields | {name: tuple(fields[name]) for name in tuples})
+        return PreparedDataset(**fields | {name: tuple(fields[name]) for name in tuples})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _unreadable(path, error) from error
 
@@ -44,14 +44,14 @@ def load_prepared(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
     `split` is "train" or "test". The arrays are views of the files, so that a dataset need not
     fit in memory; what is written into them is copied and does not reach the files.
-    Type and size are checked; for a check of every byte compare the manifest's SHA-256s.
+    Type and size are checked; for a check of every byte compare its SHA-256s.
 
     Raises UserError if a file is missing or damaged.
     """
-    manifest = read_manifest(directory)
-    count = {"train": manifest.n_train, "test": manifest.n_test}[split]
-    images = _load(directory / f"{split}_images.npy", np.uint8, (count, *manifest.image_shape))
-    labels = _load(directory / f"{split}_labels.npy", np.int64, (count, len(manifest.factors)))
+    prepared = read_prepared(directory)
+    count = {"train": prepared.n_train, "test": prepared.n_test}[split]
+    images = _load(directory / f"{split}_images.npy", np.uint8, (count, *prepared.image_shape))
+    labels = _load(directory / f"{split}_labels.npy", np.int64, (count, len(prepared.factors)))
     return images, labels
 
 

@@ -193,22 +193,8 @@ def _draw(labels: np.ndarray, jitter: np.ndarray) -> np.ndarray:
     canvas.paint(behind, hair_dark * 0.85)
     canvas.paint(behind + 1, np.where(shadowed, hair_dark, hair * 0.9))
 
-    # neck and shoulders
-    body = canvas.crop(0, 40, 64, 64)
-    torso = _ellipse(body.x, body.y - 36, 29, 14.5)
-    body.paint(torso, shirt * 0.7)
-    body.paint(torso + 1.2, shirt)
-    neck = _box(body.x, body.y - 17, 6.5, 12, 5)
-    body.paint(neck - 1.6, shirt * 0.82)  # collar
-    body.paint(neck, shade)
-    body.paint(_box(body.x, body.y - 21, 5, 9, 5), skin, 0.5, softness=3)
-
-    # ears and face
-    ears = canvas.crop(2, 24, 62, 50)
-    out, ear_y = abs(ears.x) - width + 0.1, ears.y - 1.5
-    ears.paint(_ellipse(out, ear_y, 3.4, 4.8), shade)
-    ears.paint(_ellipse(out, ear_y, 2.4, 3.8), skin)
-    ears.paint(_ellipse(out - 0.4, ear_y, 1.1, 2.3), shade)
+    _shoulders(canvas, shirt, skin, shade)
+    _ears(canvas, width, skin, shade)
     canvas.paint(face, shade)
     canvas.paint(face + 0.6, skin * 0.94)
     inside = np.clip(-face / 3, 0, 1)  # nothing soft leaves the face
@@ -265,6 +251,27 @@ def _style(name, x, y, face, s):
     bun = _circle(x, y + 23.5 * s, 6.5 * s)  # hair drawn back, a bun on top
     hairline = _ellipse(x, y - 5, 15.5, 19)
     return bun, np.maximum(np.maximum(face - 1.6 * s, -hairline), y + 1)
+
+
+def _shoulders(canvas, shirt, skin, shade) -> None:
+    """Shirt, collar and neck."""
+    body = canvas.crop(0, 40, 64, 64)
+    torso = _ellipse(body.x, body.y - 36, 29, 14.5)
+    body.paint(torso, shirt * 0.7)
+    body.paint(torso + 1.2, shirt)
+    neck = _box(body.x, body.y - 17, 6.5, 12, 5)
+    body.paint(neck - 1.6, shirt * 0.82)  # collar
+    body.paint(neck, shade)
+    body.paint(_box(body.x, body.y - 21, 5, 9, 5), skin, 0.5, softness=3)
+
+
+def _ears(canvas, width, skin, shade) -> None:
+    """On both sides of a face that is `width` from its middle to its side."""
+    ears = canvas.crop(2, 24, 62, 50)
+    out, y = abs(ears.x) - width + 0.1, ears.y - 1.5
+    ears.paint(_ellipse(out, y, 3.4, 4.8), shade)
+    ears.paint(_ellipse(out, y, 2.4, 3.8), skin)
+    ears.paint(_ellipse(out - 0.4, y, 1.1, 2.3), shade)
 
 
 def _features(canvas, of, vary, skin, shade, brow_colour) -> None:

@@ -5,9 +5,9 @@ every other one with size and SHA-256: each run's weights, history and record, t
 checksums of the prepared data, the classifiers that distances are taken with. Images, which are
 not ours to hand on, are not in it. The same results make the same bytes, wherever they lie.
 
-Reading trusts nothing: a member is a plain file that the manifest lists, or an error. Headers are
-taken block by block, because what :mod:`tarfile` does beyond that (links, extended headers,
-sparse files) is nothing that our archives have.
+Reading trusts nothing: a member is a plain file that the manifest lists, or an error.
+:mod:`tarfile` reads the headers and the content, and writes nothing: its filters would let pass
+links, folders and extended headers, which our archives do not have.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, NamedTuple
 import hebae
 from hebae.base import files
 from hebae.base.errors import UserError, command
+from hebae.base.text import counted
 from hebae.config.run import Run, differences, read_run
 
 FORMAT = 1
@@ -48,14 +49,6 @@ SHA256 = re.compile("[0-9a-f]{64}")
 
 CHUNK = 1 << 20
 LARGEST_MANIFEST = 1 << 26  # a hundred thousand runs
-KINDS = {
-    tarfile.SYMTYPE: "a symbolic link",
-    tarfile.LNKTYPE: "a hard link",
-    tarfile.CHRTYPE: "a device",
-    tarfile.BLKTYPE: "a device",
-    tarfile.FIFOTYPE: "a pipe",
-    tarfile.DIRTYPE: "a folder",
-}
 
 
 class File(NamedTuple):
@@ -133,11 +126,6 @@ class Manifest:
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"{path}: not an archive of runs: {MANIFEST}: {reason}") from None
         return manifest
-
-
-def counted(n: int, what: str = "run") -> str:
-    """1 run, 2 runs."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 # Export
@@ -256,7 +244,7 @@ def export(results: Path, output: Path) -> str:
     write_archive(manifest, results, output)
     left_out = f" ({unfinished} unfinished left out)" if unfinished else ""
     return (
-        f"{output}: {counted(len(manifest.runs))}{left_out}, {output.stat().st_size} bytes, "
+        f"{output}: {counted(len(manifest.runs), 'run')}{left_out}, {output.stat().st_size} bytes, "
         f"SHA-256 {files.sha256(output)}"
     )
 
@@ -264,82 +252,81 @@ def export(results: Path, output: Path) -> str:
 # Import
 
 
-def _header(stream: BinaryIO, path: Path) -> tarfile.TarInfo | None:
-    """The header of the next member, which is a plain file; None at the end."""
-    block = stream.read(tarfile.BLOCKSIZE)
-    if len(block) < tarfile.BLOCKSIZE:
-        raise UserError(f"{path}: is cut short, or no archive of runs")
-    if not any(block):
-        return None
-    try:
-        header = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except (tarfile.HeaderError, ValueError):
-        raise UserError(f"{path}: is damaged, or no archive of runs") from None
-    if header.type != tarfile.REGTYPE:
-        kind = KINDS.get(header.type, "no plain file")
-        raise UserError(f"{path}: its member {header.name!r} is {kind}; nothing was imported")
-    return header
+class PlainFile(tarfile.TarInfo):
+    """A member's header. Raises tarfile.ReadError for any that is not of a plain file."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> PlainFile:
+        # here, before tarfile goes on to read what a header announces of the next one
+        header = super().frombuf(buf, encoding, errors)
+        if header.type != tarfile.REGTYPE:
+            raise tarfile.ReadError(f"its member {header.name!r} is no plain file")
+        return header
 
 
-def _chunks(stream: BinaryIO, size: int, path: Path) -> Iterator[bytes]:
-    """The content of a member, and the stream at the next header."""
-    left = size
-    while left:
-        chunk = stream.read(min(left, CHUNK))
-        if not chunk:
-            raise UserError(f"{path}: is cut short")
-        left -= len(chunk)
-        yield chunk
-    stream.read(-size % tarfile.BLOCKSIZE)
-
-
-def _read_manifest(stream: BinaryIO, path: Path) -> tuple[Manifest, bytes]:
-    header = _header(stream, path)
-    if header is None or header.name != MANIFEST or not 0 <= header.size <= LARGEST_MANIFEST:
-        raise UserError(f"{path}: not an archive of runs: it does not begin with {MANIFEST}")
-    content = b"".join(_chunks(stream, header.size, path))
-    return Manifest.from_bytes(content, path), content
-
-
-def read_archive(path: Path, folder: Path | None = None) -> tuple[Manifest, bytes]:
+def read_archive(path: Path, folder: Path | None = None) -> Manifest:
     """Read an archive to its end and check every member; extract it to `folder`, if given.
 
     `folder` must not hold anything yet. Nothing larger than the manifest says is read of a
     member, and nothing is written but files that the manifest lists.
 
-    Returns:
-        The manifest, and its bytes.
-
     Raises:
         UserError: at the first thing that is not as the manifest says.
     """
-    with path.open("rb") as stream:
-        manifest, content = _read_manifest(stream, path)
-        missing = dict(manifest.files)
-        while (header := _header(stream, path)) is not None:
-            name = header.name
-            if name not in missing:
-                again = "comes twice" if name in manifest.files else f"is not in its {MANIFEST}"
-                raise UserError(f"{path}: its member {name!r} {again}; nothing was imported")
-            size, sha256 = missing.pop(name)
-            if header.size != size:
-                raise UserError(f"{path}: {name} has {header.size} bytes, not {size}")
-            digest = hashlib.sha256()
-            with _new_file(folder, name) as copy:
-                for chunk in _chunks(stream, size, path):
-                    digest.update(chunk)
-                    copy.write(chunk)
-            if digest.hexdigest() != sha256:
-                raise UserError(
-                    f"{path}: the SHA-256 of {name} is not the one in its {MANIFEST}; "
-                    "copy the archive again"
-                )
-        if missing:
-            raise UserError(f"{path}: lacks {next(iter(missing))}, which its {MANIFEST} lists")
-        while chunk := stream.read(CHUNK):
-            if any(chunk):
-                raise UserError(f"{path}: something follows its end; nothing was imported")
-    return manifest, content
+    try:
+        with (
+            path.open("rb") as stream,
+            tarfile.open(
+                fileobj=stream, mode="r:", tarinfo=PlainFile, encoding="utf-8", errors="strict"
+            ) as archive,
+        ):
+            return _read_members(archive, stream, path, folder)
+    except (tarfile.TarError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: is cut short or damaged, or no archive of runs ({error}); copy it again"
+        ) from None
+
+
+def _read_members(
+    archive: tarfile.TarFile, stream: BinaryIO, path: Path, folder: Path | None
+) -> Manifest:
+    members = iter(archive)
+    last = next(members, None)
+    if last is None or last.name != MANIFEST or not 0 <= last.size <= LARGEST_MANIFEST:
+        raise UserError(f"{path}: not an archive of runs: it does not begin with {MANIFEST}")
+    manifest = Manifest.from_bytes(archive.extractfile(last).read(), path)
+    missing = dict(manifest.files)
+    for last in members:
+        name = last.name
+        if name not in missing:
+            again = "comes twice" if name in manifest.files else f"is not in its {MANIFEST}"
+            raise UserError(f"{path}: its member {name!r} {again}; nothing was imported")
+        size, sha256 = missing.pop(name)
+        if last.size != size:
+            raise UserError(f"{path}: {name} has {last.size} bytes, not {size}")
+        if _copied(archive.extractfile(last), folder, name) != sha256:
+            raise UserError(
+                f"{path}: the SHA-256 of {name} is not the one in its {MANIFEST}; "
+                "copy the archive again"
+            )
+    # tarfile also ends, without a word, at a header that it cannot read
+    end = stream.seek(last.offset_data + last.size + -last.size % tarfile.BLOCKSIZE)
+    rest = iter(lambda: stream.read(CHUNK), b"")
+    if os.fstat(stream.fileno()).st_size - end < tarfile.BLOCKSIZE or any(map(any, rest)):
+        raise tarfile.ReadError("something else than zeros where the archive ends")
+    if missing:
+        raise UserError(f"{path}: lacks {next(iter(missing))}, which its {MANIFEST} lists")
+    return manifest
+
+
+def _copied(content: io.BufferedReader, folder: Path | None, name: str) -> str:
+    """The SHA-256 of a member's content, written to `folder`, if given, on the way."""
+    digest = hashlib.sha256()
+    with _new_file(folder, name) as copy:
+        while chunk := content.raw.read(CHUNK):  # raw: not through a second buffer
+            digest.update(chunk)
+            copy.write(chunk)
+    return digest.hexdigest()
 
 
 def _new_file(folder: Path | None, name: str) -> BinaryIO:
@@ -351,13 +338,13 @@ def _new_file(folder: Path | None, name: str) -> BinaryIO:
     return target.open("xb")
 
 
-def _difference(folder: Path, manifest: Manifest, content: bytes) -> str | None:
+def _difference(folder: Path, manifest: Manifest) -> str | None:
     """What in an imported folder is not as in the archive; None where nothing is."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     expected = {MANIFEST, *manifest.files}
     if other := found ^ expected:
         return min(other)
-    if (folder / MANIFEST).read_bytes() != content:
+    if (folder / MANIFEST).read_bytes() != manifest.to_bytes():
         return MANIFEST
     changed = (name for name, file in manifest.files.items() if read(folder, name, file) is None)
     return next(changed, None)
@@ -386,12 +373,12 @@ def import_archive(archive: Path, output: Path) -> str:
     temporary = private / "archive"
     try:
         temporary.mkdir()
-        manifest, content = read_archive(archive, temporary)
-        (temporary / MANIFEST).write_bytes(content)
+        manifest = read_archive(archive, temporary)
+        (temporary / MANIFEST).write_bytes(manifest.to_bytes())
         folder = output / manifest.experiment
         done = "imported"
         if folder.exists():
-            if different := _difference(folder, manifest, content):
+            if different := _difference(folder, manifest):
                 raise UserError(
                     f"{folder} is there and not the same ({different}); move it away or delete "
                     "it, then import again"
@@ -402,17 +389,18 @@ def import_archive(archive: Path, output: Path) -> str:
     finally:
         shutil.rmtree(private, ignore_errors=True)
     return (
-        f"{folder}: {counted(len(manifest.runs))} {done}; to measure and draw without training:\n"
+        f"{folder}: {counted(len(manifest.runs), 'run')} {done}; "
+        "to measure and draw without training:\n"
         "snakemake --cores 2 --configfile CONFIG --config runs=restore"
     )
 
 
 def verify(archive: Path) -> str:
     """Read an archive and compare every checksum; a line that says so."""
-    manifest, _ = read_archive(archive)
+    manifest = read_archive(archive)
     trained = ", trained at " + ", ".join(manifest.commits) if manifest.commits else ""
     return (
-        f"{archive}: {counted(len(manifest.runs))} of {manifest.experiment}{trained}; "
+        f"{archive}: {counted(len(manifest.runs), 'run')} of {manifest.experiment}{trained}; "
         "all checksums are right"
     )
 
@@ -440,6 +428,14 @@ def difference(trained: Run, asked: Run) -> str | None:
     )
 
 
+def read_record(path: Path, asked: Run) -> dict[str, Any]:
+    """The record of a finished run. Raises UserError where it was trained otherwise than asked."""
+    trained, record = read_run(path)
+    if different := difference(trained, asked):
+        raise UserError(f"{path}: {different}; change the config, or train with runs=train")
+    return record
+
+
 def check_imported(folder: Path, runs: Sequence[Run], classifiers: Iterable[str]) -> None:
     """Whether an imported folder has these runs, and classifiers of these datasets.
 
@@ -458,8 +454,8 @@ def check_imported(folder: Path, runs: Sequence[Run], classifiers: Iterable[str]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise UserError(
-            f"{folder} lacks {len(missing)} of {counted(len(runs))}: {', '.join(missing[:3])}"
-            f"{more}; runs=train trains what is not there"
+            f"{folder} lacks {len(missing)} of {counted(len(runs), 'run')}: "
+            f"{', '.join(missing[:3])}{more}; runs=train trains what is not there"
         )
     for dataset in classifiers:
         names = [f"features/{dataset}/classifier/{name}" for name in CLASSIFIER_FILES]
@@ -469,9 +465,7 @@ def check_imported(folder: Path, runs: Sequence[Run], classifiers: Iterable[str]
                 "runs=train trains it"
             )
     for run in runs:
-        path = folder / "runs" / run.path / "run.json"
-        if different := difference(read_run(path)[0], run):
-            raise UserError(f"{path}: {different}; change the config, or train with runs=train")
+        read_record(folder / "runs" / run.path / "run.json", run)
 
 
 def _has(folder: Path, manifest: Manifest, names: Iterable[str]) -> bool:

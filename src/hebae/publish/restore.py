@@ -9,20 +9,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hebae.base import files
 from hebae.base.errors import UserError, command
-from hebae.config.run import Run, read_run
-from hebae.data.store import MANIFEST, Manifest, read_manifest
+from hebae.config.run import Run
+from hebae.data.store import MANIFEST, PreparedDataset, read_prepared
 from hebae.publish.archive import (
     CLASSIFIER_FILES,
     RUN_FILES,
-    difference,
     imported_manifest,
     read,
+    read_record,
 )
 
 
@@ -51,17 +50,7 @@ def checked(archive: Path, folder: str, names: Sequence[str]) -> dict[str, bytes
     return contents
 
 
-def check_record(path: Path, record: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Compare fields of a record with what they should be. Raises UserError."""
-    for key, value in expected.items():
-        if record.get(key) != value:
-            raise UserError(
-                f"{path}: its {key} is {json.dumps(record.get(key)):.80}, not {json.dumps(value)}; "
-                "runs=train trains it here"
-            )
-
-
-def check_dataset(path: Path, checksum: object, dataset: Manifest) -> None:
+def check_dataset(path: Path, checksum: object, dataset: PreparedDataset) -> None:
     """Whether something was trained on the images that this machine has. Raises UserError."""
     if checksum != dataset.checksum:
         raise UserError(
@@ -71,45 +60,42 @@ def check_dataset(path: Path, checksum: object, dataset: Manifest) -> None:
         )
 
 
-def write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the files in the order given: the last one says that the others are whole."""
-    for name, content in contents.items():
-        files.write_bytes(folder / name, content)
-
-
-def restore_run(run: Run, archive: Path, dataset: Manifest, output: Path) -> None:
-    """Copy a run from an imported archive to its folder.
+def run_files(run: Run, archive: Path, dataset: PreparedDataset) -> dict[str, bytes]:
+    """The files of a run, from an imported archive.
 
     Raises:
         UserError: where the archive's run is damaged, another one, or trained on other images.
     """
     contents = checked(archive, f"runs/{run.path}", RUN_FILES)
     path = archive / "runs" / run.path / "run.json"
-    trained, record = read_run(path)
-    if different := difference(trained, run):
-        raise UserError(f"{path}: {different}; change the config, or train with runs=train")
+    record = read_record(path, run)
     check_dataset(path, record.get("dataset_checksum"), dataset)
-    sha256 = hashlib.sha256(contents["weights.pt"]).hexdigest()
-    shape = list(dataset.image_shape)
-    check_record(path, record, {"weights_sha256": sha256, "image_shape": shape})
-    write(output, contents)
+    for key, value in (
+        ("weights_sha256", hashlib.sha256(contents["weights.pt"]).hexdigest()),
+        ("image_shape", list(dataset.image_shape)),
+    ):
+        if record.get(key) != value:
+            raise UserError(
+                f"{path}: its {key} is {json.dumps(record.get(key)):.80}, not {json.dumps(value)}; "
+                "runs=train trains it here"
+            )
+    return contents
 
 
-def restore_classifier(label: str, archive: Path, dataset: Manifest, output: Path) -> None:
-    """Copy the classifier of a dataset of this label, with which distances are taken.
+def classifier_files(label: str, archive: Path, dataset: PreparedDataset) -> dict[str, bytes]:
+    """The files of the classifier of a dataset of this label, with which distances are taken.
 
     Raises:
         UserError: where it is damaged, or was trained on other images.
     """
     contents = checked(archive, f"features/{label}/classifier", CLASSIFIER_FILES)
     data = checked(archive, f"data/{label}", [MANIFEST])[MANIFEST]
-    path = archive / "data" / label / MANIFEST
     try:
         checksum = json.loads(data)["checksum"]
     except (ValueError, TypeError, KeyError):
         checksum = None
-    check_dataset(path, checksum, dataset)
-    write(output, contents)
+    check_dataset(archive / "data" / label / MANIFEST, checksum, dataset)
+    return contents
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -125,11 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     options = parser.parse_args(arguments)
 
-    dataset = read_manifest(options.data)
+    dataset = read_prepared(options.data)
     if options.run is not None:
-        restore_run(Run.from_json(options.run), options.archive, dataset, options.output)
+        contents = run_files(Run.from_json(options.run), options.archive, dataset)
     else:
-        restore_classifier(options.classifier, options.archive, dataset, options.output)
+        contents = classifier_files(options.classifier, options.archive, dataset)
+    for name, content in contents.items():  # the last one says that the others are whole
+        files.write_bytes(options.output / name, content)
 
 
 if __name__ == "__main__":

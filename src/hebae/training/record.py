@@ -20,7 +20,7 @@ from hebae.base import files, sources
 from hebae.base.checkout import commit
 from hebae.base.device import computed
 from hebae.config.run import Run
-from hebae.data.store import Manifest, load_prepared, training_subset
+from hebae.data.store import PreparedDataset, load_prepared, training_subset
 from hebae.training.loop import Outcome, autoencoder_parameters
 
 SOURCES = ("hebae.training.loop", "hebae.training.record")
@@ -90,7 +90,7 @@ def load_images(run: Run, data: Path, device: torch.device) -> tuple[dict[str, T
 def write_outputs(
     output: Path,
     trained: Outcome,
-    manifest: Manifest,
+    manifest: PreparedDataset,
     n_train: int,
     device: torch.device,
     wall_seconds: float,

@@ -24,7 +24,7 @@ from torch.func import functional_call, vmap
 from hebae.base import lock
 from hebae.base.seeds import derive_seed
 from hebae.config.run import Run
-from hebae.data.store import Manifest
+from hebae.data.store import PreparedDataset
 from hebae.models.autoencoder import Autoencoder
 from hebae.models.latent import normal_stream
 from hebae.training import packs
@@ -121,7 +121,7 @@ def train_pack_of(
     run: Run,
     plan: Path,
     images: dict[str, Tensor],
-    manifest: Manifest,
+    manifest: PreparedDataset,
     checkpoints: Path,
     seconds: float,
 ) -> None:

@@ -12,7 +12,7 @@ from hebae.base import lock
 from hebae.base.device import has_bfloat16, set_up
 from hebae.base.errors import UserError, command
 from hebae.config.run import Run
-from hebae.data.store import read_manifest
+from hebae.data.store import read_prepared
 from hebae.training.checkpoint import Checkpoints
 from hebae.training.loop import Single, fit
 from hebae.training.record import checkpoint_key, load_images, write_outputs
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             file=sys.stderr,
             flush=True,
         )
-    manifest = read_manifest(options.data)
+    manifest = read_prepared(options.data)
     key = checkpoint_key(run, manifest.checksum, device)
     folder, pause = options.checkpoints, options.checkpoint_seconds
     checkpoints = Checkpoints(folder / run.path, key, pause)

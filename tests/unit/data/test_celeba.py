@@ -355,7 +355,7 @@ def test_the_number_of_workers_does_not_change_a_byte(tmp_path, small_chunks, mo
     monkeypatch.setattr(celeba, "_part", lambda name: 2 * (name == "7.jpg"))
     two = list(celeba.load(tmp_path, threads=2).train_images.chunks)
     assert [len(chunk) for chunk in two] == [4] * 7 + [1]
-    assert "CelebA train: 29 of 29 images" in capsys.readouterr().err
+    assert "CelebA train: 29/29 images" in capsys.readouterr().err
     one = list(celeba.load(tmp_path).train_images.chunks)
     np.testing.assert_array_equal(np.concatenate(two), np.concatenate(one))
 

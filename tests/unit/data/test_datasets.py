@@ -346,7 +346,7 @@ def test_prepared_arrays_come_back(prepared):
         assert isinstance(images, np.memmap)
         images[:] = 0  # reaches no file
         assert prepared_files.load_prepared(prepared, split)[0].any()
-    assert prepared_files.read_manifest(prepared).image_shape == (8, 8, 1)
+    assert prepared_files.read_prepared(prepared).image_shape == (8, 8, 1)
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "train_images.npy", "train_labels.npy"])
@@ -405,7 +405,7 @@ def test_a_killed_rewrite_leaves_no_manifest(prepared, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare.write_prepared("digits", digits.load(Path()), prepared)
     with pytest.raises(UserError, match=r"dataset\.json"):
-        prepared_files.read_manifest(prepared)
+        prepared_files.read_prepared(prepared)
 
 
 def test_neither_preparing_nor_reading_imports_torch(prepared):

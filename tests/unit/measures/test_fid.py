@@ -35,8 +35,9 @@ from hebae.base.errors import UserError
 from hebae.codes.trained import Trained
 from hebae.data.arrays import Arrays
 from hebae.data.prepare import write_prepared
-from hebae.measures.fid import features, fid, reference
+from hebae.measures.fid import fid, reference
 from hebae.measures.fid.features import inception
+from hebae.measures.fid.features.network import open_features, read_record
 from hebae.measures.fid.frechet import Moments, frechet_distance
 from hebae.models.autoencoder import Autoencoder
 from hebae.training import train
@@ -218,7 +219,7 @@ def test_a_runs_fid_has_beside_it_what_it_depends_on(
     row = the_row(tmp_path / "a")
     value, accuracy = float(row.pop("fid")), float(row.pop("accuracy"))
     assert 1 < value < 1e4
-    assert accuracy == features.read_record(digits_features).accuracy
+    assert accuracy == read_record(digits_features).accuracy
     assert row == {
         "dataset": "digits", "model": "HEBAE", "latent_dim": "4", "weight": "2", "seed": "3",
         "n_generated": "300", "n_reference": "500", "reference": "test",
@@ -443,7 +444,7 @@ def test_a_reference_is_what_pytorch_fid_makes_of_the_same_features(
     digits_data, digits_features, digits_reference
 ):
     images = np.load(digits_data / "test_images.npy")
-    net = features.open(digits_features, torch.device("cpu"))
+    net = open_features(digits_features, torch.device("cpu"))
     mean, covariance = fitted(net(torch.from_numpy(images)).double().numpy())
     stored = reference.Reference.load(digits_reference)
     np.testing.assert_allclose(stored.mean, mean, atol=1e-5)

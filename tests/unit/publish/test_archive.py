@@ -23,8 +23,8 @@ from hebae.base.errors import UserError
 from hebae.codes import encode
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
-from hebae.data.store import read_manifest
-from hebae.measures.fid import features
+from hebae.data.store import read_prepared
+from hebae.measures.fid.features.network import open_features
 from hebae.publish import archive, restore
 from hebae.publish.archive import MANIFEST, check_imported, difference, read_archive
 from hebae.training import train
@@ -156,7 +156,7 @@ def test_unfinished_runs_are_left_out_and_counted(results, tmp_path):
     assert "tiny.tar: 2 runs (1 unfinished left out), " in archive.export(
         results, tmp_path / "tiny.tar"
     )
-    assert read_archive(tmp_path / "tiny.tar")[0].runs == [RUNS[0].path, RUNS[2].path]
+    assert read_archive(tmp_path / "tiny.tar").runs == [RUNS[0].path, RUNS[2].path]
     for run in (RUNS[0], RUNS[2]):
         (results / "runs" / run.path / "run.json").unlink()
     with pytest.raises(UserError, match="tiny: there is no finished run to export"):
@@ -392,20 +392,28 @@ BAD = {
     "a slash after": (renamed("tables/fid.csv/"), "its member 'tables/fid.csv/' is not in its"),
     "a line break": (renamed("tables\nfid.csv"), "its member 'tables\\nfid.csv' is not in its"),
     **{
-        f"kind {kind!r}": (renamed("tables/fid.csv", type=kind, linkname="/etc/passwd"), words)
-        for kind, words in {
-            tarfile.SYMTYPE: "its member 'tables/fid.csv' is a symbolic link",
-            tarfile.LNKTYPE: "its member 'tables/fid.csv' is a hard link",
-            tarfile.CHRTYPE: "its member 'tables/fid.csv' is a device",
-            tarfile.BLKTYPE: "its member 'tables/fid.csv' is a device",
-            tarfile.FIFOTYPE: "its member 'tables/fid.csv' is a pipe",
-            tarfile.DIRTYPE: "its member 'tables/fid.csv' is a folder",
-            tarfile.XHDTYPE: "its member 'tables/fid.csv' is no plain file",
-            tarfile.XGLTYPE: "its member 'tables/fid.csv' is no plain file",
-            tarfile.GNUTYPE_LONGNAME: "its member 'tables/fid.csv' is no plain file",
-            tarfile.GNUTYPE_SPARSE: "its member 'tables/fid.csv' is no plain file",
-            b"Z": "its member 'tables/fid.csv' is no plain file",
-        }.items()
+        f"kind {kind!r}": (
+            # of gigabytes, which must not be read first
+            renamed("tables/fid.csv", type=kind, linkname="/etc/passwd", size=1 << 32),
+            "no archive of runs (its member 'tables/fid.csv' is no plain file)",
+        )
+        for kind in (
+            tarfile.SYMTYPE,
+            tarfile.LNKTYPE,
+            tarfile.CHRTYPE,
+            tarfile.BLKTYPE,
+            tarfile.FIFOTYPE,
+            tarfile.DIRTYPE,
+            tarfile.CONTTYPE,
+            tarfile.AREGTYPE,
+            tarfile.XHDTYPE,
+            tarfile.SOLARIS_XHDTYPE,
+            tarfile.XGLTYPE,
+            tarfile.GNUTYPE_LONGNAME,
+            tarfile.GNUTYPE_LONGLINK,
+            tarfile.GNUTYPE_SPARSE,
+            b"Z",
+        )
     },
     **{
         f"listed {name!r}": (listed(name), NOT_OURS + repr(name))
@@ -471,7 +479,7 @@ def test_a_file_is_never_written_twice(tmp_path):
 def test_what_follows_the_end_is_refused(exported, tmp_path):
     path = tmp_path / "bad.tar"
     path.write_bytes(exported.read_bytes() + b"\0" * 512 + b"more")
-    assert "something follows its end" in refused(path, tmp_path / "restored")
+    assert "is cut short or damaged" in refused(path, tmp_path / "restored")
 
 
 def test_an_archive_cut_short_anywhere_is_refused(exported, tmp_path):
@@ -496,7 +504,11 @@ def test_a_size_below_nothing_is_refused(exported, tmp_path):
         whole = (tmp_path / "bad.tar").read_bytes()[:-1024]
         (tmp_path / "bad.tar").write_bytes(whole + block + content + b"\0" * 2048)
         message = refused(tmp_path / "bad.tar", tmp_path / "restored")
-        assert "tables/fid.csv has -1 bytes" in message or "does not begin with" in message
+        # which of them depends on the version of Python, whose tarfile may refuse it first
+        assert any(
+            words in message
+            for words in ("tables/fid.csv has -1 bytes", "does not begin with", "or damaged")
+        )
 
 
 @pytest.mark.parametrize(
@@ -567,7 +579,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def imported(results, data, tmp_path) -> Path:
     """An imported folder whose runs were trained on the digits, if one believes it."""
-    checksum = read_manifest(data).checksum
+    checksum = read_prepared(data).checksum
     for run in RUNS:
         add_run(results, run, checksum)
     shutil.copy(data / "dataset.json", results / "data/digits")
@@ -730,7 +742,7 @@ def test_a_pickle_in_an_archive_is_never_executed(results, imported, data, tmp_p
     assert mark.exists()
     mark.unlink()
 
-    add_run(results, RUN, read_manifest(data).checksum, evil.getvalue())
+    add_run(results, RUN, read_prepared(data).checksum, evil.getvalue())
     add_classifier(results, evil.getvalue())
     reimported(results, imported)
     restored(imported, data, tmp_path / "run")
@@ -742,5 +754,5 @@ def test_a_pickle_in_an_archive_is_never_executed(results, imported, data, tmp_p
         )  # fmt: skip
     restored_classifier(imported, data, tmp_path / "classifier")
     with pytest.raises(UserError, match=r"weights.pt is missing or damaged \(Weights only"):
-        features.open(tmp_path / "classifier", train.set_up("cpu", 1))
+        open_features(tmp_path / "classifier", train.set_up("cpu", 1))
     assert not mark.exists() and not (tmp_path / "posterior.npz").exists()

@@ -18,8 +18,8 @@ from hebae.base.errors import UserError, command
 from hebae.base.files import write_csv
 from hebae.base.seeds import derive_seed
 from hebae.codes.trained import Trained, command_line
-from hebae.data.store import read_manifest
-from hebae.measures.fid import features
+from hebae.data.store import read_prepared
+from hebae.measures.fid.features.network import feature_moments, open_features
 from hebae.measures.fid.frechet import frechet_distance
 from hebae.measures.fid.reference import Reference
 from hebae.models.latent import normal_stream
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     trained = Trained.open(options)
     run = trained.run
-    net = features.open(options.features, trained.device)
+    net = open_features(options.features, trained.device)
     reference = Reference.load(options.reference)
     for what, folder, theirs, ours in (
         ("features", options.features, reference.source.weights_sha256, net.record.weights_sha256),
@@ -64,14 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "data",
             options.data,
             reference.source.dataset_checksum,
-            read_manifest(options.data).checksum,
+            read_prepared(options.data).checksum,
         ),
     ):
         if theirs != ours:
             raise UserError(
                 f"{options.reference} was made with other {what} than {folder}; make it again"
             )
-    moments = features.feature_moments(
+    moments = feature_moments(
         net, samples(trained, options.count), options.count, f"FID of {run.path}"
     )
     n_features = net.record.n_features

@@ -22,9 +22,13 @@ from hebae.base.device import set_up
 from hebae.base.errors import UserError, command
 from hebae.base.seeds import derive_seed
 from hebae.config.registry import FEATURES, lookup
-from hebae.data.store import load_prepared, read_manifest
-from hebae.measures.fid import features
-from hebae.measures.fid.features import FeatureNet
+from hebae.data.store import load_prepared, read_prepared
+from hebae.measures.fid.features.network import (
+    FeatureNet,
+    feature_moments,
+    open_features,
+    read_record,
+)
 from hebae.measures.fid.frechet import Moments
 
 CHUNK = 500  # images read at once; the network takes as many of them as it can
@@ -91,7 +95,7 @@ def compute(net: FeatureNet, images: np.ndarray, rows: np.ndarray, what: str) ->
         torch.from_numpy(images[rows[start : start + CHUNK]])
         for start in range(0, len(rows), CHUNK)
     )
-    return features.feature_moments(net, chunks, len(rows), what)
+    return feature_moments(net, chunks, len(rows), what)
 
 
 def cache_path(cache: Path, source: Source, kind: str) -> Path:
@@ -121,16 +125,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     device = set_up(options.device, options.threads)
-    manifest, record = read_manifest(options.data), features.read_record(options.features)
+    prepared, record = read_prepared(options.data), read_record(options.features)
     images, _ = load_prepared(options.data, options.split)
     if not 2 <= options.count <= len(images):
         raise UserError(
-            f"--count is {options.count}; the {options.split} split of {manifest.name} has "
+            f"--count is {options.count}; the {options.split} split of {prepared.name} has "
             f"{len(images)} images, and a covariance needs 2"
         )
     source = Source(
-        dataset=manifest.name,
-        dataset_checksum=manifest.checksum,
+        dataset=prepared.name,
+        dataset_checksum=prepared.checksum,
         split=options.split,
         count=options.count,
         weights_sha256=record.weights_sha256,
@@ -138,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cached = cache_path(options.cache.expanduser(), source, record.features)
     reference = _recall(cached, source)
     if reference is None:
-        net = features.open(options.features, device)
+        net = open_features(options.features, device)
         rows = choose(len(images), options.count)
         moments = compute(net, images, rows, f"{record.label}, {options.split} split")
         reference = Reference(source, moments.mean, moments.covariance)

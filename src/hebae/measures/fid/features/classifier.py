@@ -11,7 +11,7 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
-from math import ceil, cos, pi
+from math import ceil, cos, inf, pi
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from hebae.base.device import set_up
 from hebae.base.errors import UserError, command
+from hebae.base.progress import Progress
 from hebae.base.seeds import derive_seed
-from hebae.data.store import load_prepared, read_manifest
-from hebae.measures.fid import features
+from hebae.data.store import load_prepared, read_prepared
+from hebae.measures.fid.features.network import write_features
 from hebae.training.optimiser import Adam
 
 N_FEATURES = 64  # 1,000 images give their covariance its full rank many times over
@@ -105,33 +106,31 @@ def train(
     images: np.ndarray,
     labels: np.ndarray,
     n_classes: Sequence[int],
-    seed: int,
     device: torch.device,
 ) -> Classifier:
     """Train on images, uint8 (N, height, width, channels), and labels, int64 (N, k).
 
     The loss is the cross entropy, summed over the k factors. A line an epoch goes to stderr.
     """
-    generator = torch.Generator().manual_seed(derive_seed(seed, "classifier/initialise"))
+    generator = torch.Generator().manual_seed(derive_seed(0, "classifier/initialise"))
     network = Classifier(images.shape[1:], n_classes, generator).to(device)
     optimiser = Adam(network.parameters(), ADAM_EPSILON)
     epochs = max(LEAST_EPOCHS, ceil(EXAMPLES / len(images)))
     batches = ceil(len(images) / BATCH_SIZE)
-    for epoch in range(epochs):
-        rng = np.random.default_rng(derive_seed(seed, "classifier/order", epoch))
-        total = torch.zeros((), device=device)
-        for step, rows in enumerate(np.array_split(rng.permutation(len(images)), batches)):
-            batch, targets = (torch.from_numpy(x[rows]).to(device) for x in (images, labels))
-            scores = network.scores(batch)
-            loss = sum(map(functional.cross_entropy, scores, targets.unbind(1)))
-            done = (epoch + step / batches) / epochs
-            optimiser.minimise(loss, LEARNING_RATE * (1 + cos(pi * done)) / 2)
-            total += loss.detach() * len(rows)
-        print(
-            f"epoch {epoch + 1}/{epochs}  cross entropy {float(total) / len(images):.4f}",
-            file=sys.stderr,
-            flush=True,
-        )
+    with Progress("classifier", epochs, "epoch", every=inf) as progress:
+        for epoch in range(epochs):
+            rng = np.random.default_rng(derive_seed(0, "classifier/order", epoch))
+            total = torch.zeros((), device=device)
+            for step, rows in enumerate(np.array_split(rng.permutation(len(images)), batches)):
+                batch, targets = (torch.from_numpy(x[rows]).to(device) for x in (images, labels))
+                scores = network.scores(batch)
+                loss = sum(map(functional.cross_entropy, scores, targets.unbind(1)))
+                done = (epoch + step / batches) / epochs
+                optimiser.minimise(loss, LEARNING_RATE * (1 + cos(pi * done)) / 2)
+                total += loss.detach() * len(rows)
+            progress.advance()
+            said = f"cross entropy {float(total) / len(images):.4f}"
+            progress.say(f"epoch {epoch + 1}/{epochs}  {said}", said)
     return network.eval()
 
 
@@ -157,20 +156,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
 
     device = set_up(options.device, options.threads)
-    manifest = read_manifest(options.data)
-    if not manifest.factors:
+    prepared = read_prepared(options.data)
+    if not prepared.factors:
         raise UserError(
-            f"{options.data}: dataset {manifest.name} has no labels to train a classifier on; "
+            f"{options.data}: dataset {prepared.name} has no labels to train a classifier on; "
             "use inception features for it"
         )
     train_split = load_prepared(options.data, "train")
-    network = train(*train_split, manifest.n_classes, options.seed, device)
+    network = train(*train_split, prepared.n_classes, device)
     shares = accuracies(network, *load_prepared(options.data, "test"))
-    by_factor = dict(zip(manifest.factors, shares, strict=True))
+    by_factor = dict(zip(prepared.factors, shares, strict=True))
     print(
         "test accuracy  " + "  ".join(f"{name} {share:.4f}" for name, share in by_factor.items()),
         file=sys.stderr,
@@ -179,19 +177,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     weights = io.BytesIO()
     torch.save(
         {
-            "image_shape": list(manifest.image_shape),
-            "n_classes": list(manifest.n_classes),
+            "image_shape": list(prepared.image_shape),
+            "n_classes": list(prepared.n_classes),
             "state": {name: tensor.cpu() for name, tensor in network.state_dict().items()},
         },
         weights,
     )
     weights.seek(0)
-    features.write(
+    write_features(
         options.output,
         weights,
         features="classifier",
         n_features=N_FEATURES,
-        dataset=manifest.name,
+        dataset=prepared.name,
         accuracy=sum(shares) / len(shares),
         accuracies=by_factor,
         preprocessing="8-bit values scaled to [−1, 1], at the dataset's own size",

@@ -27,8 +27,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hebae.base import files
 from hebae.base.errors import UserError, command
-from hebae.data.download import FetchError, attempt
-from hebae.measures.fid import features
+from hebae.data.download import FetchError, attempt, unwritable
+from hebae.measures.fid.features.network import write_features
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
 # its beginning stands in the name, by the convention of torch.hub
@@ -143,10 +143,7 @@ def _download(folder: Path) -> Path:
             f"(SHA-256 {SHA256}) from {FID_WEIGHTS_URL} into {folder}"
         ) from None
     except OSError as error:
-        raise UserError(
-            f"the Inception weights cannot be written to {folder} ({error}); "
-            "make it writable or choose another data_dir"
-        ) from None
+        raise unwritable("the Inception weights", folder, error) from None
     return path
 
 
@@ -184,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = find(options.data_dir.expanduser())
     # a copy: links have the age of what they link to, and workflows go by age
     with path.open("rb") as weights:
-        features.write(
+        write_features(
             options.output,
             weights,
             features="inception",
