@@ -368,9 +368,12 @@ def test_infovae_from_config_to_figures(editable):
     text = path.read_text()
     entry = '"hebae.models.divergences.adversarial:adversarial",'
     assert entry in text
-    path.write_text(text.replace(entry, entry + ' parameters=("slope",),'))
     divergence.write_text(divergence.read_text().removesuffix("\n# edited\n"))
+    path.write_text(text.replace(entry, entry.replace(':adversarial"', ':another"')))
     assert plan(editable, config="info.yaml")["train"] == 2
+    # what a config may set decides nothing about a run that does not set it
+    path.write_text(text.replace(entry, entry + ' parameters={"slope": {"type": "number"}},'))
+    assert plan(editable, config="info.yaml") == {}
 
 
 def add_infovae(config: dict, recipe: dict, **divergence) -> None:

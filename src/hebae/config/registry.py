@@ -183,7 +183,7 @@ class NetworkEntry:
     reconstructions: tuple[str, ...] = ()
     """The reconstruction terms that its decoder's output fits; all where empty."""
     packs: bool = False
-    """Whether several may be trained as one stack of weights (:mod:`hebae.training.stack`)."""
+    """Whether several may be trained as one stack (:mod:`hebae.training.stack`)."""
     autoregressive: bool = False
     """Whether the decoder states each pixel given the ones before it: it is told the image, and
     images are drawn from it pixel by pixel."""

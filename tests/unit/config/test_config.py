@@ -532,6 +532,27 @@ def test_what_a_parameter_may_be_makes_no_other_run():
     assert repr(dataclasses.replace(entry, bound=False)) != repr(entry)
 
 
+def test_a_model_is_a_registry_line_and_a_config_block(monkeypatch):
+    strength = {"description": "Of the penalty.", "type": "number", "minimum": 0}
+    entry = registry.ObjectiveEntry("elsewhere:penalty", parameters={"strength": strength})
+    monkeypatch.setitem(registry.OBJECTIVES, "penalised", entry)
+    document = edited("models.Mine", {"objective": "penalised", "strength": 0.5})
+    document["datasets"]["digits"]["models"]["Mine"] = {"weight": 1}
+    (run,) = (run for run in experiment_of(document).main_runs("digits") if run.model == "Mine")
+    assert run.parameters == {"strength": 0.5} and run.modules[0] == "elsewhere"
+    document["models"]["Mine"]["strength"] = -1
+    with pytest.raises(UserError) as error:
+        parse(document, SCHEMA)
+    assert str(error.value) == "config: models.Mine.strength: -1 is less than the minimum of 0"
+
+
+def test_a_dataset_is_a_registry_line_and_a_config_block(monkeypatch):
+    entry = registry.DatasetEntry("elsewhere:load", (8, 8, 1), None, None, (10,))
+    monkeypatch.setitem(registry.DATASETS, "mine", entry)
+    document = edited("datasets.mine", DEMO["datasets"]["digits"])
+    assert experiment_of(document).datasets["mine"].source == "mine"
+
+
 def test_how_an_experiment_is_made_is_no_part_of_it():
     made = {"device": "cpu", "data_dir": "/x", "runs": "restore", "replace": True, "pack": 4}
     there, here = parse(DEMO, SCHEMA), parse(DEMO | made, SCHEMA)

@@ -21,6 +21,7 @@ from tests.runs import RUN, changed
 
 from hebae.base.errors import UserError
 from hebae.codes import encode
+from hebae.config.run import read_run
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
 from hebae.data.store import read_prepared
@@ -611,6 +612,25 @@ def test_a_restored_run_is_the_run(imported, results, data, tmp_path):
             assert content == (results / "runs" / run.path / name).read_bytes()
     restored_classifier(imported, data, tmp_path / "classifier")
     assert content_of(tmp_path / "classifier") == content_of(results / "features/digits/classifier")
+
+
+def test_an_archive_of_an_earlier_version_is_restored(results, data, tmp_path):
+    """Its records have λ as text, under "weight"."""
+    folder = add_run(results, RUN, read_manifest(data).checksum)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["run"].pop("lam") == 1.0
+    record["run"]["weight"] = "1"
+    write(folder / "run.json", json.dumps(record))
+    archive.export(results, tmp_path / "old.tar")
+    archive.import_archive(tmp_path / "old.tar", tmp_path / "restored")
+    imported = tmp_path / "restored/tiny"
+    check_imported(imported, RUNS, [])
+    restored(imported, data, tmp_path / "run")
+    assert content_of(tmp_path / "run").keys() == set(archive.RUN_FILES)
+    other = dataclasses.replace(RUN, lam=2.0)
+    assert difference(read_run(imported / "runs" / RUN.path / "run.json")[0], other) == (
+        "trained with lam 1.0, the config says 2.0"
+    )
 
 
 @pytest.mark.parametrize("name", archive.RUN_FILES)
