@@ -616,7 +616,7 @@ def test_a_restored_run_is_the_run(imported, results, data, tmp_path):
 
 def test_an_archive_of_an_earlier_version_is_restored(results, data, tmp_path):
     """Its records have λ as text, under "weight"."""
-    folder = add_run(results, RUN, read_manifest(data).checksum)
+    folder = add_run(results, RUN, read_prepared(data).checksum)
     record = json.loads((folder / "run.json").read_text())
     assert record["run"].pop("lam") == 1.0
     record["run"]["weight"] = "1"
