@@ -20,8 +20,9 @@ import pandas as pd
 
 from hebae.base import files
 from hebae.base.errors import UserError, command
-from hebae.claims import measures, statistics
-from hebae.claims.read import MEASURES, TABLES, Claim, Claims, Measure, read_claims
+from hebae.claims import statistics
+from hebae.claims.measures import MEASURES, TABLES, Measure
+from hebae.claims.read import Claim, Claims, read_claims
 from hebae.config.experiment import Experiment
 from hebae.tables.collect import tables_of
 from hebae.tables.read import read_table
@@ -137,9 +138,7 @@ def _measured(
         if rows is None or not (rows["dataset"] == dataset).any():
             raise NotRun(f"no table {table} of {dataset}")
         of_dataset[table] = rows[rows["dataset"] == dataset]
-    values = getattr(measures, measure.function)(
-        data, of_dataset, **measure.parameters
-    ).sort_index()
+    values = measure.values(data, of_dataset).sort_index()
     latent_dims = [data.main_latent_dim]
     if claim.every_latent_dim:
         shared = [data.models[model].latent_dims or data.latent_dims for model in claim.models]
@@ -147,7 +146,7 @@ def _measured(
     return [
         quantity
         for latent_dim in latent_dims
-        for quantity in _quantities(
+        for quantity in quantities(
             claim,
             measure,
             {model: _of(values, model, latent_dim, measure.log) for model in claim.models},
@@ -171,7 +170,7 @@ def _of(values: pd.Series, model: str, latent_dim: int, log: bool) -> pd.Series:
     return found
 
 
-def _quantities(
+def quantities(
     claim: Claim, measure: Measure, of: Mapping[str, pd.Series], at: str
 ) -> Iterator[Quantity]:
     """The parts of a claim at one latent dimension, from each model's values by seed."""
@@ -185,7 +184,7 @@ def _quantities(
         numbers = tuple((sign * (values - offset)).tolist())
         # each of the runs is rounded by itself
         resolution = math.sqrt(runs) * measure.resolution
-        part = statistics.Part(name + at, numbers, resolution, claim.interval)
+        part = statistics.Part(name + at, numbers, resolution)
 
         def shown(mean: float) -> float:
             value = sign * mean + offset

@@ -16,7 +16,8 @@ from hebae.base import files
 from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
-from hebae.claims.read import MEASURES, OURS, Claims, read_claims
+from hebae.claims.measures import MEASURES
+from hebae.claims.read import Claims, read_claims
 from hebae.claims.verdicts import KINDS, Verdict, counts, read_verdicts
 from hebae.publish.results import CONFIG, PUBLISHED, read_experiment
 
@@ -69,7 +70,7 @@ def overview(claims: Claims, published: Published) -> str:
     """A row a claim of the papers, a column an experiment: the verdicts alone."""
     rows = []
     for claim in claims.claims:
-        if claim.where == OURS:
+        if not claim.in_a_paper:
             continue
         cells = [
             short_cell([one for one in of if one.claim == claim.id]) for of in published.values()

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from hebae.base.errors import UserError
-from hebae.claims.read import MEASURES, read_claims
+from hebae.claims.measures import MEASURES
+from hebae.claims.read import read_claims
 from hebae.publish import readme_table
 
 ROOT = Path(__file__).resolve().parents[3]
