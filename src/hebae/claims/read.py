@@ -41,6 +41,8 @@ class Claim:
     every_latent_dim: bool
     seeds: int
     """Fewer decide nothing."""
+    withdrawn: str = ""
+    """Why its verdicts are withdrawn; empty where they stand."""
     order: tuple[tuple[str, ...], ...] = ()
     above: Mapping[str, float] = field(default_factory=dict)
     below: Mapping[str, float] = field(default_factory=dict)
@@ -131,6 +133,7 @@ def _claim(where: str, fields: Mapping[str, Any], seeds: int) -> Claim:
         sources=tuple(fields.get("datasets", ())),
         every_latent_dim=fields.get("latent_dims") == "all",
         seeds=fields.get("seeds", seeds),
+        withdrawn=fields.get("withdrawn", ""),
         order=tuple(tuple(chain) for chain in fields.get("order", ())),
         above=dict(fields.get("above", {})),
         below=dict(fields.get("below", {})),

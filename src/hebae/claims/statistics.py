@@ -24,11 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-HOLDS = "holds"
-FAILS = "does not hold"
-UNDECIDED = "undecided"
+from hebae.claims.verdicts import MOST, Verdict
 
-MOST = 200  # no more seeds than these are asked for
 POWER = 0.8  # chance of a verdict with the seeds asked for
 
 
@@ -70,16 +67,16 @@ class Examined:
 class Judged:
     """Verdict on one claim of a family.
 
-    ``p`` is two-ended, before Holm, ``p_holm`` after. ``wanted``: seeds in all, not in addition,
-    that would probably decide an undecided claim; None if decided, or if over MOST. ``weakest``:
-    the part the verdict rests on, which is the least certain to be above 0 or, where the claim
-    does not hold, the most certain to be below.
+    ``p`` is two-ended, before Holm, ``p_holm`` after. ``seeds_needed``: in all, not in
+    addition, to decide an undecided claim, probably; infinite if over MOST, None if decided.
+    ``weakest``: the part the verdict rests on, which is the least certain to be above 0 or, where
+    the claim does not hold, the most certain to be below.
     """
 
-    verdict: str
+    verdict: Verdict
     p: float
     p_holm: float
-    wanted: int | None
+    seeds_needed: float | None
     parts: tuple[Examined, ...]
     weakest: Examined
 
@@ -151,20 +148,20 @@ def _power(n: int, effect: float, level: float) -> float:
     return 1 - special.nctdtr(n - 1, effect * math.sqrt(n), critical)
 
 
-def _needed(examined: Examined, level: float, least: int) -> int | None:
-    """Seeds, ``least`` or more, with POWER to show the mean's sign; None if over MOST.
+def _needed(examined: Examined, level: float, least: int) -> float:
+    """Seeds, ``least`` or more, with POWER to show the mean's sign; infinite if over MOST.
 
-    None, too, for a mean of 0, whose power is the level.
+    Infinite, too, for a mean of 0, whose power is the level.
     """
     # 10,000 standard deviations are certain from 3 seeds on; far above, nctdtr returns nan
     effect = min(abs(examined.mean) / _deviation(examined.part), 1e4)
     numbers = range(least, MOST + 1)
     # power grows with n: bisection
     index = bisect_left(numbers, POWER, key=lambda n: _power(n, effect, level))
-    return numbers[index] if index < len(numbers) else None
+    return numbers[index] if index < len(numbers) else math.inf
 
 
-def _wanted(parts: Sequence[Examined], level: float) -> int | None:
+def _seeds_needed(parts: Sequence[Examined], level: float) -> float:
     """Seeds in all that would probably decide a claim the way its means point.
 
     ``level`` is that of one end of one claim. As if mean and spread were those of the
@@ -175,10 +172,8 @@ def _wanted(parts: Sequence[Examined], level: float) -> int | None:
         return 3
     below = [examined for examined in parts if examined.mean < 0]
     if below:
-        needed = [_needed(examined, level / len(parts), fewest + 1) for examined in below]
-        return min((n for n in needed if n is not None), default=None)
-    needed = [_needed(examined, level, fewest + 1) for examined in parts]
-    return None if None in needed else max(needed)
+        return min(_needed(examined, level / len(parts), fewest + 1) for examined in below)
+    return max(_needed(examined, level, fewest + 1) for examined in parts)
 
 
 # --- claims
@@ -222,27 +217,16 @@ def judge(family: Mapping[str, Sequence[Part]], level: float = 0.05) -> dict[str
     for name, parts, (p_holds, p_fails), own, corrected in zip(
         family, claims, ends, p, holm(p), strict=True
     ):
-        verdict = HOLDS if p_holds < p_fails else FAILS
+        verdict = Verdict.HOLDS if p_holds < p_fails else Verdict.FAILS
         if corrected > level:
-            verdict = UNDECIDED
-        if verdict == FAILS:
+            verdict = Verdict.UNDECIDED
+        if verdict is Verdict.FAILS:
             weakest = min(parts, key=lambda examined: examined.p_below)
         else:
             weakest = max(parts, key=lambda examined: examined.p_above)
-        # Bonferroni's share of the level: what Holm grants depends on the other claims' seeds
-        wanted = _wanted(parts, level / (2 * len(family))) if verdict == UNDECIDED else None
-        judged[name] = Judged(verdict, own, corrected, wanted, parts, weakest)
+        needed = None
+        if verdict is Verdict.UNDECIDED:
+            # Bonferroni's share of the level: what Holm grants depends on the other claims' seeds
+            needed = _seeds_needed(parts, level / (2 * len(family)))
+        judged[name] = Judged(verdict, own, corrected, needed, parts, weakest)
     return judged
-
-
-def sentence(judged: Judged) -> str:
-    """The verdict in words; where it is open, with the seeds, in all, that it takes."""
-    if judged.verdict != UNDECIDED:
-        return judged.verdict
-    if any(examined.n == 1 for examined in judged.parts):
-        needed = f"{judged.wanted} or more"
-    elif judged.wanted is None:
-        needed = f"over {MOST}"
-    else:
-        needed = str(judged.wanted)
-    return f"{UNDECIDED} (more seeds needed: {needed})"

@@ -21,19 +21,14 @@ from hebae.claims.judge import quantities
 from hebae.claims.measures import MEASURES
 from hebae.claims.read import Claim
 from hebae.claims.statistics import (
-    FAILS,
-    HOLDS,
-    MOST,
     POWER,
-    UNDECIDED,
-    Examined,
     Judged,
     Part,
     examine,
     holm,
     judge,
-    sentence,
 )
+from hebae.claims.verdicts import MOST, Verdict
 
 LEVEL = 0.05
 
@@ -118,9 +113,9 @@ def test_three_equal_counts_are_strong_evidence_but_no_certainty():
     assert examined.p_above == pytest.approx(stats.t.sf(24, 2))
     assert 0 < examined.p_above < 0.001 < 0.999 < examined.p_below < 1
     assert examined.low == pytest.approx(4 - stats.t.ppf(0.975, 2) / 6)
-    assert only(part([4, 4, 4], resolution=1)).verdict == HOLDS
-    assert only(part([-4, -4, -4], resolution=1)).verdict == FAILS
-    assert only(part([0, 0, 0], resolution=1)).verdict == UNDECIDED
+    assert only(part([4, 4, 4], resolution=1)).verdict == Verdict.HOLDS
+    assert only(part([-4, -4, -4], resolution=1)).verdict == Verdict.FAILS
+    assert only(part([0, 0, 0], resolution=1)).verdict == Verdict.UNDECIDED
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(3, 9), exponent=st.floats(-9, 9))
@@ -206,8 +201,8 @@ def test_a_family_is_adjusted_by_holm():
     assert_allclose([one.p for one in judged.values()], [0.04, 0.012, 0.03])
     assert_allclose([one.p_holm for one in judged.values()], [0.06, 0.036, 0.06])
     verdicts = [one.verdict for one in judged.values()]
-    assert verdicts == [UNDECIDED, HOLDS, UNDECIDED]
-    assert all(only(*parts).verdict == HOLDS for parts in families.values())
+    assert verdicts == [Verdict.UNDECIDED, Verdict.HOLDS, Verdict.UNDECIDED]
+    assert all(only(*parts).verdict == Verdict.HOLDS for parts in families.values())
     assert judge({}) == {}
 
 
@@ -232,17 +227,19 @@ def test_planted_effects_are_found():
         }
     )
     assert {name: one.verdict for name, one in judged.items()} == {
-        "above": HOLDS,
-        "below": FAILS,
-        "all above": HOLDS,
-        "one of three below": FAILS,
-        "all below": FAILS,
-        "none": UNDECIDED,
-        "one of two neither": UNDECIDED,
+        "above": Verdict.HOLDS,
+        "below": Verdict.FAILS,
+        "all above": Verdict.HOLDS,
+        "one of three below": Verdict.FAILS,
+        "all below": Verdict.FAILS,
+        "none": Verdict.UNDECIDED,
+        "one of two neither": Verdict.UNDECIDED,
     }
     assert judged["one of three below"].weakest.part.name == "1: -5"
     assert judged["one of two neither"].weakest.part.name == "1: 0"
-    assert all(one.wanted is None for one in judged.values() if one.verdict != UNDECIDED)
+    assert all(
+        one.seeds_needed is None for one in judged.values() if one.verdict != Verdict.UNDECIDED
+    )
 
 
 def test_p_of_a_conjunction():
@@ -280,13 +277,17 @@ def test_one_seed_never_decides_but_belongs_to_the_family(value):
     clear = part(shaped(5, 9, 1))
     judged = judge({"single": [single], "with a clear part": [clear, single], "clear": [clear]})
     for name in ("single", "with a clear part"):
-        assert (judged[name].verdict, judged[name].p, judged[name].wanted) == (UNDECIDED, 1, 3)
-    assert judged["clear"].verdict == HOLDS
+        assert (judged[name].verdict, judged[name].p, judged[name].seeds_needed) == (
+            Verdict.UNDECIDED,
+            1,
+            3,
+        )
+    assert judged["clear"].verdict == Verdict.HOLDS
     assert judged["clear"].p_holm == pytest.approx(3 * judged["clear"].p)
 
 
 def test_a_part_below_outweighs_one_with_a_single_seed():
-    assert only(part([1]), part(shaped(5, -9, 1))).verdict == FAILS
+    assert only(part([1]), part(shaped(5, -9, 1))).verdict == Verdict.FAILS
 
 
 # --- equivalence: the parts that judge.py makes of it
@@ -315,7 +316,14 @@ def test_equivalence_is_two_one_sided_tests():
 
 @pytest.mark.parametrize(
     ("difference", "verdict"),
-    [(0, HOLDS), (0.5, HOLDS), (-0.5, HOLDS), (2, FAILS), (-2, FAILS), (1, UNDECIDED)],
+    [
+        (0, Verdict.HOLDS),
+        (0.5, Verdict.HOLDS),
+        (-0.5, Verdict.HOLDS),
+        (2, Verdict.FAILS),
+        (-2, Verdict.FAILS),
+        (1, Verdict.UNDECIDED),
+    ],
 )
 def test_equivalence_of_planted_differences(difference, verdict):
     differences = difference + shaped(10, 0, 0.2)
@@ -330,8 +338,10 @@ def test_equivalence_of_planted_differences(difference, verdict):
 def test_a_null_claim_is_decided_at_the_level(n):
     draws = rng(n).normal(size=(1000, n))
     verdicts = [only(part(values)).verdict for values in draws]
-    assert share(verdicts, HOLDS, FAILS) == pytest.approx(LEVEL, abs=error_of(LEVEL, 1000))
-    for end in (HOLDS, FAILS):
+    assert share(verdicts, Verdict.HOLDS, Verdict.FAILS) == pytest.approx(
+        LEVEL, abs=error_of(LEVEL, 1000)
+    )
+    for end in (Verdict.HOLDS, Verdict.FAILS):
         assert share(verdicts, end) == pytest.approx(0.025, abs=error_of(0.025, 1000))
 
 
@@ -344,7 +354,7 @@ def test_a_family_of_null_claims_is_decided_at_the_level(shared):
         own, common = draw.normal(size=(12, 5)), draw.normal(size=5)
         values = math.sqrt(1 - shared) * own + math.sqrt(shared) * common
         judged = judge({str(i): [part(row)] for i, row in enumerate(values)})
-        wrong.append(any(one.verdict != UNDECIDED for one in judged.values()))
+        wrong.append(any(one.verdict != Verdict.UNDECIDED for one in judged.values()))
     assert np.mean(wrong) <= LEVEL + error_of(LEVEL, 500)
 
 
@@ -352,10 +362,10 @@ def test_conjunctions_are_wrong_no_more_often_than_single_parts():
     """One part of mean 0 among clear ones: 2.5 % hold. All of mean 0: at most 2.5 % do not."""
     draws = rng(4).normal(size=(1000, 4, 5))
     one = [only(*map(part, values + np.array([[9], [9], [9], [0]]))).verdict for values in draws]
-    assert share(one, HOLDS) == pytest.approx(0.025, abs=error_of(0.025, 1000))
+    assert share(one, Verdict.HOLDS) == pytest.approx(0.025, abs=error_of(0.025, 1000))
     every = [only(*map(part, values)).verdict for values in draws]
-    assert share(every, FAILS) <= 0.025 + error_of(0.025, 1000)
-    assert share(every, HOLDS) == 0
+    assert share(every, Verdict.FAILS) <= 0.025 + error_of(0.025, 1000)
+    assert share(every, Verdict.HOLDS) == 0
 
 
 @pytest.mark.parametrize("edge", [10, -10])
@@ -363,8 +373,8 @@ def test_a_difference_at_the_tolerance_is_taken_for_equivalent_in_a_twentieth_at
     """In a fortieth: p is two-ended."""
     draws = rng(6).normal(edge, 1, (1000, 5))
     verdicts = [only(*equivalence(row, 10)).verdict for row in draws]
-    assert share(verdicts, HOLDS) <= LEVEL
-    assert share(verdicts, HOLDS) == pytest.approx(0.025, abs=error_of(0.025, 1000))
+    assert share(verdicts, Verdict.HOLDS) <= LEVEL
+    assert share(verdicts, Verdict.HOLDS) == pytest.approx(0.025, abs=error_of(0.025, 1000))
 
 
 @pytest.mark.parametrize("deviation", [0.3, 1])
@@ -372,7 +382,7 @@ def test_a_difference_at_the_tolerance_is_taken_for_equivalent_in_a_twentieth_at
 def test_null_counts_are_decided_no_more_often(n, deviation):
     draws = np.round(rng(n).normal(0, deviation, (1000, n)))
     verdicts = [only(part(row, resolution=1)).verdict for row in draws]
-    assert share(verdicts, HOLDS, FAILS) <= LEVEL + error_of(LEVEL, 1000)
+    assert share(verdicts, Verdict.HOLDS, Verdict.FAILS) <= LEVEL + error_of(LEVEL, 1000)
 
 
 # --- seeds wanted
@@ -386,7 +396,7 @@ def decided(draws: np.ndarray, level: float, alternative: str) -> np.ndarray:
 @pytest.mark.parametrize(("effect", "expected"), [(0.2, 199), (0.5, 34), (-0.8, 15)])
 def test_wanted_of_cohens_small_medium_and_large_effect(effect, expected):
     """One-sample t, .05 two-sided, power .8: the numbers of G*Power (Faul et al. 2007)."""
-    assert only(part(shaped(4, effect, 1))).wanted == expected
+    assert only(part(shaped(4, effect, 1))).seeds_needed == expected
 
 
 def test_wanted_seeds_have_the_power():
@@ -395,7 +405,7 @@ def test_wanted_seeds_have_the_power():
         others = {str(i): [part([1])] for i in range(1, family)}
         judged = judge({"claim": [part(shaped(n, 3 * effect, 3))]} | others)["claim"]
         level, alternative = LEVEL / 2 / family, "less" if effect < 0 else "greater"
-        for seeds, sign in ((judged.wanted, 1), (judged.wanted - 1, -1)):
+        for seeds, sign in ((judged.seeds_needed, 1), (judged.seeds_needed - 1, -1)):
             draws = rng(seeds).normal(effect, 1, (4000, seeds))
             power = decided(draws, level, alternative).mean()
             assert sign * (power - POWER) >= -error_of(POWER, 4000)
@@ -404,25 +414,25 @@ def test_wanted_seeds_have_the_power():
 def test_wanted_seeds_decide_when_they_are_there():
     """As above for one claim, by judge itself."""
     pilot = only(part(shaped(4, 0.8, 1)))
-    assert pilot.verdict == UNDECIDED
-    draws = rng(1).normal(0.8, 1, (1000, pilot.wanted))
-    power = share((only(part(row)).verdict for row in draws), HOLDS)
+    assert pilot.verdict == Verdict.UNDECIDED
+    draws = rng(1).normal(0.8, 1, (1000, pilot.seeds_needed))
+    power = share((only(part(row)).verdict for row in draws), Verdict.HOLDS)
     assert power == pytest.approx(0.82, abs=0.02 + error_of(POWER, 1000))
 
 
 def test_wanted_of_a_conjunction():
     easy, hard = part(shaped(4, 1, 1)), part(shaped(4, 0.5, 1))
     below, far_below = part(shaped(4, -0.5, 1)), part(shaped(4, -0.7, 1))
-    assert only(easy).wanted < only(hard).wanted
+    assert only(easy).seeds_needed < only(hard).seeds_needed
     # what the part that is hardest to be shown above 0 needs
-    assert only(easy, hard, easy).wanted == only(hard).wanted
+    assert only(easy, hard, easy).seeds_needed == only(hard).seeds_needed
     # what the part that is easiest to be shown below 0 needs, the level shared among the parts
     assert (
-        only(hard, below, far_below).wanted
-        == judge({"claim": [far_below], "b": [part([1])], "c": [part([1])]})["claim"].wanted
+        only(hard, below, far_below).seeds_needed
+        == judge({"claim": [far_below], "b": [part([1])], "c": [part([1])]})["claim"].seeds_needed
     )
     # a part with a mean of 0 keeps a claim from being shown to hold
-    assert only(easy, part(shaped(4, 0, 1))).wanted is None
+    assert only(easy, part(shaped(4, 0, 1))).seeds_needed == math.inf
 
 
 @pytest.mark.parametrize("n", [2, 3])
@@ -432,46 +442,30 @@ def test_wanted_is_more_than_there_is_and_falls_with_the_effect(n):
     for effect in (0, 1e-6, 0.05, 0.4, 0.9, 3, 6):
         claim = {"claim": [part(shaped(n, effect, 1))]}
         judged = judge(claim | others)["claim"]
-        assert judged.verdict == UNDECIDED
-        wanted.append(judged.wanted)
-    assert wanted[:3] == [None, None, None]
+        assert judged.verdict == Verdict.UNDECIDED
+        wanted.append(judged.seeds_needed)
+    assert wanted[:3] == [math.inf, math.inf, math.inf]
     assert wanted[3:] == sorted(wanted[3:], reverse=True)
     assert n < wanted[-1] < wanted[3] <= MOST
 
 
 def test_wanted_counts_the_resolution():
-    assert only(part([0, 1, 0, 1], resolution=2)).wanted > only(part([0, 1, 0, 1])).wanted
+    assert (
+        only(part([0, 1, 0, 1], resolution=2)).seeds_needed > only(part([0, 1, 0, 1])).seeds_needed
+    )
 
 
-# --- in words
-
-
-def made(verdict: str, wanted: int | None = None, n: int = 3) -> Judged:
-    examined = Examined(part(range(n)), n, 1, 0, 2, 1, 0.5, 0.5)
-    return Judged(verdict, 0.5, 0.5, wanted, (examined,), examined)
-
-
-@pytest.mark.parametrize(
-    ("judged", "expected"),
-    [
-        (made(HOLDS), "holds"),
-        (made(FAILS), "does not hold"),
-        (made(UNDECIDED, 7), "undecided (more seeds needed: 7)"),
-        (made(UNDECIDED, 3, n=1), "undecided (more seeds needed: 3 or more)"),
-        (made(UNDECIDED, 3, n=2), "undecided (more seeds needed: 3)"),
-        (made(UNDECIDED), "undecided (more seeds needed: over 200)"),
-    ],
-)
-def test_sentence(judged, expected):
-    assert sentence(judged) == expected
-
-
-def test_sentences_of_what_is_judged():
+def test_seeds_needed_are_said_of_the_undecided_alone():
     family = {
         "holds": part(shaped(5, 9, 1)),
         "does not hold": part(shaped(5, -9, 1)),
-        "undecided (more seeds needed: 3 or more)": part([5]),
-        "undecided (more seeds needed: over 200)": part(shaped(5, 0.01, 1)),
+        "one seed": part([5]),
+        "hardly anything": part(shaped(5, 0.01, 1)),
     }
-    for expected, one in judge({name: [one] for name, one in family.items()}).items():
-        assert sentence(one) == expected
+    judged = judge({name: [one] for name, one in family.items()})
+    assert {name: (one.verdict, one.seeds_needed) for name, one in judged.items()} == {
+        "holds": (Verdict.HOLDS, None),
+        "does not hold": (Verdict.FAILS, None),
+        "one seed": (Verdict.UNDECIDED, 3),
+        "hardly anything": (Verdict.UNDECIDED, math.inf),
+    }
