@@ -14,7 +14,6 @@ from importlib import metadata
 from pathlib import Path
 
 import matplotlib.image
-import pandas as pd
 import pytest
 import yaml
 from selenium import webdriver
@@ -24,7 +23,8 @@ from tests.debian import Unavailable
 from tests.project import ROOT, TINY, copy_project, drawable, plan, snakemake, unactivated
 from tests.report.browser import browser, errors, one, requests, wait
 
-from hebae.config.experiment import parse
+from hebae.claims.verdicts import Finding, counts, read_findings
+from hebae.config.parse import parse
 from hebae.config.registry import FIGURES
 from hebae.report.names import CLAIMS, categories
 
@@ -36,7 +36,7 @@ TITLE = "Digits <8×8> *of* `UCI`_ & co| {word}"
 CONFIG["datasets"]["digits"] |= {"title": TITLE, "bounds": {"samples": [1, 10], "images": 50}}
 del CONFIG["datasets"]["digits"]["fid"]
 CONFIG["figures"] = dict.fromkeys(drawable(CONFIG), "digits")
-CATEGORIES = categories(parse(CONFIG, SCHEMA))
+CATEGORIES = categories(parse(CONFIG, SCHEMA).experiment)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -194,8 +194,8 @@ def opened(chromium, project) -> Iterator[Report]:
     assert requests(chromium) == []
 
 
-def claims(project: Path) -> pd.DataFrame:
-    return pd.read_csv(project / "results/tiny/tables/claims.csv")
+def claims(project: Path) -> list[Finding]:
+    return read_findings(project / "results/tiny/tables/claims.csv")
 
 
 def test_the_first_page_says_what_the_report_was_made_with(opened, project):
@@ -215,17 +215,17 @@ def test_the_first_page_says_what_the_report_was_made_with(opened, project):
         " core",
     ):
         assert expected in text
-    for verdict, number in claims(project).verdict.str.partition(" (")[0].value_counts().items():
-        assert f"{verdict}: {number}" in text
+    for verdict, number in counts(claims(project)).items():
+        assert (f"{verdict}: {number}" in text) == (number > 0)
 
 
 def test_claims_come_first_with_the_verdicts_of_the_table(opened, project):
     assert opened.menu() == list(CATEGORIES.values())
     opened.category(CATEGORIES[CLAIMS])
     assert opened.entries()[0].startswith("All claims and their verdicts")
-    table = claims(project)
-    figures = list(dict.fromkeys(table.figure))
-    table = table.sort_values("figure", key=lambda names: names.map(figures.index), kind="stable")
+    found = claims(project)
+    figures = list(dict.fromkeys(finding.figure for finding in found))
+    found.sort(key=lambda finding: figures.index(finding.figure))
     with opened.page("All claims and their verdicts") as page:
         opened.screenshot("claims")
         rows = page.find_elements(By.XPATH, ".//tr[@data-claim]")
@@ -237,21 +237,17 @@ def test_claims_come_first_with_the_verdicts_of_the_table(opened, project):
             )
             for row in rows
         ]
-        signs = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not run here": "–"}
         assert [(claim, figure, " ".join(text.split())) for claim, figure, text in shown] == [
-            (claim, figure, f"{signs[verdict.partition(' (')[0]]} {verdict}")
-            for claim, figure, verdict in table[["claim", "figure", "verdict"]].values
+            (finding.claim, finding.figure, f"{finding.shown.sign} {finding.text}")
+            for finding in found
         ]
         text = page.text
-        for statement in table.statement:
-            assert statement in text
-        counts = {
+        for finding in found:
+            assert finding.statement in text and finding.withdrawn in text
+        assert counts(found) == {
             cell.get_attribute("data-count"): int(cell.text)
             for cell in page.find_elements(By.XPATH, ".//td[@data-count]")
         }
-        assert sum(counts.values()) == len(table)
-        for verdict, count in counts.items():
-            assert count == table.verdict.str.startswith(verdict).sum()
 
 
 @pytest.mark.parametrize("figure", CONFIG["figures"])
@@ -273,9 +269,10 @@ def test_a_figure_is_shown_with_a_caption_of_this_experiment(opened, project, fi
     models = "HEBAE and VAE" if bound else "HEBAE, VAE and WAE-MMD"
     for said, shown in (("figure.models", models), ("figure.seeds", "2 seeds")):
         assert (said in template) == (shown in caption)
-    for row in claims(project).query("figure == @figure").itertuples():
-        assert row.statement in caption
-        assert f"{row.verdict} by {row.measure}" in caption
+    for finding in claims(project):
+        if finding.figure == figure:
+            assert finding.statement in caption and finding.withdrawn in caption
+            assert f"{finding.text} by {finding.measured}" in caption
 
 
 def test_everything_that_is_listed_can_be_opened(opened):

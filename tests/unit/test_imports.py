@@ -27,6 +27,7 @@ def modules(folder: str) -> list[str]:
         (modules("measures"), NO_PLOTS),
         (["hebae.tables.collect"], NO_PLOTS | {"numpy"}),
         (["hebae.report.claims_page"], NO_PLOTS | {"numpy"}),
+        (["hebae.claims.read"], NO_PLOTS | {"numpy"}),
         (["hebae.data.prepare"], NO_PLOTS),
         (["hebae.publish.restore"], NO_PLOTS),
     ],

@@ -1,6 +1,7 @@
 # Whether the papers' claims held, from the tables alone.
 
 from hebae.claims import read as hebae_claims
+from hebae.claims.measures import TABLES as CLAIM_TABLES
 
 CLAIMS = os.path.relpath(ROOT / "config/claims.yaml")
 CLAIMS_SCHEMA = os.path.relpath(ROOT / "workflow/schemas/claims.schema.yaml")
@@ -17,7 +18,7 @@ rule claims:
     input:
         tables=expand(
             "<results>/tables/{table}.csv",
-            table=[table for table in TABLES if table in hebae_claims.TABLES],
+            table=[table for table in TABLES if table in CLAIM_TABLES],
         ),
         claims=CLAIMS,
         schema=CLAIMS_SCHEMA,

@@ -2,7 +2,7 @@
 
 ``claims.csv`` has a row for each claim, figure and measure: the verdict, and the estimate of the
 part that it rests on with its 95 % interval. ``claim_parts.csv`` has every part of every claim with
-its effect size and p-values, and why what was not run was not.
+its effect size and p-values, and why what was not run was not. docs/claims.md has their columns.
 """
 
 from __future__ import annotations
@@ -20,16 +20,32 @@ import pandas as pd
 
 from hebae.base import files
 from hebae.base.errors import UserError, command
-from hebae.claims import measures, statistics
-from hebae.claims.read import MEASURES, TABLES, Claim, Claims, Measure, read_claims
+from hebae.claims import statistics
+from hebae.claims.measures import MEASURES, TABLES, Measure
+from hebae.claims.read import Claim, Claims, read_claims
+from hebae.claims.verdicts import Verdict
 from hebae.config.experiment import Experiment
 from hebae.tables.collect import tables_of
 from hebae.tables.read import read_table
 
-NOT_RUN = "not run here"
 Key = tuple[str, str, str]
 """A claim's id, a figure, a measure."""
 Row = dict[str, Any]
+
+UNJUDGED: Row = dict(
+    part=None,
+    n_seeds=0,
+    seeds_needed=None,
+    estimate=None,
+    ci_low=None,
+    ci_high=None,
+    effect=None,
+    p_above=None,
+    p_below=None,
+    p_holm=None,
+    verdict=Verdict.NOT_RUN,
+)
+"""What both tables say of a claim that was not run."""
 
 
 class NotRun(Exception):
@@ -62,16 +78,63 @@ def judge_claims(
             there is none of.
     """
     claims.check_named(experiment.claims)
+    tests = [
+        (claim, figure, name)
+        for claim in claims.claims
+        for figure in claim.figures
+        for name in claim.measures
+    ]
     found: dict[Key, list[Quantity]] = {}
     reasons: dict[Key, str] = {}
-    for claim in claims.claims:
-        for figure in claim.figures:
-            for measure in claim.measures:
-                key = claim.id, figure, measure
-                try:
-                    found[key] = _measured(claim, figure, measure, experiment, tables)
-                except NotRun as reason:
-                    reasons[key] = str(reason)
+    for claim, figure, name in tests:
+        key = claim.id, figure, name
+        try:
+            found[key] = _measured(claim, figure, name, experiment, tables)
+        except NotRun as reason:
+            reasons[key] = str(reason)
+    judged = _judged(found, claims)
+    rows, parts = [], []
+    for claim, figure, name in tests:
+        key = claim.id, figure, name
+        of_parts, decisive = [UNJUDGED], UNJUDGED
+        if key in found:
+            of_parts, decisive = _results(claim, judged[key], found[key])
+        rows.append(_claim_row(claim, figure, name, decisive, of_parts))
+        test = dict(
+            claim=claim.id,
+            figure=figure,
+            dataset=experiment.figures.get(figure),
+            measure=name,
+            reading=MEASURES[name].reading,
+            where=claim.where,
+        )
+        parts.extend(test | part | dict(reason=reasons.get(key, "")) for part in of_parts)
+    return rows, parts
+
+
+def _claim_row(claim: Claim, figure: str, name: str, decisive: Row, parts: Sequence[Row]) -> Row:
+    """A row of ``claims.csv``, from its rows of ``claim_parts.csv`` and the one that decides."""
+    return dict(
+        claim=claim.id,
+        figure=figure,
+        statement=claim.statement,
+        measure=name,
+        part=decisive["part"],
+        reading=MEASURES[name].reading,
+        estimate=decisive["estimate"],
+        ci_low=decisive["ci_low"],
+        ci_high=decisive["ci_high"],
+        n_seeds=min(part["n_seeds"] for part in parts),
+        seeds_needed=decisive["seeds_needed"],
+        verdict=decisive["verdict"],
+        withdrawn=claim.withdrawn,
+    )
+
+
+def _judged(
+    found: Mapping[Key, Sequence[Quantity]], claims: Claims
+) -> dict[Key, statistics.Judged]:
+    """Those with the seeds that they ask for as a family, each of the others by itself."""
     asked = {claim.id: claim.seeds for claim in claims.claims}
     parts_of = {key: [one.part for one in parts] for key, parts in found.items()}
     family = {
@@ -85,31 +148,7 @@ def judge_claims(
             judged |= statistics.judge({key: parts_of[key]}, claims.level)
     except ValueError as error:
         raise UserError(f"claims: {error}") from None
-    rows, parts = [], []
-    for claim in claims.claims:
-        for figure in claim.figures:
-            for name in claim.measures:
-                key, measure = (claim.id, figure, name), MEASURES[name]
-                row = dict(
-                    claim=claim.id,
-                    figure=figure,
-                    statement=claim.statement,
-                    measure=measure.text,
-                    estimate=None,
-                    ci_low=None,
-                    ci_high=None,
-                    n_seeds=0,
-                    verdict=NOT_RUN,
-                )
-                if key in reasons:
-                    parts.append(_unjudged(claim, figure, name, experiment, reasons[key]))
-                else:
-                    row |= _verdict(claim, measure, judged[key], found[key])
-                    parts.extend(
-                        _part_rows(claim, figure, name, experiment, judged[key], found[key])
-                    )
-                rows.append(row)
-    return rows, parts
+    return judged
 
 
 def _measured(
@@ -137,9 +176,7 @@ def _measured(
         if rows is None or not (rows["dataset"] == dataset).any():
             raise NotRun(f"no table {table} of {dataset}")
         of_dataset[table] = rows[rows["dataset"] == dataset]
-    values = getattr(measures, measure.function)(
-        data, of_dataset, **measure.parameters
-    ).sort_index()
+    values = measure.values(data, of_dataset).sort_index()
     latent_dims = [data.main_latent_dim]
     if claim.every_latent_dim:
         shared = [data.models[model].latent_dims or data.latent_dims for model in claim.models]
@@ -147,16 +184,16 @@ def _measured(
     return [
         quantity
         for latent_dim in latent_dims
-        for quantity in _quantities(
+        for quantity in quantities(
             claim,
             measure,
-            {model: _of(values, model, latent_dim, measure.log) for model in claim.models},
+            {model: _by_seed(values, model, latent_dim, measure.log) for model in claim.models},
             f", z = {latent_dim}",
         )
     ]
 
 
-def _of(values: pd.Series, model: str, latent_dim: int, log: bool) -> pd.Series:
+def _by_seed(values: pd.Series, model: str, latent_dim: int, log: bool) -> pd.Series:
     """A model's values by seed, where they are finite."""
     try:
         found = values.loc[(model, latent_dim)].astype(float)
@@ -171,8 +208,8 @@ def _of(values: pd.Series, model: str, latent_dim: int, log: bool) -> pd.Series:
     return found
 
 
-def _quantities(
-    claim: Claim, measure: Measure, of: Mapping[str, pd.Series], at: str
+def quantities(
+    claim: Claim, measure: Measure, by_model: Mapping[str, pd.Series], at: str
 ) -> Iterator[Quantity]:
     """The parts of a claim at one latent dimension, from each model's values by seed."""
     minus = "/" if measure.log else "−"
@@ -185,7 +222,7 @@ def _quantities(
         numbers = tuple((sign * (values - offset)).tolist())
         # each of the runs is rounded by itself
         resolution = math.sqrt(runs) * measure.resolution
-        part = statistics.Part(name + at, numbers, resolution, claim.interval)
+        part = statistics.Part(name + at, numbers, resolution)
 
         def shown(mean: float) -> float:
             value = sign * mean + offset
@@ -197,99 +234,63 @@ def _quantities(
     margin = math.exp(claim.margin) if measure.log else claim.margin
     clearly = f" > {margin:g}" if claim.margin else ""
     for low, high in (pair for chain in claim.order for pair in pairwise(chain)):
-        yield quantity(f"{high} {minus} {low}{clearly}", of[high] - of[low], 1, claim.margin)
+        yield quantity(
+            f"{high} {minus} {low}{clearly}", by_model[high] - by_model[low], 1, claim.margin
+        )
     for thresholds, sign, beyond in ((claim.above, 1, ">"), (claim.below, -1, "<")):
         for model, threshold in thresholds.items():
             limit = math.log(threshold) if measure.log else threshold
-            yield quantity(f"{model} {beyond} {threshold:g}", of[model], sign, limit, runs=1)
+            yield quantity(f"{model} {beyond} {threshold:g}", by_model[model], sign, limit, runs=1)
     for first, second in claim.equal:
-        tolerance = claim.tolerance * (abs(of[second].mean()) if claim.relative else 1)
+        tolerance = claim.tolerance * (abs(by_model[second].mean()) if claim.relative else 1)
         for sign, beyond in ((1, "> −"), (-1, "< ")):
             name = f"{first} {minus} {second} {beyond}{tolerance:.3g}"
-            yield quantity(name, of[first] - of[second], sign, -sign * tolerance)
+            yield quantity(name, by_model[first] - by_model[second], sign, -sign * tolerance)
     if claim.contrast:
         a, b, c, d = claim.contrast
         name = f"({a} {minus} {b}) {minus} ({c} {minus} {d}){clearly}"
-        yield quantity(name, (of[a] - of[b]) - (of[c] - of[d]), 1, claim.margin, 4)
+        difference = (by_model[a] - by_model[b]) - (by_model[c] - by_model[d])
+        yield quantity(name, difference, 1, claim.margin, 4)
 
 
-def _estimate(quantity: Quantity, examined: statistics.Examined) -> Row:
-    """A part's mean and interval in the measure's own terms; one seed has no interval."""
-    estimate = dict(estimate=quantity.shown(examined.mean), ci_low=None, ci_high=None)
-    if examined.n > 1:
-        ends = sorted((quantity.shown(examined.low), quantity.shown(examined.high)))
-        estimate |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
-    return estimate
-
-
-def _verdict(
-    claim: Claim, measure: Measure, judged: statistics.Judged, parts: list[Quantity]
-) -> Row:
-    """What a row of ``claims.csv`` says of a judged claim: of the part that decides it."""
-    weakest = judged.weakest
-    quantity = next(one for one in parts if one.part is weakest.part)
-    return dict(
-        measure=f"{measure.text}: {weakest.part.name}",
-        **_estimate(quantity, weakest),
-        n_seeds=min(examined.n for examined in judged.parts),
-        verdict=_sentence(claim, judged),
-    )
-
-
-def _sentence(claim: Claim, judged: statistics.Judged) -> str:
-    """The verdict; with fewer seeds than the claim asks for there is none."""
-    seeds = min(examined.n for examined in judged.parts)
-    if seeds >= claim.seeds:
-        return statistics.sentence(judged)
-    return f"{statistics.UNDECIDED} (more seeds needed: {claim.seeds} or more)"
-
-
-def _part_rows(
-    claim: Claim,
-    figure: str,
-    name: str,
-    experiment: Experiment,
-    judged: statistics.Judged,
-    parts: list[Quantity],
-) -> Iterator[Row]:
-    for quantity, examined in zip(parts, judged.parts, strict=True):
-        yield _unjudged(claim, figure, name, experiment, "") | dict(
-            part=examined.part.name,
-            n_seeds=examined.n,
-            **_estimate(quantity, examined),
-            effect=None if math.isnan(examined.effect) else examined.effect,
-            p_above=examined.p_above,
-            p_below=examined.p_below,
-            p_holm=judged.p_holm if examined.n >= claim.seeds else None,
-            verdict=_sentence(claim, judged),
-        )
-
-
-def _unjudged(claim: Claim, figure: str, name: str, experiment: Experiment, reason: str) -> Row:
-    """A row of ``claim_parts.csv`` for what was not run, and the frame of the others.
+def _results(
+    claim: Claim, judged: statistics.Judged, quantities: Sequence[Quantity]
+) -> tuple[list[Row], Row]:
+    """The columns of UNJUDGED for each part of a judged claim, and for the one that decides it.
 
     ``effect`` is Hedges' g of the part, the mean in standard deviations over seeds. ``p_above``
     and ``p_below`` are one-sided and the part's alone, ``p_holm`` the whole claim's.
     """
-    return dict(
-        claim=claim.id,
-        figure=figure,
-        dataset=experiment.figures.get(figure),
-        measure=name,
-        reading=MEASURES[name].reading,
-        where=claim.where,
-        part=None,
-        n_seeds=0,
-        estimate=None,
-        ci_low=None,
-        ci_high=None,
-        effect=None,
-        p_above=None,
-        p_below=None,
-        p_holm=None,
-        verdict=NOT_RUN,
-        reason=reason,
+    enough = min(examined.n for examined in judged.parts) >= claim.seeds
+    # with fewer seeds than the claim asks for there is no verdict
+    of_claim = dict(
+        seeds_needed=judged.seeds_needed if enough else claim.seeds,
+        verdict=judged.verdict if enough else Verdict.UNDECIDED,
     )
+    rows = [
+        UNJUDGED
+        | _estimate(quantity, examined)
+        | of_claim
+        | dict(
+            part=examined.part.name,
+            n_seeds=examined.n,
+            effect=None if math.isnan(examined.effect) else examined.effect,
+            p_above=examined.p_above,
+            p_below=examined.p_below,
+            p_holm=judged.p_holm if examined.n >= claim.seeds else None,
+        )
+        for quantity, examined in zip(quantities, judged.parts, strict=True)
+    ]
+    return rows, rows[judged.parts.index(judged.weakest)]
+
+
+def _estimate(quantity: Quantity, examined: statistics.Examined) -> Row:
+    """A part's mean and interval in the measure's own terms; one seed has no interval."""
+    estimate = dict(estimate=quantity.shown(examined.mean))
+    if examined.n > 1:
+        ends = sorted((quantity.shown(examined.low), quantity.shown(examined.high)))
+        estimate |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
+    return estimate
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,16 +1,17 @@
 """Whether claims hold, from values over seeds: a family of claims is judged together.
 
 A claim is a conjunction of parts, each of which says that the mean over seeds of some quantity
-is above 0. A part is tested by Student's t or by the studentised bootstrap. A claim holds if
-all of its parts are above 0 (intersection–union test, Berger 1982) and does not hold if any is
-below. Either may turn out, so p of a claim is two-ended.
+is above 0. A part is tested by Student's t. A claim holds if all of its parts are above 0
+(intersection–union test, Berger 1982) and does not hold if any is below. Either may turn out, so
+p of a claim is two-ended.
 
 The family is corrected by Holm (1979): where nothing is to be found, the chance of any verdict
 is the level at most, however the claims depend on each other. The chance of any verdict that
 is the wrong way round is bounded likewise if the claims are independent (Shaffer 1980).
 
-A mean of exactly 0 is neither above nor below, and no number of seeds decides on it. For claims
-that things are equal there is ``equivalence``.
+A mean of exactly 0 is neither above nor below, and no number of seeds decides on it. A claim that
+things are equal has two parts, which say that the tolerance is exceeded in neither direction (two
+one-sided tests, Schuirmann 1987).
 """
 
 from __future__ import annotations
@@ -23,14 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-HOLDS = "holds"
-FAILS = "does not hold"
-UNDECIDED = "undecided"
+from hebae.claims.verdicts import MOST, Verdict
 
-MOST = 200  # no more seeds than these are asked for
 POWER = 0.8  # chance of a verdict with the seeds asked for
-RESAMPLES = 9_999  # with the sample itself 10,000, so that levels fall on whole counts
-BOOTSTRAP_SEED = 20_200_718
 
 
 @dataclass(frozen=True)
@@ -40,15 +36,12 @@ class Part:
     ``values``: differences between runs are taken seed by seed before. ``resolution``: the
     step in which the values come, in their unit (1 for a count of epochs, 0 if there is none).
     It adds resolution²/12 to the variance, that of uniform rounding, so that equal counts are no
-    certainty. ``method``: "t", or "bootstrap" for skewed quantities, which is less wrong on them
-    than t, not right: of lognormal values with a mean of 0 it decides at a level of .05 on 8 % at
-    20 seeds and on 11 % at 5; t on 15 % and 20 %.
+    certainty.
     """
 
     name: str
     values: tuple[float, ...]
     resolution: float = 0.0
-    method: str = "t"
 
 
 @dataclass(frozen=True)
@@ -74,16 +67,16 @@ class Examined:
 class Judged:
     """Verdict on one claim of a family.
 
-    ``p`` is two-ended, before Holm, ``p_holm`` after. ``wanted``: seeds in all, not in addition,
-    that would probably decide an undecided claim; None if decided, or if over MOST. ``weakest``:
-    the part the verdict rests on, which is the least certain to be above 0 or, where the claim
-    does not hold, the most certain to be below.
+    ``p`` is two-ended, before Holm, ``p_holm`` after. ``seeds_needed``: in all, not in
+    addition, to decide an undecided claim, probably; infinite if over MOST, None if decided.
+    ``weakest``: the part the verdict rests on, which is the least certain to be above 0 or, where
+    the claim does not hold, the most certain to be below.
     """
 
-    verdict: str
+    verdict: Verdict
     p: float
     p_holm: float
-    wanted: int | None
+    seeds_needed: float | None
     parts: tuple[Examined, ...]
     weakest: Examined
 
@@ -91,14 +84,11 @@ class Judged:
 # --- one part
 
 
-def _variance(values: np.ndarray, resolution: float) -> np.ndarray:
-    """Variance (...) of values (n, ...) with 1/(n − 1), and that of the rounding."""
-    # from the first value on, so that equal values have a variance of exactly 0
-    return (values - values[0]).var(axis=0, ddof=1) + resolution**2 / 12
-
-
 def _deviation(part: Part) -> float:
-    return math.sqrt(_variance(np.asarray(part.values, dtype=np.float64), part.resolution))
+    """Standard deviation of a part's values with 1/(n − 1), and that of the rounding."""
+    values = np.asarray(part.values, dtype=np.float64)
+    # from the first value on, so that equal values have a variance of exactly 0
+    return math.sqrt((values - values[0]).var(ddof=1) + part.resolution**2 / 12)
 
 
 def _check(part: Part) -> None:
@@ -108,50 +98,12 @@ def _check(part: Part) -> None:
         raise ValueError(f"{part.name}: values that are not finite: {part.values}")
     if not (math.isfinite(part.resolution) and part.resolution >= 0):
         raise ValueError(f"{part.name}: resolution is {part.resolution}")
-    if part.method not in ("t", "bootstrap"):
-        raise ValueError(f"{part.name}: no method {part.method!r}; t or bootstrap")
     # two seeds do not agree to the last bit
     if len(part.values) > 1 and _deviation(part) == 0:
         raise ValueError(
             f"{part.name}: all {len(part.values)} values are {part.values[0]}: "
             "the same run more than once, or a count whose resolution is not given"
         )
-
-
-def _student(t: float, n: int, level: float) -> tuple[float, float, float, float]:
-    """p_above, p_below, and the quantiles of Student's t at level/2 and 1 − level/2."""
-    quantile = special.stdtrit(n - 1, level / 2)
-    return special.stdtr(n - 1, -t), special.stdtr(n - 1, t), quantile, -quantile
-
-
-def _bootstrap(
-    values: np.ndarray, resolution: float, t: float, level: float
-) -> tuple[float, float, float, float]:
-    """As _student, with the distribution of t from resamples (Efron & Tibshirani 1993, §12.5).
-
-    t* = (mean* − mean)/se*. A resample of n times the same value has no se*; it counts as
-    infinite, on the side that is against the finding. They are n^(1 − n) of all: 1/2 for 2
-    seeds, 1/9 for 3, 1/64 for 4, and p cannot get below. So 3 seeds never decide at a level of
-    .05. The sample itself counts as a resample (Davison & Hinkley 1997, §4.2), so that p is
-    never below 1/(RESAMPLES + 1). A quantile that few resamples cannot give is infinite.
-    """
-    # own code because scipy.stats.bootstrap has percentile, basic and BCa intervals only, which
-    # are too short for a handful of values
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    n = len(values)
-    draws = (values - values.mean())[rng.integers(n, size=(n, RESAMPLES))]
-    constant = (draws == draws[0]).all(axis=0)
-    error = np.where(constant, 1.0, np.sqrt(_variance(draws, resolution) / n))
-    studentised = draws.mean(axis=0) / error
-    lower = np.sort(np.where(constant, -np.inf, studentised))
-    upper = np.sort(np.where(constant, np.inf, studentised))
-    p_above = (1 + np.count_nonzero(upper >= t)) / (RESAMPLES + 1)
-    p_below = (1 + np.count_nonzero(lower <= t)) / (RESAMPLES + 1)
-    # p_above <= level/2 just where t is above the upper of these, so 0 outside the interval
-    rank = math.floor((RESAMPLES + 1) * level / 2)
-    if rank == 0:
-        return p_above, p_below, -math.inf, math.inf
-    return p_above, p_below, lower[rank - 1], upper[-rank]
 
 
 def _bias_correction(n: int) -> float:
@@ -174,71 +126,42 @@ def examine(part: Part, level: float = 0.05) -> Examined:
     deviation = _deviation(part)
     error = deviation / math.sqrt(n)
     t = mean / error
-    if part.method == "t":
-        p_above, p_below, lower, upper = _student(t, n, level)
-    else:
-        p_above, p_below, lower, upper = _bootstrap(values, part.resolution, t, level)
+    half = -special.stdtrit(n - 1, level / 2) * error
     return Examined(
         part=part,
         n=n,
         mean=mean,
-        low=float(mean - upper * error),
-        high=float(mean - lower * error),
+        low=float(mean - half),
+        high=float(mean + half),
         effect=float(mean / deviation * _bias_correction(n)) if n > 2 else math.nan,
-        p_above=float(p_above),
-        p_below=float(p_below),
-    )
-
-
-def equivalence(
-    name: str,
-    differences: Sequence[float],
-    tolerance: float,
-    resolution: float = 0.0,
-    method: str = "t",
-) -> tuple[Part, Part]:
-    """The parts of a claim that a difference is within ± tolerance, in its unit.
-
-    Two one-sided tests (Schuirmann 1987). That such a claim does not hold means that the
-    difference is beyond the tolerance. Raises ValueError for a tolerance that is not above 0.
-    """
-    if not 0 < tolerance < math.inf:
-        raise ValueError(f"{name}: tolerance is {tolerance}")
-    above = tuple(tolerance + difference for difference in differences)
-    below = tuple(tolerance - difference for difference in differences)
-    return (
-        Part(f"{name} > -{tolerance:g}", above, resolution, method),
-        Part(f"{name} < {tolerance:g}", below, resolution, method),
+        p_above=float(special.stdtr(n - 1, -t)),
+        p_below=float(special.stdtr(n - 1, t)),
     )
 
 
 # --- how many seeds
 
 
-def _power(n: int, effect: float, level: float, method: str) -> float:
+def _power(n: int, effect: float, level: float) -> float:
     """Chance that n seeds show at a one-sided level a mean of ``effect`` standard deviations."""
-    if method == "bootstrap" and n ** (1.0 - n) + 1 / (RESAMPLES + 1) > level:
-        return 0.0  # p does not get that low, see _bootstrap
     critical = -special.stdtrit(n - 1, level)
     return 1 - special.nctdtr(n - 1, effect * math.sqrt(n), critical)
 
 
-def _needed(examined: Examined, level: float, least: int) -> int | None:
-    """Seeds, ``least`` or more, with POWER to show the mean's sign; None if over MOST.
+def _needed(examined: Examined, level: float, least: int) -> float:
+    """Seeds, ``least`` or more, with POWER to show the mean's sign; infinite if over MOST.
 
-    None, too, for a mean of 0, whose power is the level.
+    Infinite, too, for a mean of 0, whose power is the level.
     """
     # 10,000 standard deviations are certain from 3 seeds on; far above, nctdtr returns nan
     effect = min(abs(examined.mean) / _deviation(examined.part), 1e4)
     numbers = range(least, MOST + 1)
     # power grows with n: bisection
-    index = bisect_left(
-        numbers, POWER, key=lambda n: _power(n, effect, level, examined.part.method)
-    )
-    return numbers[index] if index < len(numbers) else None
+    index = bisect_left(numbers, POWER, key=lambda n: _power(n, effect, level))
+    return numbers[index] if index < len(numbers) else math.inf
 
 
-def _wanted(parts: Sequence[Examined], level: float) -> int | None:
+def _seeds_needed(parts: Sequence[Examined], level: float) -> float:
     """Seeds in all that would probably decide a claim the way its means point.
 
     ``level`` is that of one end of one claim. As if mean and spread were those of the
@@ -249,10 +172,8 @@ def _wanted(parts: Sequence[Examined], level: float) -> int | None:
         return 3
     below = [examined for examined in parts if examined.mean < 0]
     if below:
-        needed = [_needed(examined, level / len(parts), fewest + 1) for examined in below]
-        return min((n for n in needed if n is not None), default=None)
-    needed = [_needed(examined, level, fewest + 1) for examined in parts]
-    return None if None in needed else max(needed)
+        return min(_needed(examined, level / len(parts), fewest + 1) for examined in below)
+    return max(_needed(examined, level, fewest + 1) for examined in parts)
 
 
 # --- claims
@@ -296,27 +217,16 @@ def judge(family: Mapping[str, Sequence[Part]], level: float = 0.05) -> dict[str
     for name, parts, (p_holds, p_fails), own, corrected in zip(
         family, claims, ends, p, holm(p), strict=True
     ):
-        verdict = HOLDS if p_holds < p_fails else FAILS
+        verdict = Verdict.HOLDS if p_holds < p_fails else Verdict.FAILS
         if corrected > level:
-            verdict = UNDECIDED
-        if verdict == FAILS:
+            verdict = Verdict.UNDECIDED
+        if verdict is Verdict.FAILS:
             weakest = min(parts, key=lambda examined: examined.p_below)
         else:
             weakest = max(parts, key=lambda examined: examined.p_above)
-        # Bonferroni's share of the level: what Holm grants depends on the other claims' seeds
-        wanted = _wanted(parts, level / (2 * len(family))) if verdict == UNDECIDED else None
-        judged[name] = Judged(verdict, own, corrected, wanted, parts, weakest)
+        needed = None
+        if verdict is Verdict.UNDECIDED:
+            # Bonferroni's share of the level: what Holm grants depends on the other claims' seeds
+            needed = _seeds_needed(parts, level / (2 * len(family)))
+        judged[name] = Judged(verdict, own, corrected, needed, parts, weakest)
     return judged
-
-
-def sentence(judged: Judged) -> str:
-    """The verdict in words; where it is open, with the seeds, in all, that it takes."""
-    if judged.verdict != UNDECIDED:
-        return judged.verdict
-    if any(examined.n == 1 for examined in judged.parts):
-        needed = f"{judged.wanted} or more"
-    elif judged.wanted is None:
-        needed = f"over {MOST}"
-    else:
-        needed = str(judged.wanted)
-    return f"{UNDECIDED} (more seeds needed: {needed})"

@@ -1,64 +1,83 @@
-"""The claims' verdicts as pages and captions read them, from ``claims.csv``."""
+"""The words of a verdict, and ``claims.csv`` as pages and captions read it."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
 
 from hebae.base.errors import UserError
 from hebae.base.text import number, with_interval
+from hebae.claims.measures import MEASURES
 
 COLUMNS = (
     "claim",
     "figure",
     "statement",
     "measure",
+    "part",
+    "reading",
     "estimate",
     "ci_low",
     "ci_high",
     "n_seeds",
+    "seeds_needed",
     "verdict",
+    "withdrawn",
 )
+MOST = 200
+"""No more seeds than these are asked for; where more are needed, infinitely many."""
 Row = dict[str, str]
 
 
-class Kind(NamedTuple):
-    """A kind of verdict: how it begins, the sign beside its words, and its colours."""
+class Verdict(StrEnum):
+    """The word for what came out, with the sign and the style that it is shown with.
 
-    begins: str
-    symbol: str
+    Judging gives one of the first four. WITHDRAWN is shown in their place where a claim's test was
+    found to be wrong; the tables keep what was judged.
+    """
+
+    HOLDS = "holds", "✓", "holds"
+    FAILS = "does not hold", "✗", "fails"
+    UNDECIDED = "undecided", "?", "undecided"
+    NOT_RUN = "not run here", "–", "notrun"
+    WITHDRAWN = "withdrawn", "⊘", "withdrawn"
+
+    sign: str
     style: str
 
-
-KINDS = (
-    Kind("holds", "✓", "holds"),
-    Kind("does not hold", "✗", "fails"),
-    Kind("undecided", "?", "undecided"),
-    Kind("not run here", "–", "notrun"),
-)
+    def __new__(cls, word: str, sign: str, style: str) -> Verdict:
+        member = str.__new__(cls, word)
+        member._value_, member.sign, member.style = word, sign, style
+        return member
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Finding:
     """A row of ``claims.csv``: what an experiment says of a claim by one measure.
 
-    ``estimate``, ``low`` and ``high`` are None where there is none.
+    ``part`` is the one that the verdict rests on, ``estimate``, ``low`` and ``high`` are its; they
+    are None where there is none. ``seeds_needed`` is None unless the claim is undecided.
+    ``withdrawn`` is the reason, or empty.
     """
 
     claim: str
     figure: str
     statement: str
     measure: str
+    part: str
+    reading: str
     estimate: float | None
     low: float | None
     high: float | None
     n_seeds: int
-    verdict: str
-    kind: Kind
+    seeds_needed: float | None
+    verdict: Verdict
+    withdrawn: str
 
     @property
     def value(self) -> str:
@@ -68,6 +87,31 @@ class Verdict:
         if self.low is None or self.high is None:
             return number(self.estimate)
         return with_interval(self.estimate, self.low, self.high)
+
+    @property
+    def measured(self) -> str:
+        """What the estimate is of: the measure in words, and the part."""
+        text = MEASURES[self.measure].text
+        return f"{text}: {self.part}" if self.part else text
+
+    @property
+    def shown(self) -> Verdict:
+        """What readers see: a verdict that was withdrawn is none."""
+        withdrawn = self.withdrawn and self.verdict is not Verdict.NOT_RUN
+        return Verdict.WITHDRAWN if withdrawn else self.verdict
+
+    @property
+    def remark(self) -> str:
+        """What is said beside the word; empty where it says all."""
+        if self.shown is not Verdict.UNDECIDED:
+            return ""
+        needed = f"over {MOST}" if math.isinf(self.seeds_needed) else f"{self.seeds_needed:g}"
+        return f"(more seeds needed: {needed})"
+
+    @property
+    def text(self) -> str:
+        """The word and what is said beside it."""
+        return f"{self.shown} {self.remark}".rstrip()
 
 
 def read_rows(path: Path, columns: Iterable[str], delimiter: str = ",") -> list[Row]:
@@ -98,37 +142,48 @@ def optional_number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def read_verdicts(path: Path) -> list[Verdict]:
+def read_findings(path: Path) -> list[Finding]:
     """What ``claims.csv`` says, in its order.
 
     Raises:
         UserError: for a file that is not that table.
     """
-    verdicts = []
+    findings = []
     for line, row in enumerate(read_rows(path, COLUMNS), 2):
         try:
-            verdicts.append(
-                Verdict(
-                    claim=row["claim"],
-                    figure=row["figure"],
-                    statement=row["statement"],
-                    measure=row["measure"],
-                    estimate=optional_number(row["estimate"]),
-                    low=optional_number(row["ci_low"]),
-                    high=optional_number(row["ci_high"]),
-                    n_seeds=int(row["n_seeds"]),
-                    verdict=row["verdict"],
-                    kind=next(kind for kind in KINDS if row["verdict"].startswith(kind.begins)),
-                )
-            )
+            findings.append(_finding(row))
         except ValueError as error:
             raise UserError(f"{path}: row {line}: {error}") from None
-        except StopIteration:
-            raise UserError(f"{path}: row {line}: unknown verdict {row['verdict']!r}") from None
-    return verdicts
+    return findings
 
 
-def counts(verdicts: Iterable[Verdict]) -> dict[Kind, int]:
-    """How many there are of each kind, the kinds in their order."""
-    found = [verdict.kind for verdict in verdicts]
-    return {kind: found.count(kind) for kind in KINDS}
+def _finding(row: Row) -> Finding:
+    """A row, checked; what is wrong with it is a ValueError."""
+    if row["measure"] not in MEASURES:
+        raise ValueError(f"unknown measure {row['measure']!r}")
+    verdict, seeds_needed = Verdict(row["verdict"]), optional_number(row["seeds_needed"])
+    if verdict is Verdict.WITHDRAWN:
+        raise ValueError("a claim is withdrawn in a column of its own")
+    if (seeds_needed is None) == (verdict is Verdict.UNDECIDED):
+        raise ValueError("seeds are needed where a claim is undecided, and nowhere else")
+    return Finding(
+        claim=row["claim"],
+        figure=row["figure"],
+        statement=row["statement"],
+        measure=row["measure"],
+        part=row["part"],
+        reading=row["reading"],
+        estimate=optional_number(row["estimate"]),
+        low=optional_number(row["ci_low"]),
+        high=optional_number(row["ci_high"]),
+        n_seeds=int(row["n_seeds"]),
+        seeds_needed=seeds_needed,
+        verdict=verdict,
+        withdrawn=row["withdrawn"],
+    )
+
+
+def counts(findings: Iterable[Finding]) -> dict[Verdict, int]:
+    """How many there are of each verdict as shown, the verdicts in their order."""
+    found = [finding.shown for finding in findings]
+    return {verdict: found.count(verdict) for verdict in Verdict}

@@ -16,95 +16,93 @@ from hebae.base import files
 from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
-from hebae.claims.read import MEASURES, OURS, Claims, read_claims
-from hebae.claims.verdicts import KINDS, Verdict, counts, read_verdicts
+from hebae.claims.measures import MEASURES
+from hebae.claims.read import Claims, read_claims
+from hebae.claims.verdicts import Finding, Verdict, counts, read_findings
 from hebae.publish.results import CONFIG, PUBLISHED, read_experiment
 
-Published = Mapping[str, Sequence[Verdict]]
-NOT_RUN = KINDS[-1].symbol
-READINGS = {measure.text: measure.reading for measure in MEASURES.values()}
+Published = Mapping[str, Sequence[Finding]]
 BEGIN, END = (
     "<!-- verdicts: python -m hebae.publish.readme_table --into README.md -->",
     "<!-- end -->",
 )
 
 
-def cell(verdicts: Sequence[Verdict]) -> str:
-    """A claim's verdicts by one measure, each with the estimate that it rests on."""
-    texts = []
-    for verdict in verdicts:
-        if verdict.value:
-            said = verdict.verdict.replace("more seeds needed: ", "seeds: ")
-            what = verdict.measure.partition(": ")[2]
-            texts.append(f"{verdict.kind.symbol} {said}<br><sub>{what}: {verdict.value}</sub>")
-    return "<br>".join(texts) or NOT_RUN
-
-
-def short_cell(verdicts: Sequence[Verdict]) -> str:
+def short_cell(findings: Sequence[Finding]) -> str:
     """A claim's verdicts in words: by the paper's measures, and by the fair ones below."""
     texts = []
     for reading, label in (("paper", ""), ("fair", "*fair:* ")):
-        of = [
-            verdict
-            for verdict in verdicts
-            if verdict.value and READINGS[_name(verdict.measure)] == reading
-        ]
+        run = [one for one in findings if one.value and one.reading == reading]
         said = [
-            f"{kind.symbol} {kind.begins}" + f" ({n} of {len(of)})" * (n < len(of))
-            for kind, n in counts(of).items()
+            f"{verdict.sign} {verdict}" + f" ({n} of {len(run)})" * (n < len(run))
+            for verdict, n in counts(run).items()
             if n
         ]
         if said:
             texts.append(label + ", ".join(said))
-    return "<br>".join(texts) or NOT_RUN
+    return "<br>".join(texts) or Verdict.NOT_RUN.sign
+
+
+def long_cell(findings: Sequence[Finding]) -> str:
+    """A claim's verdicts by one measure, each with the estimate that it rests on."""
+    texts = [
+        f"{one.shown.sign} {one.text}<br><sub>{one.part}: {one.value}</sub>"
+        for one in findings
+        if one.value
+    ]
+    return "<br>".join(texts) or Verdict.NOT_RUN.sign
 
 
 def read_published(folders: Sequence[Path]) -> Published:
     """The verdicts of published experiments, each under what heads its column."""
-    read = {folder: read_verdicts(folder / "tables/claims.csv") for folder in folders}
-    return {_title(folder, verdicts): verdicts for folder, verdicts in read.items()}
+    read = {folder: read_findings(folder / "tables/claims.csv") for folder in folders}
+    return {_title(folder, findings): findings for folder, findings in read.items()}
 
 
-def overview(claims: Claims, published: Published) -> str:
+def by_claim(claims: Claims, published: Published) -> str:
     """A row a claim of the papers, a column an experiment: the verdicts alone."""
     rows = []
     for claim in claims.claims:
-        if claim.where == OURS:
+        if not claim.in_a_paper:
             continue
         cells = [
-            short_cell([one for one in of if one.claim == claim.id]) for of in published.values()
+            short_cell([one for one in findings if one.claim == claim.id])
+            for findings in published.values()
         ]
-        rows.append([f"{claim.statement} <sub>{claim.where}</sub>", *cells])
+        said = f"{claim.statement} <sub>{claim.where}</sub>"
+        if claim.withdrawn:
+            said += f"<br>*Withdrawn: {claim.withdrawn}.*"
+        rows.append([said, *cells])
     return _markdown(["claim", *published], rows)
 
 
-def table(claims: Claims, published: Published) -> str:
+def by_measure(claims: Claims, published: Published) -> str:
     """A row a claim and measure that any of the experiments has judged, a column an experiment."""
     rows = []
     for claim in claims.claims:
         statement = claim.statement
-        for measure in claim.measures:
-            text, reading = MEASURES[measure].text, MEASURES[measure].reading
+        for name in claim.measures:
             cells = [
-                cell([one for one in of if (one.claim, _name(one.measure)) == (claim.id, text)])
+                long_cell([one for one in of if (one.claim, one.measure) == (claim.id, name)])
                 for of in published.values()
             ]
-            if set(cells) == {NOT_RUN}:
+            if set(cells) == {Verdict.NOT_RUN.sign}:
                 continue
-            text = text.replace("|", "\\|") + " *(fair)*" * (reading == "fair")
+            measure = MEASURES[name]
+            text = measure.text.replace("|", "\\|") + " *(fair)*" * (measure.reading == "fair")
             rows.append([statement, text, *cells])
             statement = ""  # said once
     return _markdown(["claim", "measure", *published], rows)
 
 
-def both(claims: Claims, folders: Sequence[Path]) -> str:
+def verdict_tables(claims: Claims, folders: Sequence[Path]) -> str:
     """The verdicts in short, and folded away below them those of every measure."""
     published = read_published(folders)
     return "\n\n".join(
         (
-            overview(claims, published),
+            by_claim(claims, published),
             "<details><summary>By every measure, with estimates and intervals</summary>",
-            table(claims, published),
+            by_measure(claims, published),
             "</details>",
         )
     )
@@ -115,44 +113,39 @@ def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _name(measure: str) -> str:
-    """A measure's text, without the part that a row names behind it."""
-    known = [entry.text for entry in MEASURES.values() if measure.startswith(entry.text)]
-    return max(known, key=len, default=measure)
-
-
-def _title(folder: Path, verdicts: Sequence[Verdict]) -> str:
+def _title(folder: Path, findings: Sequence[Finding]) -> str:
     experiment = read_experiment(folder / CONFIG)
     titles = dict.fromkeys(
-        experiment.datasets[experiment.figures[verdict.figure]].title
-        for verdict in verdicts
-        if verdict.n_seeds and verdict.figure in experiment.figures
+        experiment.datasets[experiment.figures[finding.figure]].title
+        for finding in findings
+        if finding.n_seeds and finding.figure in experiment.figures
     )
-    seeds = counted(max((verdict.n_seeds for verdict in verdicts), default=0), "seed")
+    seeds = counted(max((finding.n_seeds for finding in findings), default=0), "seed")
     return f"[{experiment.name}](docs/results/{folder.name}/): {'; '.join((*titles, seeds))}"
 
 
-def place(path: Path) -> tuple[str, str, str]:
-    """What a file has before the place of the tables, there, and behind it.
+def around_tables(path: Path) -> tuple[str, str, str]:
+    """What a file has before the tables, the tables, and what it has behind them.
 
     Raises:
         UserError: for a file without the two comments.
     """
     before, begin, rest = path.read_text().partition(BEGIN)
-    there, end, behind = rest.partition(END)
+    tables, end, behind = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{path}: has no place for the tables, {BEGIN} and {END}")
-    return before, there, behind
+    return before, tables, behind
 
 
-def shown(path: Path) -> list[str]:
+def experiments_in(path: Path) -> list[str]:
     """The experiments that the tables of a file have, in their order."""
-    return list(dict.fromkeys(re.findall(r"\]\(docs/results/([^/)]+)/\)", place(path)[1])))
+    tables = around_tables(path)[1]
+    return list(dict.fromkeys(re.findall(r"\]\(docs/results/([^/)]+)/\)", tables)))
 
 
-def into(path: Path, text: str) -> None:
+def replace_tables(path: Path, text: str) -> None:
     """Replace what stands between the two comments."""
-    before, _, behind = place(path)
+    before, _, behind = around_tables(path)
     files.write_bytes(path, f"{before}{BEGIN}\n\n{text}\n\n{END}{behind}".encode())
 
 
@@ -171,12 +164,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     names = (
         options.experiments
-        or (options.into and shown(options.into))
+        or (options.into and experiments_in(options.into))
         or sorted(path.parent.name for path in options.published.glob(f"*/{CONFIG}"))
     )
-    text = both(claims, [options.published / name for name in names])
+    text = verdict_tables(claims, [options.published / name for name in names])
     if options.into:
-        into(options.into, text)
+        replace_tables(options.into, text)
     else:
         print(text)
 

@@ -35,7 +35,8 @@ from hebae.base import files, npz
 from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError, command
 from hebae.claims.judge import judge_claims
-from hebae.claims.read import TABLES, read_claims
+from hebae.claims.measures import TABLES
+from hebae.claims.read import read_claims
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
 from hebae.config.registry import DATASETS, FIGURES

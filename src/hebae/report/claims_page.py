@@ -12,14 +12,13 @@ from xml.etree.ElementTree import Element
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted, interval, number
 from hebae.claims.verdicts import (
-    KINDS,
-    Kind,
+    Finding,
     Row,
     Verdict,
     counts,
     optional_number,
+    read_findings,
     read_rows,
-    read_verdicts,
 )
 from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES
@@ -29,7 +28,6 @@ PART_COLUMNS = (
     "claim",
     "figure",
     "measure",
-    "reading",
     "where",
     "part",
     "n_seeds",
@@ -46,60 +44,50 @@ READINGS = {"paper": "paper’s reading", "fair": "fair reading"}
 
 
 class Judged(NamedTuple):
-    """A verdict with the rows of ``claim_parts.csv`` that belong to it."""
+    """A finding with the rows of ``claim_parts.csv`` that belong to it."""
 
-    verdict: Verdict
+    finding: Finding
     parts: tuple[Row, ...]
 
-    @property
-    def reading(self) -> str:
-        """Of the measure: the paper's, or one that is fair where the paper's is not."""
-        return self.parts[0]["reading"]
 
-
-def joined(verdicts: Sequence[Verdict], parts: Sequence[Row]) -> list[Judged]:
-    """Verdicts with their parts, which are in the same order; of one measure they are together.
+def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[Judged]:
+    """Findings with their parts, which are in the same order; of one measure they are together.
 
     Raises:
         UserError: where the two are not of the same judging.
     """
     groups = [
-        tuple(rows)
-        for _, rows in groupby(parts, lambda row: (row["claim"], row["figure"], row["measure"]))
+        (key, tuple(rows))
+        for key, rows in groupby(parts, lambda row: (row["claim"], row["figure"], row["measure"]))
     ]
-    judged = [Judged(verdict, rows) for verdict, rows in zip(verdicts, groups, strict=False)]
-    same = all(
-        (of.claim, of.figure) == (rows[0]["claim"], rows[0]["figure"]) for of, rows in judged
-    )
-    if len(groups) != len(verdicts) or not same:
+    if [(of.claim, of.figure, of.measure) for of in findings] != [key for key, _ in groups]:
         raise UserError(
             "claims.csv and claim_parts.csv differ; delete both, and they are made again"
         )
-    return judged
+    return [Judged(of, rows) for of, (_, rows) in zip(findings, groups, strict=True)]
 
 
-def badge(kind: Kind, text: str) -> Element:
+def badge(verdict: Verdict) -> Element:
     """A verdict, told by its colour, its sign and its words."""
     return element(
         "span",
-        element("span", kind.symbol, class_="symbol", aria_hidden="true"),
-        f" {text}",
-        class_=f"verdict {kind.style}",
+        element("span", verdict.sign, class_="symbol", aria_hidden="true"),
+        f" {verdict}",
+        class_=f"verdict {verdict.style}",
     )
 
 
-def summary(judged: Sequence[Judged]) -> Element:
+def summary(findings: Sequence[Finding]) -> Element:
     """How many tests there are of each verdict, by reading."""
     rows = []
     for reading, label in READINGS.items():
-        found = counts(one.verdict for one in judged if one.reading == reading)
+        found = counts(one for one in findings if one.reading == reading)
         if total := sum(found.values()):
-            cells = [element("td", str(found[kind]), class_="number") for kind in KINDS]
-            rows.append(element("tr", element("td", label), *cells, number_cell(total)))
-    found = counts(one.verdict for one in judged)
-    cells = [number_cell(found[kind], data_count=kind.begins) for kind in KINDS]
-    foot = element("tr", element("td", "all"), *cells, number_cell(len(judged)))
-    head = ["", *(element("th", badge(kind, kind.begins)) for kind in KINDS), numbers("tests")]
+            cells = map(number_cell, (*found.values(), total))
+            rows.append(element("tr", element("td", label), *cells))
+    cells = [number_cell(n, data_count=verdict) for verdict, n in counts(findings).items()]
+    foot = element("tr", element("td", "all"), *cells, number_cell(len(findings)))
+    head = ["", *(element("th", badge(verdict)) for verdict in Verdict), numbers("tests")]
     return table(head, rows, [foot], class_="counts")
 
 
@@ -115,12 +103,15 @@ def number_cell(value: int, **attributes: str) -> Element:
 
 def claim_rows(judged: Sequence[Judged]) -> list[Element]:
     """The rows of one claim beside its statement: for each measure one, and one of its parts."""
-    first = judged[0]
+    first, parts = judged[0]
     folded = [one for one in judged if one.parts[0]["part"]]
+    more = [parts[0]["where"]]
+    if first.withdrawn:
+        more.append(f"Withdrawn: {first.withdrawn}")
     statement = element(
         "td",
-        first.verdict.statement,
-        element("div", first.parts[0]["where"], class_="more"),
+        first.statement,
+        *(element("div", text, class_="more") for text in more),
         rowspan=str(len(judged) + len(folded)),
     )
     rows = []
@@ -132,8 +123,8 @@ def claim_rows(judged: Sequence[Judged]) -> list[Element]:
                 *beside,
                 *measure_cells(one),
                 class_="first" if beside else "further",
-                data_claim=one.verdict.claim,
-                data_figure=one.verdict.figure,
+                data_claim=one.finding.claim,
+                data_figure=one.finding.figure,
             )
         )
         if one in folded:
@@ -144,27 +135,21 @@ def claim_rows(judged: Sequence[Judged]) -> list[Element]:
 
 def measure_cells(judged: Judged) -> list[Element]:
     """What one measure says: reading, measure, estimate, seeds, verdict."""
-    verdict = judged.verdict
-    estimate = verdict.value or judged.parts[0]["reason"]
+    finding = judged.finding
+    estimate = finding.value or judged.parts[0]["reason"]
+    below = [element("div", finding.remark, class_="more")] if finding.remark else []
     return [
-        element("td", judged.reading, class_="small"),
-        element("td", unbroken(verdict.measure)),
-        element("td", estimate, class_="number" if verdict.value else "small"),
-        element("td", str(verdict.n_seeds or "–"), class_="number"),
-        element("td", *verdict_content(verdict), data_verdict=verdict.verdict),
+        element("td", finding.reading, class_="small"),
+        element("td", unbroken(finding.measured)),
+        element("td", estimate, class_="number" if finding.value else "small"),
+        element("td", str(finding.n_seeds or "–"), class_="number"),
+        element("td", badge(finding.shown), *below, data_verdict=finding.shown),
     ]
 
 
 def unbroken(text: str) -> str:
     """Text in which "z = 8" stays on a line."""
     return text.replace("z = ", "z\u00a0=\u00a0")
-
-
-def verdict_content(verdict: Verdict) -> list[Element]:
-    """The verdict, and below it what it adds in brackets."""
-    word, bracket, more = verdict.verdict.partition(" (")
-    below = [element("div", bracket.strip() + more, class_="more")] if more else []
-    return [badge(verdict.kind, word), *below]
 
 
 def parts_table(parts: Sequence[Row]) -> Element:
@@ -228,7 +213,7 @@ def figure_section(figure: str, judged: Sequence[Judged], experiment: Experiment
     ]
     rows = [
         row
-        for _, of_claim in groupby(judged, lambda one: one.verdict.claim)
+        for _, of_claim in groupby(judged, lambda one: one.finding.claim)
         for row in claim_rows(list(of_claim))
     ]
     heading = element("h2", f"{title} ", element("span", aside, class_="aside"), id=figure)
@@ -237,13 +222,13 @@ def figure_section(figure: str, judged: Sequence[Judged], experiment: Experiment
 
 def claims_page(judged: Sequence[Judged], experiment: Experiment) -> str:
     """All verdicts, figure by figure, each in the order of the file."""
-    figures = list(dict.fromkeys(one.verdict.figure for one in judged))
-    claims = {one.verdict.claim for one in judged}
+    figures = list(dict.fromkeys(one.finding.figure for one in judged))
+    claims = {one.finding.claim for one in judged}
     sections = [
         part
         for figure in figures
         for part in figure_section(
-            figure, [one for one in judged if one.verdict.figure == figure], experiment
+            figure, [one for one in judged if one.finding.figure == figure], experiment
         )
     ]
     return document(
@@ -255,7 +240,7 @@ def claims_page(judged: Sequence[Judged], experiment: Experiment) -> str:
             "paper’s, and where that compares unlike things, a fair one.",
             class_="lead",
         ),
-        summary(judged),
+        summary([one.finding for one in judged]),
         element(
             "p",
             "The estimate is of the part of a claim that decides it, in the measure’s own terms, "
@@ -263,6 +248,7 @@ def claims_page(judged: Sequence[Judged], experiment: Experiment) -> str:
             "several models or latent dimensions. A claim holds if all of its parts do, and does "
             "not if one of them surely fails. Verdicts are corrected for the number of tests that "
             "have enough seeds (Holm). Undecided: so many seeds would probably decide it, in all. "
+            "Withdrawn: the test was found to be wrong, for the reason below the claim. "
             "Why each test is what it is stands in docs/claims.md.",
             class_="small",
         ),
@@ -279,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", type=Path, required=True, help="claim_parts.csv")
     parser.add_argument("--output", type=Path, required=True, help=".html")
     options = parser.parse_args(arguments)
-    judged = joined(read_verdicts(options.claims), read_rows(options.parts, PART_COLUMNS))
+    judged = joined(read_findings(options.claims), read_rows(options.parts, PART_COLUMNS))
     try:
         page = claims_page(judged, Experiment.from_json(options.experiment))
     except ValueError as error:

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from hebae.base.text import counted, escape_rst, list_table, listed
-from hebae.claims.verdicts import KINDS, Verdict, counts, read_verdicts
+from hebae.claims.verdicts import Finding, counts, read_findings
 from hebae.config.experiment import Dataset, Experiment
 from hebae.config.registry import DATASETS
 from hebae.config.run import weight_text
@@ -131,36 +131,40 @@ def sizes_text(data: Dataset) -> str:
     return listed(f"{size:,}" for size in sorted(sizes)) if sizes else "none"
 
 
-def verdict_line(verdict: Verdict) -> str:
+def finding_line(finding: Finding) -> str:
     """What came out by one measure, in a line."""
-    value = f": {verdict.value}, {counted(verdict.n_seeds, 'seed')}" if verdict.value else ""
+    value = f": {finding.value}, {counted(finding.n_seeds, 'seed')}" if finding.value else ""
     return (
-        f"{verdict.kind.symbol} **{escape_rst(verdict.verdict)}** by "
-        f"{escape_rst(verdict.measure + value)}"
+        f"{finding.shown.sign} **{escape_rst(finding.text)}** by "
+        f"{escape_rst(finding.measured + value)}"
     )
 
 
-def outcome_text(verdicts: Sequence[Verdict]) -> str:
+def outcome_text(findings: Sequence[Finding]) -> str:
     """What came out of a figure's claims: a list, and in it one of the measures of each."""
-    if not verdicts:
+    if not findings:
         return "**What came out** is to be looked at: no claim is tested on this figure."
-    found = [f"**What came out** of {counted(len(verdicts), 'test')}: {counts_text(verdicts)}."]
-    for statement, of_claim in groupby(verdicts, lambda verdict: verdict.statement):
-        lines = "\n".join(f"  * {verdict_line(verdict)}" for verdict in of_claim)
+    found = [f"**What came out** of {counted(len(findings), 'test')}: {counts_text(findings)}."]
+    for statement, group in groupby(findings, lambda finding: finding.statement):
+        of_claim = list(group)
+        lines = "\n".join(f"  * {finding_line(finding)}" for finding in of_claim)
+        if reason := of_claim[0].withdrawn:
+            statement += f" Withdrawn: {reason}."
         found.append(f"* {escape_rst(statement)}\n\n{lines}")
     return "\n\n".join(found)
 
 
-def counts_text(verdicts: Sequence[Verdict]) -> str:
+def counts_text(findings: Sequence[Finding]) -> str:
     """How many there are of each verdict: ✓ holds: 3, ? undecided: 2."""
-    found = counts(verdicts)
     return ", ".join(
-        f"{kind.symbol} {kind.begins}: **{found[kind]}**" for kind in KINDS if found[kind]
+        f"{verdict.sign} {verdict}: **{number}**"
+        for verdict, number in counts(findings).items()
+        if number
     )
 
 
 def figure_facts(
-    figure: str, experiment: Experiment, results: Path, verdicts: Sequence[Verdict]
+    figure: str, experiment: Experiment, results: Path, findings: Sequence[Finding]
 ) -> FigureFacts:
     """The facts of a figure, of the dataset that it is drawn for."""
     data = experiment.datasets[experiment.figures[figure]]
@@ -184,17 +188,17 @@ def figure_facts(
         fid=fid_text(data),
         training_sizes=sizes_text(data),
         importance_samples=listed(f"{k:,}" for k in sorted(data.bounds.samples)),
-        outcome=outcome_text([of for of in verdicts if of.figure == figure]),
+        outcome=outcome_text([of for of in findings if of.figure == figure]),
     )
 
 
-def claims_text(verdicts: Sequence[Verdict]) -> str:
+def claims_text(findings: Sequence[Finding]) -> str:
     """How many tests there are of each verdict."""
-    if not verdicts:
+    if not findings:
         return "No claim was judged."
-    claims = len({verdict.claim for verdict in verdicts})
-    tests = f"{counted(claims, 'claim')} in {counted(len(verdicts), 'test')}"
-    return f"{tests}: {counts_text(verdicts)}."
+    claims = len({finding.claim for finding in findings})
+    tests = f"{counted(claims, 'claim')} in {counted(len(findings), 'test')}"
+    return f"{tests}: {counts_text(findings)}."
 
 
 def datasets_text(experiment: Experiment, results: Path) -> str:
@@ -208,10 +212,10 @@ def datasets_text(experiment: Experiment, results: Path) -> str:
     return "\n".join(lines)
 
 
-def claims_file(results: Path) -> list[Verdict]:
+def claims_file(results: Path) -> list[Finding]:
     """The verdicts, none where no claim was judged yet."""
     path = results / "tables/claims.csv"
-    return read_verdicts(path) if path.exists() else []
+    return read_findings(path) if path.exists() else []
 
 
 def report_facts(experiment: Experiment, results: Path) -> ReportFacts:
@@ -220,16 +224,16 @@ def report_facts(experiment: Experiment, results: Path) -> ReportFacts:
     Raises:
         UserError: for a table that is damaged.
     """
-    verdicts = claims_file(results)
+    findings = claims_file(results)
     return ReportFacts(
         title=escape_rst(experiment.name),
         datasets=datasets_text(experiment, results),
-        claims=claims_text(verdicts),
+        claims=claims_text(findings),
         category=categories(experiment),
         made_with=table_text(origin.made_with()),
         trained_with=table_text(origin.trained_with(results / "tables/runs.csv")),
         figures={
-            figure: figure_facts(figure, experiment, results, verdicts)
+            figure: figure_facts(figure, experiment, results, findings)
             for figure in experiment.figures
         },
     )

@@ -45,6 +45,7 @@ tfoot td { font-weight: 600; border-top: 2px solid #c9d1d9; border-bottom: 0; }
 .fails { color: #8f3e00; background: #fdeee4; border-color: #d55e00; }
 .undecided { color: #6b4a00; background: #fdf4df; border-color: #e69f00; }
 .notrun { color: #4a525b; background: #f1f3f5; border-color: #8b949e; }
+.withdrawn { color: #7a2f5d; background: #f9edf4; border-color: #cc79a7; border-style: dashed; }
 tr.parts td { border: 0; padding-top: 0; padding-bottom: .35rem; }
 .more { font-size: .85rem; font-weight: normal; color: #56606b; margin-top: .15rem; }
 .counts { width: auto; margin: .8rem 0 1rem; }

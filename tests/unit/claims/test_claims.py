@@ -14,9 +14,10 @@ import yaml
 from scipy.stats import t, ttest_1samp
 
 from hebae.base.errors import UserError
-from hebae.claims import measures
 from hebae.claims.judge import judge_claims, main
-from hebae.claims.read import MEASURES, TABLES, parse, read_claims
+from hebae.claims.measures import MEASURES, TABLES
+from hebae.claims.read import parse, read_claims
+from hebae.claims.verdicts import COLUMNS, read_findings
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse as parse_config
 from hebae.config.registry import FIGURES
@@ -204,7 +205,6 @@ def test_all_claims_that_were_asked_for_are_there():
     used = {measure for claim in CLAIMS.claims for measure in claim.measures}
     assert used == set(MEASURES)
     for measure in MEASURES.values():
-        assert callable(getattr(measures, measure.function))
         assert measure.reading in ("paper", "fair")
     # both readings of what is said of bounds
     for claim in CLAIMS.claims:
@@ -227,8 +227,8 @@ def test_all_claims_that_were_asked_for_are_there():
             "tolerance.absolute: 0 is less than or equal to the minimum of 0",
         ),
         ({"contrast": ["VAE", "HEBAE"]}, "contrast: ['VAE', 'HEBAE'] is too short"),
+        ({"withdrawn": ""}, "withdrawn: '' should be non-empty"),
         ({"seeds": 1}, "seeds: 1 is less than the minimum of 2"),
-        ({"interval": "z"}, "interval: 'z' is not one of"),
         (
             {"above": {"VAE": 2}, "below": {"VAE": 1}},
             "claims: a: nothing is above and below that for VAE",
@@ -271,10 +271,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 
 def measured(name: str, made: Experiment, tables: dict[str, pd.DataFrame]) -> pd.Series:
-    measure = MEASURES[name]
-    return getattr(measures, measure.function)(
-        made.datasets["digits"], tables, **measure.parameters
-    )
+    return MEASURES[name].values(made.datasets["digits"], tables)
 
 
 def frame(**columns) -> pd.DataFrame:
@@ -389,7 +386,7 @@ def test_noise_alone_decides_nothing():
     for _ in range(200):
         tables = {"elbo_by_weight": same.assign(elbo=rng.normal(size=len(same)))}
         verdict = row(one(order=[["VAE", "HEBAE"]]), made, tables)["verdict"]
-        decided.append(not verdict.startswith("undecided"))
+        decided.append(verdict != "undecided")
     assert sum(decided) <= 20  # 10 expected, binomial: 20 is 3.2 standard errors above
 
 
@@ -412,7 +409,8 @@ def test_the_estimate_is_the_difference_paired_by_seed():
     assert found["estimate"] == pytest.approx(2.0)
     assert found["n_seeds"] == 4
     assert found["verdict"] == "holds"
-    assert found["measure"] == "per-sample bound (nats): HEBAE − VAE, z = 8"
+    assert (found["measure"], found["part"]) == ("elbo", "HEBAE − VAE, z = 8")
+    assert found["reading"] == "fair" and found["seeds_needed"] is None
     interval = ttest_1samp([2, 2.1, 1.9, 2], 0).confidence_interval(0.95)
     assert (found["ci_low"], found["ci_high"]) == pytest.approx(tuple(interval))
 
@@ -424,7 +422,7 @@ def test_a_margin_makes_a_tie_no_difference():
     found = row(one(order=[["VAE", "HEBAE"]], margin=0.1), made, tables)
     assert found["verdict"] == "does not hold"
     assert found["estimate"] == pytest.approx(0.001)  # of the difference, not of what it lacks
-    assert found["measure"].endswith("HEBAE − VAE > 0.1, z = 8")
+    assert found["part"] == "HEBAE − VAE > 0.1, z = 8"
 
 
 def test_thresholds_and_equivalence_read_in_the_measures_terms():
@@ -459,7 +457,7 @@ def test_ratios_read_as_ratios():
     found = row(claims, made, {"active_units": pd.DataFrame(rows)})
     assert found["estimate"] == pytest.approx(4 / (1 * 1.01 * 1.02 * 1.03) ** 0.25)
     assert 1 < found["ci_low"] < found["ci_high"]
-    assert "HEBAE / VAE" in found["measure"]
+    assert found["part"] == "HEBAE / VAE, z = 8"
 
 
 def test_a_contrast_is_of_two_differences():
@@ -492,10 +490,11 @@ def test_each_run_of_a_difference_is_rounded_by_itself():
 def test_one_seed_never_decides_and_has_no_interval():
     made = experiment()
     found = row(one(order=[["VAE", "HEBAE"]]), made, planted(made, {"VAE": [0.0], "HEBAE": [9e9]}))
-    assert found["verdict"] == "undecided (more seeds needed: 3 or more)"
+    assert (found["verdict"], found["seeds_needed"]) == ("undecided", 3)
     assert found["ci_low"] is found["ci_high"] is None
     tables = planted(made, {"VAE": [0.0, 0.0], "HEBAE": [9e9, 9.00001e9]})
-    assert row(one(order=[["VAE", "HEBAE"]]), made, tables)["verdict"].startswith("undecided")
+    found = row(one(order=[["VAE", "HEBAE"]], seeds=7), made, tables)
+    assert (found["verdict"], found["seeds_needed"]) == ("undecided", 7)  # what it asks for
     assert row(one(order=[["VAE", "HEBAE"]], seeds=2), made, tables)["verdict"] == "holds"
 
 
@@ -514,8 +513,37 @@ def test_what_cannot_be_decided_takes_nothing_from_what_can():
     (row_alone,), _ = judge_claims(alone, made, tables)
     rows, parts = judge_claims(parse(document, SCHEMA), made, tables)
     assert rows[0] == row_alone and row_alone["verdict"] == "holds"
-    assert {row["verdict"] for row in rows[1:]} == {"undecided (more seeds needed: 3 or more)"}
+    assert {(row["verdict"], row["seeds_needed"]) for row in rows[1:]} == {("undecided", 3)}
     assert parts[-1]["p_holm"] is None
+
+
+def test_the_seeds_needed_are_a_number_where_undecided_and_nothing_elsewhere():
+    made = experiment()
+    tables = planted(made, {"VAE": [1.0, 2, 3], "HEBAE": [2.0, 2.5, 4.5], "WAE": [1.5, 1.4, 3.1]})
+    close = row(one(order=[["VAE", "HEBAE"]]), made, tables)
+    assert close["verdict"] == "undecided" and 3 < close["seeds_needed"] <= 200
+    assert row(one(order=[["VAE", "WAE"]]), made, tables)["seeds_needed"] == math.inf
+    assert row(one(order=[["VAE", "HEBAE"]], figures=["fig3"]), made)["seeds_needed"] is None
+    _, parts = judge_claims(one(order=[["VAE", "HEBAE"]]), made, tables)
+    assert [part["seeds_needed"] for part in parts] == [close["seeds_needed"]]
+
+
+def test_a_withdrawn_claim_is_judged_and_stays_in_the_family():
+    made = experiment()
+    tables = world(made, noise=0.02)
+    document = copy.deepcopy(DOCUMENT)
+    withdrawn = next(claim for claim in document["claims"] if claim["id"] == "mic-order")
+    withdrawn["withdrawn"] = "for a reason"
+    before, after = (judge_claims(of, made, tables) for of in (CLAIMS, parse(document, SCHEMA)))
+    assert after[1] == before[1]  # verdicts and p, corrected for as many claims
+    assert [row | {"withdrawn": ""} for row in after[0]] == [
+        row | {"withdrawn": ""} for row in before[0]
+    ]
+    assert {row["claim"] for row in after[0] if row["withdrawn"] == "for a reason"} == {"mic-order"}
+
+
+def test_what_ties_in_minepy_decided_is_withdrawn():
+    assert {claim.id for claim in CLAIMS.claims if claim.withdrawn} == {"tic-order"}
 
 
 @pytest.mark.parametrize(
@@ -574,10 +602,10 @@ def test_every_latent_dimension_counts():
         elbo=table["elbo"].where(~worse, -300.0 - table["seed"])
     )
     found = row(claims, made, tables)
-    assert found["verdict"] == "does not hold" and found["measure"].endswith("z = 2")
+    assert found["verdict"] == "does not hold" and found["part"].endswith("z = 2")
     # the diagonal variant is trained at 8 alone, and so judged there
     claims = one(order=[["VAE", "HEBAE-diagonal"]], latent_dims="all")
-    assert row(claims, made, tables)["measure"].endswith("z = 8")
+    assert row(claims, made, tables)["part"].endswith("z = 8")
 
 
 def test_the_command_writes_the_columns_that_others_rely_on(tmp_path):
@@ -591,11 +619,13 @@ def test_the_command_writes_the_columns_that_others_rely_on(tmp_path):
     arguments += ["--tables", tmp_path / "tables", "--output", tmp_path / "claims.csv"]
     main([str(argument) for argument in (*arguments, "--parts", tmp_path / "parts.csv")])
     table = pd.read_csv(tmp_path / "claims.csv")
-    columns = "claim figure statement measure estimate ci_low ci_high n_seeds verdict"
-    assert list(table) == columns.split()
+    columns = "claim figure statement measure part reading estimate ci_low ci_high n_seeds"
+    assert list(table) == [*columns.split(), "seeds_needed", "verdict", "withdrawn"]
+    assert tuple(table) == COLUMNS
+    assert len(read_findings(tmp_path / "claims.csv")) == len(table)
     assert len(table) == 51
     parts = pd.read_csv(tmp_path / "parts.csv")
-    assert {"reading", "part", "effect", "p_holm", "reason"} <= set(parts)
+    assert {"reading", "part", "seeds_needed", "effect", "p_holm", "reason"} <= set(parts)
     holding = parts[parts["verdict"] == "holds"]
     assert (holding["p_holm"] <= 0.05).all() and (holding["p_above"] <= holding["p_holm"]).all()
 

@@ -40,12 +40,16 @@ def claim(figure="fig1a", verdict="holds", **fields):
         "claim": "higher",
         "figure": figure,
         "statement": "HEBAE is higher.",
-        "measure": "bound (nats): HEBAE − VAE",
+        "measure": "elbo",
+        "part": "HEBAE − VAE, z = 8",
+        "reading": "paper",
         "estimate": 1.5,
         "ci_low": 0.5,
         "ci_high": 2.5,
         "n_seeds": 3,
+        "seeds_needed": 7 if verdict == "undecided" else None,
         "verdict": verdict,
+        "withdrawn": "",
     } | fields
 
 
@@ -150,21 +154,54 @@ def test_escaped_text_is_literal_in_captions(anything):
 def test_verdicts_are_read_in_their_order(tmp_path):
     rows = [
         claim(verdict="holds"),
-        claim(verdict="undecided (more seeds needed: 12)", ci_low=None, ci_high=None, n_seeds=1),
+        claim(verdict="undecided", seeds_needed=12, ci_low=None, ci_high=None, n_seeds=1),
         claim(verdict="does not hold"),
         claim(verdict="not run here", estimate=None, ci_low=None, ci_high=None, n_seeds=0),
     ]
     write_csv(tmp_path / "claims.csv", rows)
-    found = verdicts.read_verdicts(tmp_path / "claims.csv")
+    found = verdicts.read_findings(tmp_path / "claims.csv")
     assert [of.verdict for of in found] == [row["verdict"] for row in rows]
+    assert [of.text for of in found] == [
+        "holds",
+        "undecided (more seeds needed: 12)",
+        "does not hold",
+        "not run here",
+    ]
+    assert {of.measured for of in found} == {"per-sample bound (nats): HEBAE − VAE, z = 8"}
     assert [of.value for of in found] == [
         "1.50 (0.500 to 2.50)",
         "1.50",
         "1.50 (0.500 to 2.50)",
         "",
     ]
-    assert list(verdicts.counts(found).values()) == [1, 1, 1, 1]
-    assert len({kind.symbol for kind in verdicts.KINDS}) == 4
+    assert list(verdicts.counts(found).values()) == [1, 1, 1, 1, 0]
+    for looks in ("sign", "style"):
+        assert len({getattr(verdict, looks) for verdict in verdicts.Verdict}) == 5
+
+
+def test_a_withdrawn_verdict_is_shown_as_that_and_kept(tmp_path):
+    rows = [
+        claim(withdrawn="for a reason"),
+        claim(verdict="undecided", seeds_needed=math.inf),
+        claim(verdict="not run here", estimate=None, n_seeds=0, withdrawn="for a reason"),
+    ]
+    write_csv(tmp_path / "claims.csv", rows)
+    found = verdicts.read_findings(tmp_path / "claims.csv")
+    assert [of.verdict for of in found] == ["holds", "undecided", "not run here"]
+    assert [of.text for of in found] == [
+        "withdrawn",
+        "undecided (more seeds needed: over 200)",
+        "not run here",
+    ]
+    assert list(verdicts.counts(found).values()) == [0, 0, 1, 1, 1]
+
+
+HEAD = ",".join(verdicts.COLUMNS) + "\n"
+
+
+def fields(**changed):
+    """A row of claims.csv as text."""
+    return ",".join(str("" if v is None else v) for v in (claim(part="p") | changed).values())
 
 
 @pytest.mark.parametrize(
@@ -172,9 +209,13 @@ def test_verdicts_are_read_in_their_order(tmp_path):
     [
         (None, "cannot read"),
         ("claim,figure\na,b\n", "no column 'statement'"),
-        (",".join(verdicts.COLUMNS) + "\na,b\n", "row 2 has not as many fields"),
-        (",".join(verdicts.COLUMNS) + "\na,b,c,d,much,,,3,holds\n", "row 2: could not convert"),
-        (",".join(verdicts.COLUMNS) + "\na,b,c,d,1,,,3,perhaps\n", "unknown verdict 'perhaps'"),
+        (HEAD + "a,b", "row 2 has not as many fields"),
+        (HEAD + fields(estimate="much"), "row 2: could not convert"),
+        (HEAD + fields(verdict="perhaps"), "row 2: 'perhaps' is not a valid Verdict"),
+        (HEAD + fields(verdict="withdrawn"), "row 2: a claim is withdrawn in a column of its own"),
+        (HEAD + fields(verdict="undecided"), "row 2: seeds are needed where a claim is undecided"),
+        (HEAD + fields(seeds_needed=4), "row 2: seeds are needed where a claim is undecided"),
+        (HEAD + fields(measure="fit"), "row 2: unknown measure 'fit'"),
         (b"\xff", "not a table"),
     ],
 )
@@ -183,7 +224,7 @@ def test_what_is_no_table_of_claims_is_an_error_in_one_line(tmp_path, content, m
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=re.escape(message)) as error:
-        verdicts.read_verdicts(path)
+        verdicts.read_findings(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -192,28 +233,32 @@ def test_what_is_no_table_of_claims_is_an_error_in_one_line(tmp_path, content, m
 
 def test_the_page_of_claims_has_every_verdict_with_a_sign_and_words(tmp_path, experiment):
     claims = [
-        claim(measure="one", verdict="holds"),
-        claim(measure="two", verdict="does not hold", claim="other", statement="WAE is lower."),
-        claim("fig2a", measure="three", verdict="undecided (more seeds needed: 5)"),
-        claim("fig9", measure="four", verdict="not run here", estimate=None, n_seeds=0),
-    ]
+        claim(measure="elbo"),
+        claim(measure="mic", verdict="does not hold", claim="other", statement="WAE is lower.",
+              reading="fair"),
+        claim("fig2a", measure="tic", verdict="undecided", seeds_needed=5),
+        claim("fig2a", measure="reconstruction", claim="third", withdrawn="wrong by accident"),
+        claim("fig9", verdict="not run here", estimate=None, part=None, n_seeds=0),
+    ]  # fmt: skip
     parts = [
-        part(measure="one"),
-        part(measure="one", part="second part"),
-        part(measure="two", claim="other", reading="fair"),
-        part("fig2a", measure="three", p_holm=None),
-        part("fig9", measure="four", part=None, reason="no such figure", n_seeds=0),
+        part(),
+        part(part="second part"),
+        part(measure="mic", claim="other", reading="fair"),
+        part("fig2a", measure="tic", p_holm=None),
+        part("fig2a", measure="reconstruction", claim="third"),
+        part("fig9", part=None, reason="no such figure", n_seeds=0),
     ]
     page = page_of(tmp_path, experiment, claims, parts)
     reader = Reader(page)
     shown = [tag["data-verdict"] for _, tag in reader.tags if "data-verdict" in tag]
-    assert shown == [row["verdict"] for row in claims]
+    assert shown == ["holds", "does not hold", "undecided", "withdrawn", "not run here"]
     counts = [tag["data-count"] for _, tag in reader.tags if "data-count" in tag]
-    assert counts == ["holds", "does not hold", "undecided", "not run here"]
+    assert counts == list(verdicts.Verdict)
     words = " ".join(reader.text.split())
     for said in (
-        "2 claims in 4 tests", "✓ holds", "✗ does not hold", "? undecided(more seeds needed: 5)",
-        "– not run here", "no such figure", "Figure 1a the bound", "Digits 8×8", "fig9",
+        "3 claims in 5 tests", "✓ holds", "✗ does not hold", "? undecided(more seeds needed: 5)",
+        "⊘ withdrawn", "Withdrawn: wrong by accident", "– not run here",
+        "no such figure", "Figure 1a the bound", "Digits 8×8", "fig9",
         "not drawn in this experiment", "2 parts, p = 0.250 (Holm)", "1 partpart",
         "second part", "WAE is lower.",
     ):  # fmt: skip
@@ -224,11 +269,11 @@ def test_the_page_of_claims_takes_text_for_text_and_fetches_nothing(tmp_path, ex
     page = page_of(
         tmp_path,
         experiment,
-        [claim(statement=NASTY, measure=NASTY, claim=NASTY)],
+        [claim(statement=NASTY, part=NASTY, claim=NASTY, withdrawn=NASTY)],
         [part(claim=NASTY, part=NASTY, where=NASTY)],
     )
     reader = Reader(page)
-    assert reader.text.count(NASTY) == 4
+    assert reader.text.count(NASTY) == 5
     tags = {tag for tag, _ in reader.tags}
     assert not tags & {"b", "script", "link", "img", "iframe", "a"}
     attributes = {name for _, of_tag in reader.tags for name in of_tag}
@@ -238,7 +283,7 @@ def test_the_page_of_claims_takes_text_for_text_and_fetches_nothing(tmp_path, ex
 
 
 def test_tables_of_two_judgings_are_an_error(tmp_path, experiment):
-    for parts in ([part("fig2a")], [part(), part("fig2a")]):
+    for parts in ([part("fig2a")], [part(), part("fig2a")], [part(measure="mic")]):
         with pytest.raises(UserError, match=r"claims\.csv and claim_parts\.csv differ"):
             page_of(tmp_path, experiment, [claim()], parts)
 
@@ -277,13 +322,18 @@ def test_a_caption_states_what_the_config_and_the_claims_say(tmp_path, experimen
     dataset = experiment.figures.get(figure, "digits")
     experiment = dataclasses.replace(experiment, figures={**experiment.figures, figure: dataset})
     title = experiment.datasets[dataset].title
-    claims = [claim(figure, "undecided (more seeds needed: 7)", statement=NASTY), claim("other")]
+    claims = [
+        claim(figure, "undecided", statement=NASTY),
+        claim(figure, "holds", statement="WAE is lower.", withdrawn="a mistake, " + NASTY),
+        claim("other"),
+    ]
     snakemake = told(experiment, tmp_path, claims) | {"rule": figure}
     number = list(experiment.datasets).index(dataset)
     shown = " ".join(Reader(rendered(f"{figure}.rst", snakemake=snakemake)).text.split())
     assert f"{title} (1,{number:03} training and {10 + number} test images)" in shown
-    assert "What came out of 1 test: ? undecided: 1." in shown
-    assert NASTY in shown and "undecided (more seeds needed: 7) by bound (nats)" in shown
+    assert "What came out of 2 tests: ? undecided: 1, ⊘ withdrawn: 1." in shown
+    assert NASTY in shown and "undecided (more seeds needed: 7) by per-sample bound (nats)" in shown
+    assert shown.count(f"WAE is lower. Withdrawn: a mistake, {NASTY}. ⊘ withdrawn by ") == 1
     assert "1.50 (0.500 to 2.50), 3 seeds" in shown and "HEBAE is higher" not in shown
     assert "{" not in shown and "None" not in shown
     snakemake = told(experiment, tmp_path) | {"rule": figure}
