@@ -69,7 +69,7 @@ NOISE = "gain of a q(z|x) of no width"
 OF_NOISE = {"color": "#BBCCEE", "linewidth": 5, "solid_capstyle": "butt"}
 
 
-class Measured(NamedTuple):
+class MeasuredBounds(NamedTuple):
     """Of the runs at the main latent dimension and the default weights, in nats."""
 
     parts: dict[str, pd.DataFrame]
@@ -123,7 +123,9 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     return figure
 
 
-def measured(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: str) -> Measured:
+def measured(
+    tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: str
+) -> MeasuredBounds:
     """What the tables say of the models with a per-sample bound."""
     data = experiment.datasets[dataset]
     runs = [
@@ -169,7 +171,7 @@ def measured(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset
     )
     # the same for every k
     widths = bounds.groupby(["model", "seed"])["width"].first().unstack().loc[models]
-    return Measured(parts, own, widened, widths, n_images, n_test)
+    return MeasuredBounds(parts, own, widened, widths, n_images, n_test)
 
 
 def _the_same(tables: Mapping[str, pd.DataFrame], name: str, counts: pd.Series) -> int:
@@ -181,11 +183,11 @@ def _the_same(tables: Mapping[str, pd.DataFrame], name: str, counts: pd.Series) 
     return int(numbers[0])
 
 
-def _samples(found: Measured) -> list[int]:
+def _samples(found: MeasuredBounds) -> list[int]:
     return sorted(set(found.bounds.index.get_level_values("samples").astype(int)))
 
 
-def _limits(found: Measured) -> tuple[float, float]:
+def _limits(found: MeasuredBounds) -> tuple[float, float]:
     """Where bars begin and the last one ends.
 
     They begin at 0, or left of everything where densities make a reconstruction negative.
@@ -296,7 +298,7 @@ def gain_of_noise(d: int, samples: Sequence[int]) -> np.ndarray:
     return np.array(gains)
 
 
-def _gains(ax: Axes, found: Measured, experiment: Experiment, dataset: str) -> None:
+def _gains(ax: Axes, found: MeasuredBounds, experiment: Experiment, dataset: str) -> None:
     """How much bounds rise with the codes, a line a model, and of noise alone."""
     samples = _samples(found)
     noise = gain_of_noise(experiment.datasets[dataset].main_latent_dim, samples)
@@ -322,7 +324,7 @@ def _mark_handle(samples: list[int]) -> Line2D:
     return Line2D([], [], label=label, **style)
 
 
-def _sentences(found: Measured, experiment: Experiment, dataset: str) -> list[str]:
+def _sentences(found: MeasuredBounds, experiment: Experiment, dataset: str) -> list[str]:
     """The note."""
     data = experiment.datasets[dataset]
     seeds = found.bounds.shape[1]
@@ -340,7 +342,7 @@ def _sentences(found: Measured, experiment: Experiment, dataset: str) -> list[st
     ]
 
 
-def _paper_text(found: Measured, experiment: Experiment, dataset: str) -> str:
+def _paper_text(found: MeasuredBounds, experiment: Experiment, dataset: str) -> str:
     """What R is, of the models that the paper has a bound of; nothing where there is none."""
     names = titles(experiment, dataset)
     regulariser = found.parts["regulariser"]
@@ -356,7 +358,7 @@ def _paper_text(found: Measured, experiment: Experiment, dataset: str) -> str:
     return f"Upper bar: the paper’s bound, reconstruction + R, where R is {', '.join(texts)}."
 
 
-def _marks_text(found: Measured) -> str:
+def _marks_text(found: MeasuredBounds) -> str:
     samples = [f"{k:,g}" for k in _samples(found)]
     low, high = found.widths.min(axis=None), found.widths.max(axis=None)
     widths = f"{low:g}" if low == high else f"{low:g} to {high:g}"

@@ -48,7 +48,7 @@ HEADING = 1.75  # width of the strips' heading
 SEEDS = 0.09  # from marks down to the dots of single seeds
 
 
-class Measured(NamedTuple):
+class MeasuredDecoders(NamedTuple):
     """Tables of a model (index) and a seed (columns), in nats; the number of test images."""
 
     information: pd.DataFrame
@@ -116,7 +116,9 @@ def draw(
     return page.figure
 
 
-def measured(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: str) -> Measured:
+def measured(
+    tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: str
+) -> MeasuredDecoders:
     """Of the runs at the main latent dimension and the default weights."""
     data = experiment.datasets[dataset]
     runs = [
@@ -136,7 +138,7 @@ def measured(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset
         table.pivot(index="model", columns="seed", values=value)
         for table, value in ((information, "nats"), (bound, "elbo"))
     )
-    return Measured(*of_models, int(numbers[0]))
+    return MeasuredDecoders(*of_models, int(numbers[0]))
 
 
 def strip(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -202,7 +204,7 @@ def _line(ax: Axes, value: float, word: str, **style: str) -> None:
     ax.annotate(word, (value, 1), (0, 2), ax.get_xaxis_transform(), **above)
 
 
-def _sentences(found: Measured, experiment: Experiment, dataset: str) -> list[str]:
+def _sentences(found: MeasuredDecoders, experiment: Experiment, dataset: str) -> list[str]:
     """The note."""
     data = experiment.datasets[dataset]
     return [

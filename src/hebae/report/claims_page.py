@@ -43,14 +43,14 @@ PART_COLUMNS = (
 READINGS = {"paper": "paper’s reading", "fair": "fair reading"}
 
 
-class Judged(NamedTuple):
+class JudgedFinding(NamedTuple):
     """A finding with the rows of ``claim_parts.csv`` that belong to it."""
 
     finding: Finding
     parts: tuple[Row, ...]
 
 
-def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[Judged]:
+def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[JudgedFinding]:
     """Findings with their parts, which are in the same order; of one measure they are together.
 
     Raises:
@@ -64,7 +64,7 @@ def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[Judged]:
         raise UserError(
             "claims.csv and claim_parts.csv differ; delete both, and they are made again"
         )
-    return [Judged(of, rows) for of, (_, rows) in zip(findings, groups, strict=True)]
+    return [JudgedFinding(of, rows) for of, (_, rows) in zip(findings, groups, strict=True)]
 
 
 def badge(verdict: Verdict) -> Element:
@@ -101,7 +101,7 @@ def number_cell(value: int, **attributes: str) -> Element:
     return element("td", f"{value:,}", class_="number", **attributes)
 
 
-def claim_rows(judged: Sequence[Judged]) -> list[Element]:
+def claim_rows(judged: Sequence[JudgedFinding]) -> list[Element]:
     """The rows of one claim beside its statement: for each measure one, and one of its parts."""
     first, parts = judged[0]
     folded = [one for one in judged if one.parts[0]["part"]]
@@ -133,7 +133,7 @@ def claim_rows(judged: Sequence[Judged]) -> list[Element]:
     return rows
 
 
-def measure_cells(judged: Judged) -> list[Element]:
+def measure_cells(judged: JudgedFinding) -> list[Element]:
     """What one measure says: reading, measure, estimate, seeds, verdict."""
     finding = judged.finding
     estimate = finding.value or judged.parts[0]["reason"]
@@ -196,7 +196,9 @@ def interval_text(row: Row) -> str:
     return "" if low is None or high is None else interval(low, high)
 
 
-def figure_section(figure: str, judged: Sequence[Judged], experiment: Experiment) -> list[Element]:
+def figure_section(
+    figure: str, judged: Sequence[JudgedFinding], experiment: Experiment
+) -> list[Element]:
     """A figure's claims under its name."""
     entry = FIGURES.get(figure)
     title, shows = (entry.title, entry.shows) if entry else (figure, "")
@@ -220,7 +222,7 @@ def figure_section(figure: str, judged: Sequence[Judged], experiment: Experiment
     return [heading, table(head, rows, class_="claims")]
 
 
-def claims_page(judged: Sequence[Judged], experiment: Experiment) -> str:
+def claims_page(judged: Sequence[JudgedFinding], experiment: Experiment) -> str:
     """All verdicts, figure by figure, each in the order of the file."""
     figures = list(dict.fromkeys(one.finding.figure for one in judged))
     claims = {one.finding.claim for one in judged}
