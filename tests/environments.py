@@ -141,15 +141,15 @@ def read_rules(checkout: Path, output: Path, **config: str) -> list[Rule]:
         [sys.executable, "-c", _LIST_RULES, output, json.dumps(config)], cwd=checkout, check=True
     )
     return [
-        Rule(name, env and Path(folder, env).resolve(), module_of(name, command))
+        Rule(name, env and Path(folder, env).resolve(), module_of(command))
         for name, env, folder, command in json.loads(output.read_text())
     ]
 
 
-def module_of(rule: str, command: str | None) -> str | None:
-    """The module a rule's command runs; that of a figure has the rule's name."""
-    found = re.search(r"python -m ([\w.]+)(\{params\.figure\})?", command or "")
-    return found and found[1] + (rule if found[2] else "")
+def module_of(command: str | None) -> str | None:
+    """The module that a rule's command runs, by itself or through the process with PyTorch."""
+    found = re.search(r"python -m (?:hebae\.workflow\.step )?([\w.]+)", command or "")
+    return found and found[1]
 
 
 def _names(tree: ast.AST) -> set[str]:
@@ -160,9 +160,9 @@ def _names(tree: ast.AST) -> set[str]:
 
 def looked_up_modules(modules: Collection[str]) -> set[str]:
     """Modules of the registry's entries that a step resolves: no import leads to them."""
-    names = set().union(*(_names(ast.parse(path.read_bytes())) for path in closure(modules)))
-    if "resolve" not in names:
-        return set()
+    of_files = [_names(ast.parse(path.read_bytes())) for path in closure(modules)]
+    # a file that resolves entries of a table names both
+    names = set().union(*(names for names in of_files if "resolve" in names))
     tables = [
         getattr(registry, name) for name in names if name.isupper() if hasattr(registry, name)
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from hebae.base.errors import UserError
-from hebae.config.experiment import parse
+from hebae.config.parse import parse
 from hebae.config.registry import FIGURES
 
 ROOT = Path(__file__).parents[1]

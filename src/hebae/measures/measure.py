@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             measured = rows(posterior, run, options.threads, **protocol)
         except UserError as error:
-            raise UserError(f"{options.posterior}: {name}: {error}") from None
+            raise UserError(f"{options.posterior}: {error}") from None
         write_csv(options.output / f"{name}.csv", (run.identity | row for row in measured))
 
 

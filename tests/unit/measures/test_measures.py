@@ -680,8 +680,8 @@ def test_command_reports_other_errors_in_one_line(files):
     many = {"mutual_information": PROTOCOLS["mutual_information"] | {"indices": 31}}
     outcome = run_command(*flags(files, many))
     assert outcome.returncode != 0 and outcome.stderr == (
-        f"error: {files / 'posterior.npz'}: mutual_information: --indices is 31, but the posterior "
-        "has 30 images\n"
+        f"error: {files / 'posterior.npz'}: mutual_information.indices: 31 is more than the 30 "
+        "images\n"
     )
     outcome = run_command(*flags(files, run=files / "none.json"))
     assert outcome.returncode != 0 and outcome.stderr.startswith("error: ")
