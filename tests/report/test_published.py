@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 from tests.project import ROOT, TINY, copy_project, files_below, snakemake
 
+from hebae.publish import results
 from hebae.publish.results import read_experiment, shareable_figures
 from hebae.tables.collect import tables_of
 
@@ -142,6 +143,18 @@ def test_results_may_come_in_parts(project, alterable, tmp_path):
     table = pd.read_csv(alterable / "tiny/tables/elbo_by_weight.csv")
     assert set(table.model) == {"HEBAE", "WAE"}
     assert not (alterable / "tiny/figures/fig1a.png").exists()
+
+
+def test_a_table_may_write_a_number_in_more_than_one_way():
+    """A run's rows are kept if its weight is 10.0 in a table and 10 in the config."""
+    experiment = read_experiment(ROOT / "config/demo.yaml")
+    keys = set()
+    for run in experiment.runs():
+        row = {name: str(value) for name, value in run.identity.items()}
+        row["weight"] = f"{float(row['weight']):.6f}"
+        assert results._key(row, experiment) == results._key_of(run)
+        keys.add(results._key_of(run))
+    assert len(keys) == len(experiment.runs())
 
 
 def test_no_face_is_published():

@@ -56,12 +56,12 @@ class NotRun(Exception):
 class Quantity:
     """A part of a claim, and how its values read in the measure's own terms.
 
-    ``shown`` takes a mean of the part's values, or an end of its interval, to the measure or to a
-    difference or ratio of two.
+    ``to_measure`` takes a mean of the part's values, or an end of its interval, to the measure or
+    to a difference or ratio of two.
     """
 
     part: statistics.Part
-    shown: Callable[[float], float]
+    to_measure: Callable[[float], float]
 
 
 def judge_claims(
@@ -224,12 +224,12 @@ def quantities(
         resolution = math.sqrt(runs) * measure.resolution
         part = statistics.Part(name + at, numbers, resolution)
 
-        def shown(mean: float) -> float:
+        def to_measure(mean: float) -> float:
             value = sign * mean + offset
             with np.errstate(over="ignore"):
                 return float(np.exp(value)) if measure.log else value
 
-        return Quantity(part, shown)
+        return Quantity(part, to_measure)
 
     margin = math.exp(claim.margin) if measure.log else claim.margin
     clearly = f" > {margin:g}" if claim.margin else ""
@@ -286,9 +286,9 @@ def _results(
 
 def _estimate(quantity: Quantity, examined: statistics.Examined) -> Row:
     """A part's mean and interval in the measure's own terms; one seed has no interval."""
-    estimate = dict(estimate=quantity.shown(examined.mean))
+    estimate = dict(estimate=quantity.to_measure(examined.mean))
     if examined.n > 1:
-        ends = sorted((quantity.shown(examined.low), quantity.shown(examined.high)))
+        ends = sorted((quantity.to_measure(examined.low), quantity.to_measure(examined.high)))
         estimate |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
     return estimate
 

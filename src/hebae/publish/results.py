@@ -24,8 +24,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -47,6 +48,7 @@ from hebae.tables.read import read_table
 
 PUBLISHED = Path("docs/results")
 CONFIG, SUMS = "config.yaml", "SHA256SUMS"
+Key = tuple[str | int | float, ...]
 LARGE = 1_000_000
 """Bytes from which on a table is published compressed."""
 
@@ -65,22 +67,26 @@ def read_experiment(path: Path) -> Experiment:
 # Tables
 
 
-def _key(row: Row, experiment: Experiment) -> tuple[str, ...]:
+def _key(row: Mapping[str, Any], experiment: Experiment) -> Key:
     """What tells the runs of a table apart: the columns that all begin with, and the subset."""
     sizes = map(str, experiment.datasets[row["dataset"]].training_sizes)
-    n_train = row.get("n_train", "")
-    identity = (row[name] for name in ("dataset", "model", "latent_dim", "weight", "seed"))
-    return (*identity, n_train if n_train in sizes else "")
+    n_train = str(row.get("n_train", ""))
+    return (*_identity(row), n_train if n_train in sizes else "")
 
 
-def _key_of(run: Run) -> tuple[str, ...]:
-    n_train = "" if run.n_train is None else str(run.n_train)
-    return (*map(str, run.identity.values()), n_train)
+def _key_of(run: Run) -> Key:
+    return (*_identity(run.identity), "" if run.n_train is None else str(run.n_train))
 
 
-def _kept_rows(table: str, folder: Path, before: Experiment) -> dict[tuple[str, ...], list[Row]]:
+def _identity(row: Mapping[str, Any]) -> Key:
+    """As values, since tables may write a number in more than one way."""
+    numbers = int(row["latent_dim"]), float(row["weight"]), int(row["seed"])
+    return row["dataset"], row["model"], *numbers
+
+
+def _kept_rows(table: str, folder: Path, before: Experiment) -> dict[Key, list[Row]]:
     """The published rows of a table, by run."""
-    kept: dict[tuple[str, ...], list[Row]] = {}
+    kept: dict[Key, list[Row]] = {}
     for row in csv.DictReader(io.StringIO(_text(folder / f"tables/{table}.csv"))):
         kept.setdefault(_key(row, before), []).append(row)
     return kept
@@ -94,7 +100,7 @@ def _text(path: Path) -> str:
     return path.read_text() if path.is_file() else ""
 
 
-def _same_runs(experiment: Experiment, before: Experiment) -> set[tuple[str, ...]]:
+def _same_runs(experiment: Experiment, before: Experiment) -> set[Key]:
     """Runs that the published config describes as this one does."""
     described = {
         run.to_json() for table in tables_of(before).values() for run in table.runs(before)
@@ -135,7 +141,7 @@ def write(config: Path, results: Path, folder: Path) -> list[str]:
             published = _kept_rows(name, folder, before) if before else {}
             kept = {key: rows for key, rows in published.items() if key in same}
             rows = list(_rows(table, experiment, runs, kept))
-            there = {_key({k: str(v) for k, v in row.items()}, experiment) for row in rows}
+            there = {_key(row, experiment) for row in rows}
             wanted = {_key_of(run) for run in table.runs(experiment)}
             if missing := len(wanted - there):
                 left_out.append(f"table {name}: {missing} of {len(wanted)} runs")

@@ -21,7 +21,7 @@ from hebae.claims.verdicts import (
     read_rows,
 )
 from hebae.config.experiment import Experiment
-from hebae.config.registry import FIGURES
+from hebae.report.names import name_of
 from hebae.report.page import document, element, table, write
 
 PART_COLUMNS = (
@@ -43,14 +43,14 @@ PART_COLUMNS = (
 READINGS = {"paper": "paper’s reading", "fair": "fair reading"}
 
 
-class JudgedFinding(NamedTuple):
+class Tested(NamedTuple):
     """A finding with the rows of ``claim_parts.csv`` that belong to it."""
 
     finding: Finding
     parts: tuple[Row, ...]
 
 
-def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[JudgedFinding]:
+def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[Tested]:
     """Findings with their parts, which are in the same order; of one measure they are together.
 
     Raises:
@@ -64,7 +64,7 @@ def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[JudgedFind
         raise UserError(
             "claims.csv and claim_parts.csv differ; delete both, and they are made again"
         )
-    return [JudgedFinding(of, rows) for of, (_, rows) in zip(findings, groups, strict=True)]
+    return [Tested(of, rows) for of, (_, rows) in zip(findings, groups, strict=True)]
 
 
 def badge(verdict: Verdict) -> Element:
@@ -101,10 +101,10 @@ def number_cell(value: int, **attributes: str) -> Element:
     return element("td", f"{value:,}", class_="number", **attributes)
 
 
-def claim_rows(judged: Sequence[JudgedFinding]) -> list[Element]:
+def claim_rows(tests: Sequence[Tested]) -> list[Element]:
     """The rows of one claim beside its statement: for each measure one, and one of its parts."""
-    first, parts = judged[0]
-    folded = [one for one in judged if one.parts[0]["part"]]
+    first, parts = tests[0]
+    folded = [one for one in tests if one.parts[0]["part"]]
     more = [parts[0]["where"]]
     if first.withdrawn:
         more.append(f"Withdrawn: {first.withdrawn}")
@@ -112,10 +112,10 @@ def claim_rows(judged: Sequence[JudgedFinding]) -> list[Element]:
         "td",
         first.statement,
         *(element("div", text, class_="more") for text in more),
-        rowspan=str(len(judged) + len(folded)),
+        rowspan=str(len(tests) + len(folded)),
     )
     rows = []
-    for one in judged:
+    for one in tests:
         beside = [] if rows else [statement]
         rows.append(
             element(
@@ -133,10 +133,10 @@ def claim_rows(judged: Sequence[JudgedFinding]) -> list[Element]:
     return rows
 
 
-def measure_cells(judged: JudgedFinding) -> list[Element]:
+def measure_cells(test: Tested) -> list[Element]:
     """What one measure says: reading, measure, estimate, seeds, verdict."""
-    finding = judged.finding
-    estimate = finding.value or judged.parts[0]["reason"]
+    finding = test.finding
+    estimate = finding.value or test.parts[0]["reason"]
     below = [element("div", finding.remark, class_="more")] if finding.remark else []
     return [
         element("td", finding.reading, class_="small"),
@@ -196,12 +196,9 @@ def interval_text(row: Row) -> str:
     return "" if low is None or high is None else interval(low, high)
 
 
-def figure_section(
-    figure: str, judged: Sequence[JudgedFinding], experiment: Experiment
-) -> list[Element]:
+def figure_section(figure: str, tests: Sequence[Tested], experiment: Experiment) -> list[Element]:
     """A figure's claims under its name."""
-    entry = FIGURES.get(figure)
-    title, shows = (entry.title, entry.shows) if entry else (figure, "")
+    title, shows, _ = name_of(figure)
     dataset = experiment.figures.get(figure)
     drawn = experiment.datasets[dataset].title if dataset else "not drawn in this experiment"
     aside = " · ".join(filter(None, (shows, drawn)))
@@ -215,34 +212,34 @@ def figure_section(
     ]
     rows = [
         row
-        for _, of_claim in groupby(judged, lambda one: one.finding.claim)
+        for _, of_claim in groupby(tests, lambda one: one.finding.claim)
         for row in claim_rows(list(of_claim))
     ]
     heading = element("h2", f"{title} ", element("span", aside, class_="aside"), id=figure)
     return [heading, table(head, rows, class_="claims")]
 
 
-def claims_page(judged: Sequence[JudgedFinding], experiment: Experiment) -> str:
+def claims_page(tests: Sequence[Tested], experiment: Experiment) -> str:
     """All verdicts, figure by figure, each in the order of the file."""
-    figures = list(dict.fromkeys(one.finding.figure for one in judged))
-    claims = {one.finding.claim for one in judged}
+    figures = list(dict.fromkeys(one.finding.figure for one in tests))
+    claims = {one.finding.claim for one in tests}
     sections = [
         part
         for figure in figures
         for part in figure_section(
-            figure, [one for one in judged if one.finding.figure == figure], experiment
+            figure, [one for one in tests if one.finding.figure == figure], experiment
         )
     ]
     return document(
         f"Claims of the papers, tested by the experiment {experiment.name}",
         element(
             "p",
-            f"{counted(len(claims), 'claim')} in {counted(len(judged), 'test')}. A claim is tested "
+            f"{counted(len(claims), 'claim')} in {counted(len(tests), 'test')}. A claim is tested "
             "on each figure that it is made of, and by each measure that it can be read in: the "
             "paper’s, and where that compares unlike things, a fair one.",
             class_="lead",
         ),
-        summary([one.finding for one in judged]),
+        summary([one.finding for one in tests]),
         element(
             "p",
             "The estimate is of the part of a claim that decides it, in the measure’s own terms, "
@@ -267,9 +264,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", type=Path, required=True, help="claim_parts.csv")
     parser.add_argument("--output", type=Path, required=True, help=".html")
     options = parser.parse_args(arguments)
-    judged = joined(read_findings(options.claims), read_rows(options.parts, PART_COLUMNS))
+    tests = joined(read_findings(options.claims), read_rows(options.parts, PART_COLUMNS))
     try:
-        page = claims_page(judged, Experiment.from_json(options.experiment))
+        page = claims_page(tests, Experiment.from_json(options.experiment))
     except ValueError as error:
         raise UserError(f"{options.parts}: {error}") from None
     write(options.output, page)
