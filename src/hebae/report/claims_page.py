@@ -21,7 +21,7 @@ from hebae.claims.verdicts import (
     read_rows,
 )
 from hebae.config.experiment import Experiment
-from hebae.report.names import name_of
+from hebae.config.registry import FIGURES
 from hebae.report.page import document, element, table, write
 
 PART_COLUMNS = (
@@ -198,7 +198,8 @@ def interval_text(row: Row) -> str:
 
 def figure_section(figure: str, tests: Sequence[Tested], experiment: Experiment) -> list[Element]:
     """A figure's claims under its name."""
-    title, shows, _ = name_of(figure)
+    entry = FIGURES.get(figure)
+    title, shows = (entry.title, entry.shows) if entry else (figure, "")
     dataset = experiment.figures.get(figure)
     drawn = experiment.datasets[dataset].title if dataset else "not drawn in this experiment"
     aside = " · ".join(filter(None, (shows, drawn)))
