@@ -178,7 +178,7 @@ def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
     if len(set(recipe.grid)) < len(recipe.grid):
         texts = ", ".join(map(weight_text, recipe.grid))
         raise UserError(f"{where}.weights: two are the same: {texts}")
-    if not OBJECTIVES[model.objective].takes_weight:
+    if not OBJECTIVES[model.objective].takes_lam:
         return
     alpha = {**model.parameters, **recipe.parameters}.get("alpha", 1)
     for key, lams in (("weight", (recipe.default,)), ("weights", recipe.grid)):

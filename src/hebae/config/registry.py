@@ -106,7 +106,7 @@ class ObjectiveEntry:
     needs_covariance: bool = False
     """Whether a batch must hold more images than the code has dimensions."""
     parameters: Parameters = field(default_factory=dict, repr=False)
-    takes_weight: bool = False
+    takes_lam: bool = False
     """Whether the function is told λ, which must then be above 0."""
     takes_progress: bool = False
     """Whether the function is told the share of training steps done."""
@@ -149,7 +149,7 @@ OBJECTIVES = {
                 "maximum": 1,
             }
         },
-        takes_weight=True,
+        takes_lam=True,
         divergences=("mmd", "adversarial", "stein"),
     ),
     "annealed_vae": ObjectiveEntry(

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from hebae.config.experiment import Experiment
@@ -53,7 +55,6 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
         "covariance": covariance,
         "correlation": {model: off_diagonal(matrix) for model, matrix in correlation.items()},
     }
-    cmap = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.65")
     edges = table["i"].min() - 0.5, table["i"].max() + 0.5
     side = min(2.2, (WIDTH - 1.2) / len(names))
     figure = Figure(figsize=(1.2 + len(names) * side, 1 + 2 * side), layout="compressed")
@@ -63,17 +64,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     ):
         limit = float(np.clip(largest(coloured[quantity]), *LIMITS[quantity]))
         for ax, matrix in zip(line, matrices.values(), strict=True):
-            image = ax.imshow(
-                matrix,
-                cmap=cmap,
-                norm=Normalize(-limit, limit),
-                extent=(*edges, *edges[::-1]),
-                interpolation="nearest",
-            )
-            ax.grid(False)
-            ax.spines[:].set_visible(True)
-            for axis in (ax.xaxis, ax.yaxis):
-                axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+            image = _matrix(ax, matrix, limit, edges)
         line[0].set_ylabel(quantity)
         extend = _extend(matrices, limit)
         bar = figure.colorbar(image, ax=line, extend=extend, aspect=15, pad=0.02)
@@ -85,11 +76,40 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     for ax in axes[1]:
         ax.set_xlabel(textwrap.fill("latent variable", int(15 * side)))
 
-    data = experiment.datasets[dataset]
+    note(figure, *_sentences(experiment, dataset, covariance, correlation))
+    return figure
+
+
+def _matrix(
+    ax: Axes, matrix: np.ma.MaskedArray, limit: float, edges: tuple[float, float]
+) -> AxesImage:
+    """A panel: blue and red up to the limit, grey where nothing is defined."""
+    image = ax.imshow(
+        matrix,
+        cmap=matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.65"),
+        norm=Normalize(-limit, limit),
+        extent=(*edges, *edges[::-1]),
+        interpolation="nearest",
+    )
+    ax.grid(False)
+    ax.spines[:].set_visible(True)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    return image
+
+
+def _sentences(
+    experiment: Experiment,
+    dataset: str,
+    covariance: Mapping[str, np.ma.MaskedArray],
+    correlation: Mapping[str, np.ma.MaskedArray],
+) -> list[str]:
+    """What a reader must know, with the numbers of each model."""
+    data, names = experiment.datasets[dataset], titles(experiment, dataset)
     undefined = any(np.ma.is_masked(matrix) for matrix in correlation.values())
+    off_diagonals = {model: off_diagonal(matrix) for model, matrix in correlation.items()}
     variances = {model: matrix.diagonal() for model, matrix in covariance.items()}
-    note(
-        figure,
+    return [
         f"{data.title}, latent dimension {data.main_latent_dim}, seed {data.seeds[0]}:",
         "the encoder’s means μ on the test split.",
         "Variances: "
@@ -102,15 +122,14 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
             names,
             {
                 m: f"{np.sqrt((matrix**2).mean()):.2g} ({np.abs(matrix).max():.2g})"
-                for m, matrix in coloured["correlation"].items()
+                for m, matrix in off_diagonals.items()
                 if matrix.count()
             },
         )
         if data.main_latent_dim > 1
         else "",
         "Grey: undefined, as a latent variable is constant." if undefined else "",
-    )
-    return figure
+    ]
 
 
 def off_diagonal(matrix: np.ma.MaskedArray) -> np.ma.MaskedArray:

@@ -64,27 +64,9 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     pixels = prod(DATASETS[data.source].image_shape)
 
     figure = Figure(figsize=(WIDTH, 1.7 + 2 * len(latent_dims)), layout="constrained")
-    axes = figure.subplots(len(latent_dims), 2, squeeze=False, sharex="col", sharey=True)
-    for (left, right), latent_dim in zip(axes, latent_dims, strict=True):
-        panel = table[table["latent_dim"] == latent_dim]
-        for ax, scale in ((left, "weight"), (right, "common_weight")):
-            _curves(ax, panel, scale, experiment, data)
-        left.set_ylabel(f"latent dimension {latent_dim}")
-    if len(latent_dims) == 1:  # which the note states
-        left.set_ylabel(distance(features))
-    else:
-        figure.supylabel(distance(features), fontsize="medium")
-    for ax in (left, right):
-        ax.set_xscale("log")
-        _log_ticks(ax.xaxis, ax.get_xlim())
-    values = table["fid"]
-    if values.max() > WIDE * values.min() > 0:
-        left.set_yscale("log")
-        _log_ticks(left.yaxis, left.get_ylim(), subs=(1, 2, 5))
-    left.set_xlabel("weight λ in training, each model’s own scale")
-    right.set_xlabel("weight λ on the common scale")
+    common = _panels(figure, table, latent_dims, features, experiment, data)
     if squared:
-        _variance_axis(axes[0, 1], pixels)
+        _variance_axis(common, pixels)
 
     names = titles(experiment, dataset)
     legend(
@@ -111,6 +93,37 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
         *(f"Warning: {text}." for text in table["warning"].dropna().unique()),
     )
     return figure
+
+
+def _panels(
+    figure: Figure,
+    table: pd.DataFrame,
+    latent_dims: Sequence[int],
+    features: str,
+    experiment: Experiment,
+    data: Dataset,
+) -> Axes:
+    """A row a latent dimension, each scale of λ a column; the uppermost of the common scale."""
+    axes = figure.subplots(len(latent_dims), 2, squeeze=False, sharex="col", sharey=True)
+    for (left, right), latent_dim in zip(axes, latent_dims, strict=True):
+        panel = table[table["latent_dim"] == latent_dim]
+        for ax, scale in ((left, "weight"), (right, "common_weight")):
+            _curves(ax, panel, scale, experiment, data)
+        left.set_ylabel(f"latent dimension {latent_dim}")
+    if len(latent_dims) == 1:  # which the note states
+        left.set_ylabel(distance(features))
+    else:
+        figure.supylabel(distance(features), fontsize="medium")
+    for ax in (left, right):
+        ax.set_xscale("log")
+        _log_ticks(ax.xaxis, ax.get_xlim())
+    values = table["fid"]
+    if values.max() > WIDE * values.min() > 0:
+        left.set_yscale("log")
+        _log_ticks(left.yaxis, left.get_ylim(), subs=(1, 2, 5))
+    left.set_xlabel("weight λ in training, each model’s own scale")
+    right.set_xlabel("weight λ on the common scale")
+    return axes[0, 1]
 
 
 def distance(features: str) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hebae.config.experiment import Experiment
+from hebae.config.experiment import Dataset, Experiment
 from hebae.config.protocols import MutualInformation
 from hebae.figures.common import WIDTH, count, in_style, legend, look, note, rows, titles
 
@@ -43,26 +44,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     step = 0.8 / len(names)
     shifts = step * (np.arange(len(names)) - (len(names) - 1) / 2)
     for ax, (measure, label) in zip(figure.subplots(1, 2), LABELS.items(), strict=True):
-        for shift, (model, title) in zip(shifts, names.items(), strict=True):
-            # a gap at the dimensions that a model is not trained at
-            seeds = of_runs.loc[model, measure].unstack("seed").reindex(list(data.latent_dims))
-            x = places + shift
-            color, marker, *_ = look(experiment, model)
-            deviation = seeds.std(axis=1, skipna=False) if several else None
-            ax.errorbar(
-                x,
-                seeds.mean(axis=1, skipna=False),
-                deviation,
-                color=color,
-                marker=marker,
-                linestyle="none",
-                elinewidth=1,
-                capsize=2.5,
-                label=title,
-            )
-            if several:
-                dots = np.repeat(x + 0.3 * step, len(data.seeds))
-                ax.plot(dots, seeds.to_numpy().ravel(), ".", color=color, alpha=0.4, markersize=3.5)
+        _marks(ax, of_runs[measure], experiment, data, step)
         if alone:
             wide = int(15 * min(MODEL, (WIDTH - 1.4) / 2 / len(names)))
             ax.set_xticks(shifts, [textwrap.fill(title, wide) for title in names.values()])
@@ -87,6 +69,36 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
         + ".",
     )
     return figure
+
+
+def _marks(
+    ax: Axes, of_runs: pd.Series, experiment: Experiment, data: Dataset, step: float
+) -> None:
+    """Each model's mean over seeds and their spread, side by side at each latent dimension."""
+    names = titles(experiment, data.name)
+    places = np.arange(len(data.latent_dims))
+    shifts = step * (np.arange(len(names)) - (len(names) - 1) / 2)
+    several = len(data.seeds) > 1
+    for shift, (model, title) in zip(shifts, names.items(), strict=True):
+        # a gap at the dimensions that a model is not trained at
+        seeds = of_runs.loc[model].unstack("seed").reindex(list(data.latent_dims))
+        x = places + shift
+        color, marker, *_ = look(experiment, model)
+        deviation = seeds.std(axis=1, skipna=False) if several else None
+        ax.errorbar(
+            x,
+            seeds.mean(axis=1, skipna=False),
+            deviation,
+            color=color,
+            marker=marker,
+            linestyle="none",
+            elinewidth=1,
+            capsize=2.5,
+            label=title,
+        )
+        if several:
+            dots = np.repeat(x + 0.3 * step, len(data.seeds))
+            ax.plot(dots, seeds.to_numpy().ravel(), ".", color=color, alpha=0.4, markersize=3.5)
 
 
 def protocol_text(protocol: MutualInformation) -> str:

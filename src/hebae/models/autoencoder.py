@@ -105,7 +105,7 @@ class Autoencoder(nn.Module):
         run = self.run
         entry, divergence = run.entries.objective, run.entries.divergence
         given: dict[str, Any] = dict(run.parameters)
-        if entry.takes_weight:
+        if entry.takes_lam:
             given["lam"] = run.lam
         if divergence is not None:
             _, parameters = run.divergence

@@ -257,15 +257,8 @@ def fit(
                 log.write(files.csv_text(rows[0][-2:], header=len(rows[0]) == 2))
                 log.flush()
             _report(trainee, epoch, rows, len(runs) * seconds / (epoch + 1), progress)
-            checkpoints.offer(
-                {
-                    "trainee": trainee.state_dict(),
-                    "rows": rows,
-                    "failed": failed,
-                    "seconds": seconds,
-                    "epoch": epoch,
-                }
-            )
+            state = {"trainee": trainee.state_dict(), "rows": rows, "failed": failed}
+            checkpoints.offer(state | {"seconds": seconds, "epoch": epoch})
     models = [model.eval() for model in trainee.models]
     return [Outcome(*of) for of in zip(runs, models, rows, failed, strict=True)]
 

@@ -28,7 +28,7 @@ def plan(runs: Iterable[Run], size: int) -> list[list[Run]]:
         objective, network, _, divergence = run.entries
         adversary = divergence is not None and divergence.adversary is not None
         if network.packs and not adversary and run.n_train is None:
-            lam = run.lam if objective.takes_weight else 0.0
+            lam = run.lam if objective.takes_lam else 0.0
             key = dataclasses.replace(run, model="", lam=lam, seed=0)
             alike[key.to_json()].append(run)
     return [

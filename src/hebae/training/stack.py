@@ -167,14 +167,9 @@ def train_pack_of(
             if outcome.failure is not None:
                 print(outcome.failure, file=sys.stderr, flush=True)
                 continue
+            n_train, share = len(images["train"]), (time.perf_counter() - started) / len(pack)
             outputs = write_outputs(
-                folder / "outputs",
-                outcome,
-                manifest,
-                len(images["train"]),
-                device,
-                (time.perf_counter() - started) / len(pack),
-                packed=len(pack),
+                folder / "outputs", outcome, manifest, n_train, device, share, packed=len(pack)
             )
             kept[outcome.run.path].finish(outputs, copy=True)
         shutil.rmtree(folder, ignore_errors=True)

@@ -33,6 +33,7 @@ def serve(folder: Path) -> None:
     The socket is ``folder/socket``. While a job runs, ``folder/<its process>`` has the number
     of the child. Nothing of the folder is left, and nothing is lost where it is taken away.
     """
+    # longer than most: what happens to a socket, a child and this process shares one selector
     import gc
     import importlib
     import selectors
