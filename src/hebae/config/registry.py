@@ -154,9 +154,9 @@ OBJECTIVES = {
     ),
     "annealed_vae": ObjectiveEntry(
         "hebae.models.objectives.annealed_vae:annealed_vae",
-        {
+        parameters={
             "warm_up": {
-                "description": "The share of the steps over which the KL grows to its full weight "
+                "description": "The share of the steps over which the KL grows to its full size "
                 "(default 0.5).",
                 "type": "number",
                 "exclusiveMinimum": 0,

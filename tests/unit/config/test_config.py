@@ -492,6 +492,7 @@ def test_the_registry_knows_the_datasets():
         ("wae_mmd", False, False),
         ("wae_gan", False, False),
         ("infovae", False, True),
+        ("annealed_vae", True, True),
     ],
 )
 def test_objectives_say_what_they_are(objective, bound, stochastic):
@@ -515,8 +516,11 @@ def parameters_of_entries():
     [pytest.param(*rest, id=name) for name, *rest in parameters_of_entries()],
 )
 def test_parameters_are_the_functions_and_have_a_schema(function, parameters, required):
-    """The rest have their default there."""
+    """The rest have their default there, and what has one is what a config may set."""
     signature = inspect.signature(registry.resolve(function)).parameters
+    own = {name for name, own in signature.items() if own.kind is inspect.Parameter.KEYWORD_ONLY}
+    optional = {name for name in own if signature[name].default is not inspect.Parameter.empty}
+    assert optional - {"check"} == set(parameters) - set(required)
     for name, schema in parameters.items():
         assert (signature[name].default is inspect.Parameter.empty) == (name in required)
         assert schema["description"]
