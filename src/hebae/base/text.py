@@ -1,4 +1,4 @@
-"""Words and numbers as the report writes them."""
+"""Words and numbers as pages, figures and messages write them."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from matplotlib.textpath import TextPath
 
 from hebae.base import files, npz
 from hebae.base.errors import UserError
+from hebae.base.text import counted
 from hebae.config.experiment import Experiment
 from hebae.config.run import Run
 from hebae.tables.read import read_table
@@ -120,11 +121,6 @@ def seeds_curve(ax: Axes, seeds: pd.DataFrame, style: Look, **options: Any) -> N
     ax.errorbar(seeds.index, mean, reach, **style)
 
 
-def count(number: int, noun: str) -> str:
-    """1 seed, 3 seeds."""
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
 def rows(
     tables: Mapping[str, pd.DataFrame],
     name: str,
@@ -163,7 +159,7 @@ def rows(
         expected = each(run) if each else max(1, counts.max())
         if found != expected:
             of = "".join(f", {column} {value}" for column, value in equal.items())
-            raise UserError(f"{file}: {run.path}{of}: {count(found, 'row')}, expected {expected}")
+            raise UserError(f"{file}: {run.path}{of}: {counted(found, 'row')}, expected {expected}")
     twice = table[table.duplicated([*keys, *by])]
     if not twice.empty:
         where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in (*keys, *by))

@@ -35,7 +35,9 @@ def draw(name: str, experiment: Experiment, results: Path) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Draw a figure from tables and saved images.")
     parser.add_argument("--figure", required=True, choices=FIGURES)
-    parser.add_argument("--experiment", required=True, help="Experiment.to_json()")
+    parser.add_argument(
+        "--experiment", required=True, help="as JSON (hebae.config.experiment.Experiment)"
+    )
     parser.add_argument("--results", type=Path, required=True, help="holds tables/ and runs/")
     parser.add_argument("--output", type=Path, nargs="+", required=True, help=".pdf, .png")
     parser.add_argument("--provenance", type=Path, help="file for what it was made from, .json")
@@ -44,10 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in options.output:
         if path.suffix not in (".pdf", ".png"):
             raise UserError(f"--output {path}: a figure is written as .pdf or .png")
-    try:
-        experiment = Experiment.from_json(options.experiment)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"--experiment: not an experiment: {error!r}") from None
+    experiment = Experiment.from_json(options.experiment)
     if name not in experiment.figures:
         raise UserError(f"config: figures: {experiment.name} has no {name}")
     runs = options.provenance and read_table(results / "tables/runs.csv")

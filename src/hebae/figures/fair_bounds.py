@@ -21,11 +21,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hebae.base.errors import UserError
+from hebae.base.text import counted
 from hebae.config.experiment import Experiment
 from hebae.config.registry import OBJECTIVES
 from hebae.figures.common import (
     WIDTH,
-    count,
     in_style,
     legend,
     look,
@@ -334,7 +334,7 @@ def _sentences(found: MeasuredBounds, experiment: Experiment, dataset: str) -> l
         f"{'Lower bar' if of_paper else 'Bar'}: the per-sample bound, whose mean KL(q(z|x)‖p(z)) = "
         "I(n; z) + KL(q(z)‖p(z)).",
         _marks_text(found),
-        f"Mean over {count(seeds, 'seed')}; whiskers and bands: minimum to maximum."
+        f"Mean over {counted(seeds, 'seed')}; whiskers and bands: minimum to maximum."
         if seeds > 1
         else "One seed.",
         _grey_text(experiment, dataset),

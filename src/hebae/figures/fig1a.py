@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hebae.base.errors import UserError
+from hebae.base.text import counted
 from hebae.config.experiment import Experiment
 from hebae.figures.common import (
     WIDTH,
-    count,
     in_style,
     legend,
     look,
@@ -68,9 +68,9 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     names = titles(experiment, dataset)
     handles = [Line2D([], [], label=names[m], **look(experiment, m)._asdict()) for m in bounds]
     legend(figure, handles)
-    seeds = count(len(data.seeds), "seed")
+    seeds = counted(len(data.seeds), "seed")
     if weight_runs and data.weight_seeds != data.seeds:
-        seeds += f" (top), {count(len(data.weight_seeds), 'seed')} (bottom)"
+        seeds += f" (top), {counted(len(data.weight_seeds), 'seed')} (bottom)"
     spreads = ["bands"] * (len(data.seeds) > 1)
     spreads += ["bars"] * (bool(weight_runs) and len(data.weight_seeds) > 1)
     aggregate = any(experiment.models[model].objective == "hebae" for model in bounds)

@@ -14,11 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from hebae.base.errors import UserError
+from hebae.base.text import counted
 from hebae.config.experiment import Dataset, Experiment
 from hebae.config.registry import DATASETS
 from hebae.figures.common import (
     WIDTH,
-    count,
     in_style,
     legend,
     look,
@@ -84,7 +84,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
         f"Without a grid of λ: {', '.join(left_out)}." if left_out else "",
         "Filled marks: default λ." if filled and grid else "",
         "" if grid else "Each model at its default λ.",
-        f"Mean over {count(len(seeds), 'seed')}; bars: minimum to maximum."
+        f"Mean over {counted(len(seeds), 'seed')}; bars: minimum to maximum."
         if len(seeds) > 1
         else "One seed.",
         _scales_text(data, {model: names[model] for model in models}, squared),

@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hebae.base.text import counted
 from hebae.config.experiment import Dataset, Experiment
 from hebae.config.protocols import MutualInformation
-from hebae.figures.common import WIDTH, count, in_style, legend, look, note, rows, titles
+from hebae.figures.common import WIDTH, in_style, legend, look, note, rows, titles
 
 MODEL = 0.7  # width of a model's place where models are the categories, inches
 LABELS = {"mic": "average MIC", "tic": "average TIC (normalised)"}
@@ -64,7 +65,7 @@ def draw(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: st
     note(
         figure,
         f"{data.title}. {protocol_text(data.mutual_information)}",
-        f"Marks: mean over {count(len(data.seeds), 'seed')} of the average over latent variables"
+        f"Marks: mean over {counted(len(data.seeds), 'seed')} of the average over latent variables"
         + "; bars: ± 1 standard deviation; dots: single seeds" * several
         + ".",
     )
@@ -107,5 +108,5 @@ def protocol_text(protocol: MutualInformation) -> str:
         return "Between the mean μⱼ and a sample zⱼ of each latent variable."
     return (
         f"Between the index of a test image and each latent variable: {protocol.indices} indices × "
-        f"{protocol.draws} draws, averaged over {count(protocol.sets, 'random set')} of indices."
+        f"{protocol.draws} draws, averaged over {counted(protocol.sets, 'random set')} of indices."
     )

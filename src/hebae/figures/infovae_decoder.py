@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hebae.base.errors import UserError
+from hebae.base.text import counted
 from hebae.config.experiment import Experiment
 from hebae.config.registry import OBJECTIVES, RECONSTRUCTIONS
 from hebae.config.run import weight_text
 from hebae.figures.common import (
     WIDTH,
-    count,
     in_style,
     look,
     note_text,
@@ -214,7 +214,7 @@ def _sentences(found: MeasuredDecoders, experiment: Experiment, dataset: str) ->
         "Bound: −(reconstruction + mean KL(q(z|x)‖p(z))) on the test split, which objectives "
         "other than the ELBO do not aim at.",
         _no_bound_text(found.bound, experiment, dataset),
-        f"Marks: mean over {count(len(data.seeds), 'seed')}; bars: ± 1 standard deviation; "
+        f"Marks: mean over {counted(len(data.seeds), 'seed')}; bars: ± 1 standard deviation; "
         "dots: single seeds."
         if len(data.seeds) > 1
         else "Marks: one seed.",

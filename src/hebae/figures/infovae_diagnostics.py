@@ -19,12 +19,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hebae.base.errors import UserError
+from hebae.base.text import counted
 from hebae.config.experiment import Experiment
 from hebae.config.run import weight_text
 from hebae.figures.common import (
     WIDTH,
     Look,
-    count,
     in_style,
     legend,
     look,
@@ -323,7 +323,7 @@ def _sentences(
         ),
         _gaps_text(table, "mmd", "not finite", names),
         _gaps_text(table, "log_det", "singular covariance", names),
-        f"Mean over {count(len(data.seeds), 'seed')}; bars: minimum to maximum."
+        f"Mean over {counted(len(data.seeds), 'seed')}; bars: minimum to maximum."
         if len(data.seeds) > 1
         else "One seed.",
     ]

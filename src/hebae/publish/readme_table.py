@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hebae.base import files
-from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
 from hebae.claims.measures import MEASURES
-from hebae.claims.read import Claims, read_claims
+from hebae.claims.read import Claims
 from hebae.claims.verdicts import Finding, Verdict, counts, read_findings
-from hebae.publish.results import CONFIG, PUBLISHED, read_experiment
+from hebae.publish.results import CONFIG, PUBLISHED, checkout_claims, read_experiment
 
 Published = Mapping[str, Sequence[Finding]]
 BEGIN, END = (
@@ -159,15 +158,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--published", type=Path, default=PUBLISHED, help="folder of all of them")
     parser.add_argument("--into", type=Path, help="file whose tables to replace")
     options = parser.parse_args(arguments)
-    claims = read_claims(
-        CHECKOUT / "config/claims.yaml", CHECKOUT / "workflow/schemas/claims.schema.yaml"
-    )
     names = (
         options.experiments
         or (options.into and experiments_in(options.into))
         or sorted(path.parent.name for path in options.published.glob(f"*/{CONFIG}"))
     )
-    text = verdict_tables(claims, [options.published / name for name in names])
+    text = verdict_tables(checkout_claims(), [options.published / name for name in names])
     if options.into:
         replace_tables(options.into, text)
     else:

@@ -37,7 +37,7 @@ from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError, command
 from hebae.claims.judge import judge_claims
 from hebae.claims.measures import TABLES
-from hebae.claims.read import read_claims
+from hebae.claims.read import Claims, read_claims
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
 from hebae.config.registry import DATASETS, FIGURES
@@ -62,6 +62,12 @@ def read_experiment(path: Path) -> Experiment:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def checkout_claims() -> Claims:
+    """The claims of this checkout."""
+    schema = CHECKOUT / "workflow/schemas/claims.schema.yaml"
+    return read_claims(CHECKOUT / "config/claims.yaml", schema)
 
 
 # Tables
@@ -201,15 +207,12 @@ def _copy_images(source: Path, target: Path) -> None:
 
 def _judge(experiment: Experiment, folder: Path) -> None:
     """Write the claims' tables beside the others."""
-    claims = read_claims(
-        CHECKOUT / "config/claims.yaml", CHECKOUT / "workflow/schemas/claims.schema.yaml"
-    )
     tables = {
         name: read_table(path)
         for name in TABLES & tables_of(experiment).keys()
         if (path := folder / f"tables/{name}.csv").is_file()
     }
-    rows, parts = judge_claims(claims, experiment, tables)
+    rows, parts = judge_claims(checkout_claims(), experiment, tables)
     files.write_csv(folder / "tables/claims.csv", rows)
     files.write_csv(folder / "tables/claim_parts.csv", parts)
 
