@@ -23,7 +23,7 @@ counts that module among its sources, and all steps enter through it.
 
 **The dry runs** are ``snakemake -n`` of generated sweeps, nothing made before: VAE and HEBAE on
 digits over latent dimensions × weights × seeds. One run in ten is at the default weight, and is
-encoded and measured three ways; one a model has images; the rest is trained only, as in
+encoded and measured; one a model has images; the rest is trained only, as in
 config/mnist.yaml; all tables and four figures.
 """
 
@@ -49,16 +49,17 @@ from benchmarks import harness
 
 PROJECT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 WORK = (
-    "train",
-    "features.classifier",
-    "reference",
-    "encode",
-    "images",
-    "bounds",
+    "training.train",
+    "measures.fid.features.classifier",
+    "measures.fid.reference",
+    "codes.encode",
+    "codes.images",
+    "measures.bounds",
     "measures.measure",
     "measures.diagnostics",
-    "fid",
+    "measures.fid.fid",
 )
+"""The modules whose ``main`` is training and measuring, below ``hebae``."""
 
 # Linux: a process's start is in ticks since the machine's, as CLOCK_BOOTTIME is in seconds.
 PROBE = """

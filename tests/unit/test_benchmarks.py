@@ -1,11 +1,12 @@
 """The benchmarks run, on sizes too small to say anything, and fit what was planted."""
 
+import importlib.util
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks import gpu, growth, information
+from benchmarks import gpu, growth, information, workflow
 
 
 def test_the_exponent_of_a_power_law_is_found():
@@ -97,3 +98,9 @@ def test_what_is_measured_on_a_gpu_runs_on_a_cpu(tmp_path, capsys):
     table = pd.read_csv(tmp_path / "gpu.csv")
     assert len(table) == 6 and (table.value > 0).all()
     assert "3 runs together, tf32: " in capsys.readouterr().out
+
+
+def test_what_counts_as_work_is_there():
+    """The share of work is taken by these names: one that is no module's counts as overhead."""
+    for name in workflow.WORK:
+        assert importlib.util.find_spec(f"hebae.{name}"), name
