@@ -7,9 +7,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from hebae.base.errors import UserError
 from hebae.base.lock import Held, hold
@@ -29,22 +29,6 @@ def claim(experiment: str, results: Path) -> TextIO:
             f"{experiment} is being made by another Snakemake ({holder}); "
             "wait until it ends, or end it there with Ctrl-C"
         ) from None
-
-
-def guarded(workflow: Any, prepare: Callable[[], None]) -> Callable[..., None]:
-    """Snakemake's ``workflow.execute``, which then calls `prepare` where it will make something.
-
-    It is the first place that knows whether it will: rules are read before. And it stands here,
-    not beside the rules: Snakemake blames the last file of those that an error came through.
-    """
-    execute = workflow.execute
-
-    def run(executor_plugin: Any, **settings: Any) -> None:
-        if workflow.is_main_process and not executor_plugin.common_settings.dryrun_exec:
-            prepare()
-        execute(executor_plugin=executor_plugin, **settings)
-
-    return run
 
 
 def remove_stale_locks(locks: Path, claimed: Iterable[Path]) -> int:

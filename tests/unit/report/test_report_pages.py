@@ -22,7 +22,8 @@ from hebae.base.files import write_csv
 from hebae.claims import verdicts
 from hebae.config.parse import parse
 from hebae.config.registry import FIGURES
-from hebae.report import claims_page, facts, names, origin, reporting
+from hebae.report import claims_page, facts, names, origin
+from hebae.workflow import hooks
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -447,7 +448,7 @@ def test_what_a_report_needs_is_prepared_before_it():
         def create_report(self, **settings):
             calls.append(settings)
 
-    create = reporting(Workflow(), calls.append)
+    create = hooks.reporting(Workflow(), calls.append)
     create(report_plugin=1, report_settings="settings", global_report_settings=2)
     assert calls == [
         "settings",

@@ -1,6 +1,6 @@
 # What is checked when something is about to be made, and not by dry runs, reports and the like.
 
-from hebae.workflow import workspace
+from hebae.workflow import hooks, workspace
 
 
 def tell(line):
@@ -46,7 +46,7 @@ def prepare_to_make():
         sys.exit(f"error: {error}")
 
 
-workflow.execute = workspace.guarded(workflow, prepare_to_make)
+workflow.execute = hooks.guarded(workflow, prepare_to_make)
 
 
 def forget_ended_trainings():

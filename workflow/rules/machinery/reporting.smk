@@ -1,6 +1,6 @@
 # What is done where a report is made, and by no other call: its captions state what is in files.
 
-from hebae.report import reporting
+from hebae.workflow import hooks
 
 
 def check_made(files):
@@ -26,4 +26,4 @@ def prepare_to_report(settings):
         sys.exit(f"error: {error}")
 
 
-workflow.create_report = reporting(workflow, prepare_to_report)
+workflow.create_report = hooks.reporting(workflow, prepare_to_report)
