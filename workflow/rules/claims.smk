@@ -3,11 +3,11 @@
 from hebae.claims import read as hebae_claims
 from hebae.claims.measures import TABLES as CLAIM_TABLES
 
-CLAIMS = os.path.relpath(ROOT / "config/claims.yaml")
+CLAIMS_FILE = os.path.relpath(ROOT / "config/claims.yaml")
 CLAIMS_SCHEMA = os.path.relpath(ROOT / "workflow/schemas/claims.schema.yaml")
 
 try:
-    hebae_claims.read_claims(Path(CLAIMS), Path(CLAIMS_SCHEMA)).check_named(
+    hebae_claims.read_claims(Path(CLAIMS_FILE), Path(CLAIMS_SCHEMA)).check_named(
         EXPERIMENT.claims
     )
 except UserError as error:
@@ -20,7 +20,7 @@ rule claims:
             "<results>/tables/{table}.csv",
             table=[table for table in TABLES if table in CLAIM_TABLES],
         ),
-        claims=CLAIMS,
+        claims=CLAIMS_FILE,
         schema=CLAIMS_SCHEMA,
         code=code("hebae.claims.judge"),
     output:

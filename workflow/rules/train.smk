@@ -1,14 +1,14 @@
 # What is trained: a run (weights, history and provenance), and the classifier of FID.
 
+from hebae.training import SOURCES
+
 
 rule train:
     input:
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
         # the command is not among them, nor what trains several runs together
-        code=lambda wildcards: code(
-            "hebae.training.loop", "hebae.training.record", *run_of(wildcards).modules
-        ),
+        code=lambda wildcards: code(*SOURCES, *run_of(wildcards).modules),
     output:
         weights="<run>/weights.pt",
         history="<run>/history.csv",

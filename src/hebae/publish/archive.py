@@ -31,10 +31,10 @@ from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
 from hebae.config.run import Run, differences, read_run
+from hebae.training import RUN_FILES
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-RUN_FILES = ("weights.pt", "history.csv", "run.json")
 CLASSIFIER_FILES = ("weights.pt", "features.json")  # the last one says that the others are whole
 
 LABEL = "[A-Za-z0-9][A-Za-z0-9_-]*"  # of experiments, datasets and models, as in the schema

@@ -16,13 +16,8 @@ from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.config.run import Run
 from hebae.data.store import MANIFEST, PreparedDataset, read_prepared
-from hebae.publish.archive import (
-    CLASSIFIER_FILES,
-    RUN_FILES,
-    imported_manifest,
-    read,
-    read_record,
-)
+from hebae.publish.archive import CLASSIFIER_FILES, imported_manifest, read, read_record
+from hebae.training import RUN_FILES
 
 
 def checked(archive: Path, folder: str, names: Sequence[str]) -> dict[str, bytes]:

@@ -25,6 +25,7 @@ import torch
 
 from hebae.base import files
 from hebae.base.errors import UserError
+from hebae.training import RUN_FILES
 
 SHARE_OF_TIME = 0.01  # of a training, at most, that goes into writing checkpoints
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -135,8 +136,7 @@ class Checkpoints:
     def recall(self, output: Path) -> bool:
         """Put the outputs of the same training, if it has ended before, where they belong."""
         try:
-            names = ("weights.pt", "history.csv", "run.json")
-            outputs = {name: (self.finished / name).read_bytes() for name in names}
+            outputs = {name: (self.finished / name).read_bytes() for name in RUN_FILES}
             sha256 = json.loads(outputs["run.json"])["weights_sha256"]
             if hashlib.sha256(outputs["weights.pt"]).hexdigest() != sha256:
                 raise ValueError

@@ -21,10 +21,8 @@ from hebae.base.checkout import commit
 from hebae.base.device import computed
 from hebae.config.run import Run
 from hebae.data.store import PreparedDataset, load_prepared, training_subset
+from hebae.training import RUN_FILES, SOURCES
 from hebae.training.loop import Outcome, autoencoder_parameters
-
-SOURCES = ("hebae.training.loop", "hebae.training.record")
-"""The modules that decide, with those of the run, what a training computes and writes."""
 
 
 def checkpoint_key(run: Run, dataset_checksum: str, device: torch.device) -> str:
@@ -108,7 +106,7 @@ def write_outputs(
         packed: how many runs were trained together; its seconds are its share of theirs.
     """
     run, model, rows, _ = trained
-    weights, history, path = (output / name for name in ("weights.pt", "history.csv", "run.json"))
+    weights, history, path = (output / name for name in RUN_FILES)
     # whole: the next Snakemake may have deleted it while this process outlived its own
     files.write_csv(history, rows)
     buffer = io.BytesIO()
