@@ -1,6 +1,6 @@
 """Images of a trained run for the qualitative figures: ``python -m hebae.codes.images --help``.
 
-``images.npz`` holds uint8 arrays, so that a figure needs neither weights nor torch:
+``images.npz`` holds uint8 arrays, so that a figure needs neither networks nor torch:
 ``originals`` and ``reconstructions`` (2·k, h, w, c), the end points of k interpolations;
 ``interpolations`` (k, steps, h, w, c); ``samples`` (rows, columns, h, w, c). They are means of
 p(x|z), or images drawn from it where the decoder is autoregressive; ``originals`` are what the

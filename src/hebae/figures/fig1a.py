@@ -94,10 +94,10 @@ def _panels(figure: Figure, *rows_of_dims: Sequence[int]) -> list[dict[Axes, int
     for row, latent_dims in enumerate(rows_of_dims):
         made.append(axes := {})
         span = grid.ncols // len(latent_dims)
-        for place, latent_dim in enumerate(latent_dims):
+        for column, latent_dim in enumerate(latent_dims):
             shared = dict.fromkeys(("sharex", "sharey"), next(iter(axes), None))
-            ax = figure.add_subplot(grid[row, place * span : (place + 1) * span], **shared)
-            ax.tick_params(labelleft=place == 0)
+            ax = figure.add_subplot(grid[row, column * span : (column + 1) * span], **shared)
+            ax.tick_params(labelleft=column == 0)
             ax.set_title(f"latent dimension {latent_dim}")
             axes[ax] = latent_dim
     return made

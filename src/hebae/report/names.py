@@ -17,7 +17,7 @@ def categories(experiment: Experiment) -> dict[str, str]:
     """
     drawn = [entry.group for figure, entry in FIGURES.items() if figure in experiment.figures]
     groups = dict.fromkeys([CLAIMS, *drawn])
-    return {group: f"{place}. {group}" for place, group in enumerate(groups, 1)}
+    return {group: f"{number}. {group}" for number, group in enumerate(groups, 1)}
 
 
 def _literally(label: str) -> str:

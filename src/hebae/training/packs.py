@@ -16,7 +16,7 @@ from hebae.config.run import Run
 
 
 def plan(runs: Iterable[Run], size: int) -> list[list[Run]]:
-    """Runs that may share a stack of weights, so many at a time, in their order.
+    """Runs that may share a stack of parameters, so many at a time, in their order.
 
     They differ in weight, seed and the label of the model alone, and their networks are of a kind
     that can be stacked. A divergence with an adversary has an optimiser of its own, and a run on a

@@ -1,4 +1,4 @@
-"""What a training begins from and what it leaves: images, key, weights, history, record."""
+"""What a training begins from, images and a key, and what it leaves: :data:`.RUN_FILES`."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def write_outputs(
     wall_seconds: float,
     packed: int = 1,
 ) -> list[Path]:
-    """Write what a finished training leaves: its weights, history and record.
+    """Write what a finished training leaves (:data:`hebae.training.RUN_FILES`).
 
     Args:
         output: the folder.

@@ -23,7 +23,7 @@ class Discriminator(nn.Module):
 
     Args:
         latent_dim: d.
-        generator: source of the initial weights.
+        generator: source of the initial parameters.
         widths: hidden widths.
         rate_factor: this network's learning rate in units of the run's.
         adam_beta1: decay of the first moment of its own optimiser.

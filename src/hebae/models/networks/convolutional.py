@@ -3,7 +3,7 @@
 TensorFlow's SAME padding of even sides, at stride 2, adds one pixel before and two after.
 PyTorch's ``padding=2`` reads the pixels that SAME would read of the mirrored image, with the
 kernel mirrored: so the networks see images mirrored at both axes and give them back mirrored,
-and are the TensorFlow ones with other names for the weights. Padding by one and two instead
+and are the TensorFlow ones with other names for the kernels. Padding by one and two instead
 would copy every activation, and put those of the backward pass on a path ten times slower.
 """
 
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 FILTERS = (128, 256, 512, 1024)
 KERNEL = 5
-DEVIATION = 0.02  # of the initial weights
+DEVIATION = 0.02  # of the initial kernels and matrices
 EPSILON = 1e-3  # of batch normalisation, Keras's default
 
 
@@ -56,14 +56,14 @@ def _rectified_gradient(grad: Tensor, output: Tensor) -> Tensor:
 
 
 def _few_positions(small: Tensor) -> bool:
-    """Whether :func:`_weight_gradient` is the faster one, for its ``grad``. Measured."""
+    """Whether :func:`_kernel_gradient` is the faster one, for its ``grad``. Measured."""
     n, channels, height, width = small.shape
     few = n * height * width <= 2 * KERNEL**2 * channels
     return few and small.dtype == torch.bfloat16 and small.device.type == "cpu"
 
 
-def _weight_gradient(grad: Tensor, images: Tensor, kernel: int) -> Tensor:
-    """Gradient of a stride 2 convolution's weights, as one matrix product a row of the kernel.
+def _kernel_gradient(grad: Tensor, images: Tensor, kernel: int) -> Tensor:
+    """Gradient of a stride 2 convolution's kernels, as one matrix product a row of the kernel.
 
     The sum over positions is what oneDNN's own gradient is slow at where there are few of them
     and many channels: eight times slower at full width, twice at a quarter.
@@ -115,14 +115,14 @@ class _ConvolutionReLU(torch.autograd.Function):
         grad = _rectified_gradient(grad, output)
         small, large = (images, grad) if ctx.transposed else (grad, images)
         by_rows = _few_positions(small)
-        weight_grad = _weight_gradient(small, large, KERNEL) if by_rows else None
+        kernel_grad = _kernel_gradient(small, large, KERNEL) if by_rows else None
         wanted = [ctx.needs_input_grad[0], not by_rows, False]
         images_grad, other, _ = torch.ops.aten.convolution_backward(
             grad, images, weight, None, *ctx.geometry, wanted
         )
         flat = grad.permute(0, 2, 3, 1).reshape(-1, grad.shape[1])
         offset_grad = (flat.new_ones(1, len(flat)) @ flat)[0]
-        return images_grad, weight_grad if by_rows else other, offset_grad, None
+        return images_grad, kernel_grad if by_rows else other, offset_grad, None
 
 
 def _triples(modules: Iterable[nn.Module]) -> Iterator[tuple[nn.Module, ...]]:
@@ -134,7 +134,7 @@ def _layer(conv: nn.Module, norm: nn.BatchNorm2d, relu: nn.ReLU, images: Tensor)
     """relu(norm(conv(images))).
 
     Where its statistics are given, normalisation is a scale and an offset of each channel: the
-    scale is put into the weights, which are fewer than the activations.
+    scale is put into the kernels, which are smaller than the activations.
     """
     if norm.training:
         return relu(norm(conv(images)))

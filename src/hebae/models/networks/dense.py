@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator, heads: int = 1) -> nn.Linear:
-    """A layer with Glorot-uniform weights and zero biases, as the released code has it.
+    """A layer with a Glorot-uniform matrix and zero biases, as the released code has it.
 
     ``heads`` layers side by side make one matrix product; each keeps its own Glorot range.
     """

@@ -5,7 +5,7 @@ p(x|z) = Π_i Bernoulli(x_i | x_<i, z), pixels in raster order (van den Oord et 
 sees the rows above a pixel, the horizontal one what stands left of it in its row and, through
 the vertical one, the rows above: together every earlier pixel in reach, with no blind spot.
 
-No weight is masked. The vertical stack reads the image moved down by one row, the horizontal
+No kernel is masked. The vertical stack reads the image moved down by one row, the horizontal
 one moved right by one pixel; from there on a layer may read its own place too. So each is a
 plain convolution, padded above or on the left alone. Within ``layers · (kernel // 2)`` = r, a
 pixel's logit depends on the r + 1 pixels left of it, and on the r + 1 rows above it, from r
@@ -27,7 +27,7 @@ MAPS = 4  # feature maps of a code; the dense decoder makes one, its logits
 
 
 def _conv(inputs: int, outputs: int, size: tuple[int, int], generator, **options) -> nn.Conv2d:
-    """A convolution with Glorot-uniform weights and zero biases."""
+    """A convolution with Glorot-uniform kernels and zero biases."""
     conv = nn.Conv2d(inputs, outputs, size, **options)
     nn.init.xavier_uniform_(conv.weight, generator=generator)
     if conv.bias is not None:
@@ -156,9 +156,9 @@ class Decoder(nn.Module):
         rows = []
         for index in range(height):
             features, given = row, []
-            for place, layer in enumerate(self.layers):
-                window = torch.cat([above[place], features], dim=2)
-                above[place] = window[:, :, 1:]
+            for depth, layer in enumerate(self.layers):
+                window = torch.cat([above[depth], features], dim=2)
+                above[depth] = window[:, :, 1:]
                 features, addend = layer.down(window, maps[:, :, index : index + 1])
                 given.append(addend)
             row = self._sample_row(given, uniform[:, :, index : index + 1]).to(codes.dtype)
@@ -175,10 +175,10 @@ class Decoder(nn.Module):
         pixels = []
         for index in range(uniform.shape[3]):
             features = pixel
-            for place, layer in enumerate(self.layers):
-                window = torch.cat([left[place], features], dim=3)
-                left[place] = window[..., 1:]
-                features = layer.right(window, given[place][..., index : index + 1])
+            for depth, layer in enumerate(self.layers):
+                window = torch.cat([left[depth], features], dim=3)
+                left[depth] = window[..., 1:]
+                features = layer.right(window, given[depth][..., index : index + 1])
             # in the type of uniform: bfloat16 would round the probability
             probability = self.head(features).to(uniform.dtype).sigmoid()
             pixel = (uniform[..., index : index + 1] < probability).to(like.dtype)

@@ -48,7 +48,7 @@ class Classifier(nn.Module):
     Args:
         image_shape: height, width, channels.
         n_classes: of each factor; each has a head of its own.
-        generator: of the initial weights.
+        generator: source of the initial parameters.
     """
 
     chunk = 250
