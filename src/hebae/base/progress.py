@@ -19,7 +19,7 @@ class Progress:
         what: what is being made.
         total: how much of it there is.
         unit: what is counted, in the singular.
-        done: how much is there already.
+        done: how much of it is done already.
         every: least number of seconds between two lines in a log; no lines where infinite.
     """
 
@@ -58,7 +58,7 @@ class Progress:
             self.say(f"{self.what}: {self.done}/{self.total} {self.unit}s  {left:.0f} s left")
 
     def say(self, line: str, short: str = "") -> None:
-        """A line in a log; at a terminal what is short of it, on the bar."""
+        """Print a line in a log; at a terminal show its short form on the bar."""
         if self.on_terminal:
             self.bar.set_postfix_str(short)
         else:

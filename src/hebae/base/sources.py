@@ -15,9 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Tables of names, version, commit, error reporting, locks, progress and how a step's process is
-# begun decide nothing about a result.
-# What a run takes from the registry (Run.entries) is compared by itself.
+# The version, commit, error messages, locks, progress and tables of names decide nothing about a
+# result. What a run takes from the registry (Run.entries) is compared by itself.
 NOT_A_SOURCE = frozenset(
     {
         "hebae",

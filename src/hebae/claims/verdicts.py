@@ -30,12 +30,12 @@ COLUMNS = (
     "withdrawn",
 )
 MOST = 200
-"""No more seeds than these are asked for; where more are needed, infinitely many."""
+"""The most seeds that are asked for; where more are needed, their number is infinite."""
 Row = dict[str, str]
 
 
 class Verdict(StrEnum):
-    """The word for what came out, with the sign and the style that it is shown with.
+    """The word for what came out, and the sign and the style in which it is shown.
 
     Judging gives one of the first four. WITHDRAWN is shown in their place where a claim's test was
     found to be wrong; the tables keep what was judged.
@@ -60,9 +60,9 @@ class Verdict(StrEnum):
 class Finding:
     """A row of ``claims.csv``: what an experiment says of a claim by one measure.
 
-    ``part`` is the one that the verdict rests on, ``estimate``, ``low`` and ``high`` are its; they
-    are None where there is none. ``seeds_needed`` is None unless the claim is undecided.
-    ``withdrawn`` is the reason, or empty.
+    ``part`` is the part that the verdict rests on, with its ``estimate`` and interval (``low`` to
+    ``high``); these are None where there is none. ``seeds_needed`` is None unless the claim is
+    undecided. ``withdrawn`` is the reason why the verdict is withdrawn, or empty.
     """
 
     claim: str
@@ -96,13 +96,13 @@ class Finding:
 
     @property
     def shown(self) -> Verdict:
-        """What readers see: a verdict that was withdrawn is none."""
+        """What readers see in place of the verdict: WITHDRAWN where it is withdrawn."""
         withdrawn = self.withdrawn and self.verdict is not Verdict.NOT_RUN
         return Verdict.WITHDRAWN if withdrawn else self.verdict
 
     @property
     def remark(self) -> str:
-        """What is said beside the word; empty where it says all."""
+        """What is said beside the word; empty where the word says all."""
         if self.shown is not Verdict.UNDECIDED:
             return ""
         needed = f"over {MOST}" if math.isinf(self.seeds_needed) else f"{self.seeds_needed:g}"

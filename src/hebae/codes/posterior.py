@@ -107,11 +107,11 @@ def require_at_least(minimum: int, **options: int) -> None:
             raise UserError(f"--{name} is {value}; it must be at least {minimum}")
 
 
-def command_line(description: str | None) -> argparse.ArgumentParser:
-    """The parser that every measure starts from."""
-    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+def command_line(description: str, output: str) -> argparse.ArgumentParser:
+    """The parser that every command begins with which measures posteriors; `output` is its help."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--posterior", type=Path, required=True, help="posterior.npz of the run")
     parser.add_argument("--run", type=Path, required=True, help="run.json of the same run")
-    parser.add_argument("--output", type=Path, required=True, help="CSV table to write")
+    parser.add_argument("--output", type=Path, required=True, help=output)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return parser

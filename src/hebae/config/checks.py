@@ -1,7 +1,7 @@
-"""What an experiment has to be that a schema cannot say, checked before anything is run.
+"""What a schema cannot say of an experiment, checked before anything is run.
 
-It would otherwise fail after hours of training, and after old results are gone. Errors name the
-key that is wrong, in one line.
+A wrong config would otherwise fail after hours of training, when old results are gone. Errors name
+the wrong key, in one line.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _check_training(where: str, images: DatasetEntry, training: Training) -> Non
 
 
 def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
-    """Also what λ has to be where the objective is told it (Zhao et al. 2017, Eq. 6)."""
+    """Check the grid of λ, and each λ where the objective is told it (Zhao et al. 2017, Eq. 6)."""
     if len(set(recipe.grid)) < len(recipe.grid):
         texts = ", ".join(map(weight_text, recipe.grid))
         raise UserError(f"{where}.weights: two are the same: {texts}")
@@ -195,7 +195,7 @@ def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
 
 
 def _check_covariance(where: str, data: Dataset, model: str, recipe: Recipe) -> None:
-    """What is needed so that the covariance of a batch is not singular (Eq. 11)."""
+    """Check that no batch and no split is so small that its covariance is singular (Eq. 11)."""
     batch_size, n_test = recipe.training.batch_size, DATASETS[data.source].n_test
     latent_dim = max(recipe.latent_dims or data.latent_dims)
     for what, size in (("batch_size", batch_size), ("test images", n_test)):

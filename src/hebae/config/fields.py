@@ -39,5 +39,5 @@ def from_json(cls: type[T], text: str) -> T:
 
 
 def to_json(value: Any) -> str:
-    """A dataclass as one line of JSON, in which the order of a config's keys does not show."""
+    """A dataclass as one line of JSON with sorted keys: their order in a config does not matter."""
     return json.dumps(asdict(value), separators=(",", ":"), sort_keys=True)

@@ -64,9 +64,9 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Config:
 
 
 def _inherited(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with what models take over from their dataset's training; a new object.
+    """The document in which each model has its dataset's training under its own; a new object.
 
-    Before defaults are filled in: those of a model's own would take the place of the dataset's.
+    To be called before defaults are filled in: they would replace what the dataset says.
     """
     document = copy.deepcopy(dict(document))
     for data in document["datasets"].values():

@@ -1,6 +1,6 @@
 """How trained runs are measured: what steps are told, as JSON.
 
-Apart from the experiment, so that a change of which runs there are measures none anew.
+They stand apart from the experiment, so that another set of runs repeats no measurement.
 """
 
 from __future__ import annotations

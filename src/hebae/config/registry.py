@@ -17,8 +17,8 @@ from hebae.base.errors import UserError
 Parameters = Mapping[str, Mapping[str, Any]]
 """Keyword arguments that a config may set: name to JSON schema, with a description.
 
-The default is the function's. They are left out of ``repr``, with which the workflow tells
-whether an entry is another: what a parameter is called or may be decides nothing about a run.
+The default is the function's. ``repr`` leaves them out: the workflow trains again where an entry's
+``repr`` changes, and what a parameter may be decides nothing about a run.
 """
 
 

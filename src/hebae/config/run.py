@@ -59,10 +59,10 @@ class Entries(NamedTuple):
 class Run:
     """One model on one dataset with one latent dimension, λ and seed.
 
-    ``parameters`` are the objective's keyword arguments (``divergence`` is a name with that
-    divergence's own),
-    ``network_parameters`` and ``reconstruction_parameters`` those of the network pair and of the
-    reconstruction term. ``n_train`` is the number of training images where it is not all.
+    ``parameters`` are the objective's keyword arguments; among them ``divergence`` is a name with
+    that divergence's own. ``network_parameters`` and ``reconstruction_parameters`` are those of the
+    network pair and of the reconstruction term. ``n_train`` is the number of training images, None
+    for all of them.
     """
 
     dataset: str
@@ -132,7 +132,7 @@ class Run:
     def to_json(self) -> str:
         """One line of JSON, from which :meth:`from_json` makes the same run.
 
-        The order of keys in a config does not show in it: it would retrain the run.
+        Its keys are sorted: another order of a config's keys retrains nothing.
         """
         return to_json(self)
 
@@ -188,7 +188,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple
     found = []
     for key in sorted(flat[0].keys() | flat[1].keys()):
         was, says = (
-            json.dumps(of[key], ensure_ascii=False) if key in of else "unset" for of in flat
+            json.dumps(own[key], ensure_ascii=False) if key in own else "unset" for own in flat
         )
         if was != says:
             found.append((key, was, says))

@@ -24,16 +24,7 @@ from hebae.base.errors import UserError
 from hebae.base.text import counted
 from hebae.config.experiment import Experiment
 from hebae.config.registry import OBJECTIVES
-from hebae.figures.common import (
-    WIDTH,
-    in_style,
-    legend,
-    look,
-    note,
-    rows,
-    spread,
-    titles,
-)
+from hebae.figures.common import WIDTH, in_style, legend, look, note, rows, spread, titles
 
 # Parts of a bar and their colours: light and dark of their own hues, which no model has.
 PARTS = {

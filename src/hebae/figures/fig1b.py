@@ -17,16 +17,7 @@ from hebae.base.errors import UserError
 from hebae.base.text import counted
 from hebae.config.experiment import Dataset, Experiment
 from hebae.config.registry import DATASETS
-from hebae.figures.common import (
-    WIDTH,
-    in_style,
-    legend,
-    look,
-    note,
-    rows,
-    seeds_curve,
-    titles,
-)
+from hebae.figures.common import WIDTH, in_style, legend, look, note, rows, seeds_curve, titles
 
 WIDE = 20
 """Distances that range over more than this factor get a log axis."""

@@ -20,14 +20,7 @@ from hebae.base.text import counted
 from hebae.config.experiment import Experiment
 from hebae.config.registry import OBJECTIVES, RECONSTRUCTIONS
 from hebae.config.run import weight_text
-from hebae.figures.common import (
-    WIDTH,
-    in_style,
-    look,
-    note_text,
-    rows,
-    titles,
-)
+from hebae.figures.common import WIDTH, in_style, look, note_text, rows, titles
 from hebae.figures.image_panels import (
     GAP,
     LINE,

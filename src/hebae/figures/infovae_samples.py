@@ -9,12 +9,7 @@ from matplotlib.figure import Figure
 
 from hebae.config.experiment import Experiment
 from hebae.config.run import weight_text
-from hebae.figures.common import (
-    WIDTH,
-    in_style,
-    note_text,
-    titles,
-)
+from hebae.figures.common import WIDTH, in_style, note_text, titles
 from hebae.figures.image_panels import (
     GAP,
     LINE,

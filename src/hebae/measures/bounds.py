@@ -119,7 +119,7 @@ def weights_of_images(
         codes = mean[part, None] + noise @ factor.mT
         owner = torch.arange(len(x), device=device).repeat_interleave(samples)
         chunks = zip(codes.flatten(0, 1).split(size), owner.split(size), strict=True)
-        errors = [trained.model.error(chunk.float(), x[of]).double() for chunk, of in chunks]
+        errors = [trained.model.error(chunk.float(), x[own]).double() for chunk, own in chunks]
         error = torch.cat(errors).view(len(x), samples)
         yield log_weights(error, codes, noise, log_det)
 

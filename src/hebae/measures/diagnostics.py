@@ -25,12 +25,7 @@ from threadpoolctl import threadpool_limits
 from hebae.base.errors import UserError, command
 from hebae.base.files import write_csv
 from hebae.base.seeds import derive_seed
-from hebae.codes.posterior import (
-    Posterior,
-    command_line,
-    map_threads,
-    require_at_least,
-)
+from hebae.codes.posterior import Posterior, command_line, map_threads, require_at_least
 from hebae.config.protocols import Diagnostics, add_protocol
 from hebae.config.run import read_run
 from hebae.measures.covariance import moments
@@ -211,7 +206,9 @@ def diagnostics(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_line(__doc__)
+    parser = command_line(
+        "Distance of the codes of both splits to the prior.", "CSV table to write"
+    )
     parser.add_argument(
         "--train-posterior", type=Path, required=True, help="posterior of the training split"
     )

@@ -20,11 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
-from hebae.codes.posterior import (
-    Posterior,
-    map_threads,
-    require_at_least,
-)
+from hebae.codes.posterior import Posterior, map_threads, require_at_least
 from hebae.config.run import Run
 from hebae.measures.covariance import moments
 

@@ -6,30 +6,26 @@ most of them.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from hebae.base.errors import UserError, command
 from hebae.base.files import write_csv
-from hebae.codes.posterior import Posterior
+from hebae.codes.posterior import Posterior, command_line
 from hebae.config.registry import MEASURES, resolve
 from hebae.config.run import read_run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Measure the posterior of a trained run.")
-    parser.add_argument("--posterior", type=Path, required=True, help="posterior.npz of the run")
-    parser.add_argument("--run", type=Path, required=True, help="run.json of the same run")
+    parser = command_line(
+        "Measure the posterior of a trained run.", "folder for MEASURE.csv of each"
+    )
     parser.add_argument(
         "--protocols",
         type=json.loads,
         required=True,
         help="JSON: the measures to take, each with the keyword arguments of its protocol",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder for MEASURE.csv of each")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     options = parser.parse_args(arguments)
     run, _ = read_run(options.run)
     posterior = Posterior.load(options.posterior)

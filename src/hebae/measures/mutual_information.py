@@ -26,11 +26,7 @@ from minepy import MINE
 
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
-from hebae.codes.posterior import (
-    Posterior,
-    map_threads,
-    require_at_least,
-)
+from hebae.codes.posterior import Posterior, map_threads, require_at_least
 from hebae.config.run import Run
 
 

@@ -39,7 +39,7 @@ class Checkpoints:
             training ends: a config put back continues where it was.
         key: names what is being trained.
         every: least number of seconds between two writes; an epoch that ends sooner is not
-            written, and is trained again should the process die. Where writing is slow the
+            written, and is trained again if the process dies. Where writing is slow the
             pauses are longer (:data:`SHARE_OF_TIME`). 0 writes after every epoch.
     """
 

@@ -260,7 +260,7 @@ def fit(
             state = {"trainee": trainee.state_dict(), "rows": rows, "failed": failed}
             checkpoints.offer(state | {"seconds": seconds, "epoch": epoch})
     models = [model.eval() for model in trainee.models]
-    return [Outcome(*of) for of in zip(runs, models, rows, failed, strict=True)]
+    return list(map(Outcome, runs, models, rows, failed))
 
 
 @contextmanager

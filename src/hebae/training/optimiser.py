@@ -35,11 +35,11 @@ def learning_rate(epoch: int, training: Training) -> float:
 
 
 def working_copy(model: Autoencoder) -> Autoencoder:
-    """What gradients are taken of, where the parameters themselves are kept in float32.
+    """The model of which gradients are taken; the parameters themselves stay in float32.
 
-    For bfloat16 the parameters of dense layers, large beside what is done with them, are copies in
-    bfloat16, rounded as they move rather than in each pass: the values are autocast's. All else
-    is the model's own, also an adversary, which is part of the objective.
+    For the precision bfloat16 the parameters of dense layers are copies in bfloat16. They are
+    rounded once a step, when they move, and not in each pass; the values are those of autocast.
+    Everything else is the model's own, and so is an adversary, which is part of the objective.
     """
     if computed(model.run.training.precision, model.device) != "bfloat16":
         return model

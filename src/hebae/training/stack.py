@@ -2,8 +2,8 @@
 
 A dense network's step on a GPU is a hundred kernels that each take less than their launch. Here
 the parameters of R runs are stacked, (R, …), and one step is a step of all of them. Each run keeps
-its own initial parameters, batches, noise, λ, bounds and folder, so that it is its separate run but
-for the order in which a matrix product adds (docs/performance.md has the tolerance).
+its own initial parameters, batches, noise, λ, bounds and folder. It matches its separately trained
+counterpart up to the order in which a matrix product adds (README has the tolerance).
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Stack:
         device = images.device
         # runs of one seed see the same batches and noise: drawn once
         seeds = list(dict.fromkeys(run.seed for run in self.runs))
-        self.of_run = torch.tensor([seeds.index(run.seed) for run in self.runs], device=device)
+        self.stream = torch.tensor([seeds.index(run.seed) for run in self.runs], device=device)
         self.normals = [normal_stream(derive_seed(s, "noise", epoch), device) for s in seeds]
         shuffles = [torch.Generator().manual_seed(derive_seed(s, "shuffle", epoch)) for s in seeds]
         orders = [torch.randperm(len(images), generator=shuffle) for shuffle in shuffles]
-        self.order = torch.stack(orders).to(device).index_select(0, self.of_run)
+        self.order = torch.stack(orders).to(device).index_select(0, self.stream)
         self.like = [torch.empty(shape, device=device) for shape in self._drawn_shapes()]
         self.images = images
         self.models[0].train()
@@ -97,7 +97,7 @@ class Stack:
         batch = self.images.index_select(0, chosen.reshape(-1)).unflatten(0, chosen.shape)
         # stream by stream, as each run by itself would draw
         drawn = ([normal(tensor) for tensor in self.like] for normal in self.normals)
-        noise = [torch.stack(of).index_select(0, self.of_run) for of in zip(*drawn, strict=True)]
+        noise = [torch.stack(own).index_select(0, self.stream) for own in zip(*drawn, strict=True)]
         self.done = {"progress": progress}
         loss, terms = self.losses(self.parameters, batch, noise, self.lams)
         self.optimiser.minimise(loss.sum(), rate)
@@ -127,9 +127,9 @@ def train_pack_of(
 ) -> None:
     """Train a run with its companions, unless that has happened, and keep what each leaves.
 
-    What is kept is where :meth:`.checkpoint.Checkpoints.recall` finds it: for the training of each,
-    which has only to put it in its place. Of a run without companions nothing is done, and nothing
-    is kept of one that fails: it is trained by itself, and says why.
+    The training of each run then finds it (:meth:`.checkpoint.Checkpoints.recall`) and only copies
+    it. This does nothing for a run without companions. It keeps nothing of a run that fails: that
+    run is then trained by itself, and says why it fails.
 
     Args:
         run: what the process was asked for.

@@ -23,7 +23,7 @@ STARTED = b"s"
 def hand_over(arguments: list[str]) -> None:
     """Have a module run by a child of the process with PyTorch: its name, then its arguments.
 
-    Returns where there is none, or it does not want to; else ends this process.
+    Ends this process as that child ends. Returns where there is no such process, or it refuses.
     """
     if VARIABLE not in os.environ:
         return
