@@ -1,8 +1,8 @@
 """The one training loop, for every objective, network and dataset; for one run or a stack of them.
 
-It is resumed by calling it again: a checkpoint at an epoch's end carries parameters, optimiser and
-history, and every random stream is derived from (seed, purpose, epoch), so that the resumed run
-is the uninterrupted one, bit for bit, on the same machine and thread count.
+It is resumed by calling it again. A checkpoint at an epoch's end carries parameters, optimiser and
+history, and every random stream is derived from (seed, purpose, epoch). So the resumed run is the
+uninterrupted one, bit for bit, on the same machine and thread count.
 """
 
 from __future__ import annotations
