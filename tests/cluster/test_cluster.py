@@ -25,6 +25,9 @@ from tests.project import (
     unactivated,
 )
 
+from hebae.publish.results import read_experiment
+from hebae.tables.collect import tables_of
+
 pytestmark = pytest.mark.cluster
 
 GPU_RULES = {"train", "encode", "bounds", "images", "classifier", "reference", "fid"}
@@ -231,8 +234,9 @@ def test_short_steps_share_jobs_and_trainings_share_none(sent):
         # a group is named after its rules
         assert not set(job["Rule"].split("_")) & GPU_RULES - {"fid"}
     steps = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) - 1  # without "all"
+    tables = tables_of(read_experiment(folder / "tiny.yaml"))
     # measures of a run each, tables, claims and figures
-    assert steps == len(alone) + 2 + 9 + 1 + len(FIGURES)
+    assert steps == len(alone) + 2 + len(tables) + 1 + len(FIGURES)
     # the two runs of a model are measured at once
     (measures,) = [job for job in shared if job["Rule"].startswith("measures_digits_HEBAE")]
     assert measures["NumCPUs"] == "2" and measures["MinMemoryNode"] == "4000M"

@@ -92,7 +92,7 @@ def job(prefix: Path, module: str, arguments: Sequence[str]) -> None:
         note(
             prefix,
             "jobs.jsonl",
-            module=module,
+            module=arguments[0] if module == "hebae.workflow.step" else module,
             activated=os.environ.get("CONDA_PREFIX"),
             first_in_path=shutil.which("python"),
             package=getattr(package, "__file__", None),

@@ -120,6 +120,22 @@ def test_what_was_altered_is_found(project, alterable, alter, says):
     assert again.returncode == (0 if alter.__name__ == "<lambda>" and "more" in says[0] else 1)
 
 
+def test_a_newer_claim_that_is_not_run_here_changes_nothing_and_one_that_is_does(project, shelf):
+    path = project / "config/claims.yaml"
+    before = path.read_text()
+    new = (
+        "\n  - {id: new, statement: s, where: ours, figures: [%s], measures: [mic], "
+        "order: [[VAE, WAE]]}\n"
+    )
+    try:
+        path.write_text(before + new % "fig2d")
+        assert published(project, "verify").returncode == 0
+        path.write_text(before + new % "fig2c")
+        assert "the claims come out otherwise" in published(project, "verify", check=False).stderr
+    finally:
+        path.write_text(before)
+
+
 def test_results_may_come_in_parts(project, alterable, tmp_path):
     """Runs that are not here are kept, where the config still describes them."""
     here = tmp_path / "elsewhere/tiny/runs/digits"

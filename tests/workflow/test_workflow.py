@@ -185,7 +185,12 @@ def test_after_a_figure_is_edited_only_it_is_redrawn(editable):
 
 def test_after_a_loss_is_edited_its_runs_are_retrained(editable):
     path = editable / "src/hebae/models/objectives/vae.py"
-    path.write_text(path.read_text().replace("log_sigma.exp()", "1.0 * log_sigma.exp()"))
+    text = path.read_text()
+    edited = text.replace(
+        "posterior_kl(mean, log_sigma).mean()", "1.0 * posterior_kl(mean, log_sigma).mean()"
+    )
+    assert edited != text
+    path.write_text(edited)
     jobs = plan(editable)
     assert jobs["train"] == 3  # VAE: two seeds, and one more weight
     assert jobs["encode"] == 2 and jobs["fig1a"] == 1 and "prepare" not in jobs

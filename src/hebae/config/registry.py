@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from hebae.base.errors import UserError
@@ -99,6 +99,7 @@ class ObjectiveEntry:
     """A training objective, and what has to be known of it without importing it."""
 
     function: str
+    _: KW_ONLY
     stochastic: bool = True
     """Whether the encoder outputs a log σ beside the mean."""
     bound: bool = True

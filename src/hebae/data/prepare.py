@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from hebae.base import files
-from hebae.base.errors import command
+from hebae.base.errors import UserError, command
 from hebae.config import registry
 from hebae.data.arrays import Arrays, Stream
 from hebae.data.store import MANIFEST, PreparedDataset
@@ -75,9 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
 
-    load = registry.resolve(registry.lookup(registry.DATASETS, "dataset", options.dataset).function)
+    entry = registry.lookup(registry.DATASETS, "dataset", options.dataset)
     print(f"reading {options.dataset} (raw data in {options.data_dir})", file=sys.stderr)
-    arrays = load(options.data_dir.expanduser(), options.threads)
+    arrays = registry.resolve(entry.function)(options.data_dir.expanduser(), options.threads)
+    if (shape := arrays.train_images.shape[1:]) != entry.image_shape:
+        raise UserError(
+            f"{options.dataset}: images are {shape} (height, width, channels), and "
+            f"hebae.config.registry says {entry.image_shape}"
+        )
     print(
         f"writing {arrays.train_images.shape[0]} training and {arrays.test_images.shape[0]} "
         "test images "

@@ -41,7 +41,7 @@ LABEL = "[A-Za-z0-9][A-Za-z0-9_-]*"  # of experiments, datasets and models, as i
 MEMBER = re.compile(
     rf"runs/{LABEL}/{LABEL}/z[0-9]+/w[0-9][0-9.e+-]*(/n[0-9]+)?/s[0-9]+"
     rf"/({'|'.join(map(re.escape, RUN_FILES))})"
-    r"|tables/[a-z_]+\.csv"
+    r"|tables/[a-z0-9_]+\.csv"
     rf"|data/{LABEL}/dataset\.json"
     rf"|features/{LABEL}/classifier/({'|'.join(map(re.escape, CLASSIFIER_FILES))})"
 )

