@@ -37,6 +37,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import harness
+from hebae.config.fields import to_json
+from hebae.config.protocols import RealImages
 from hebae.data.arrays import Arrays
 from hebae.data.prepare import write_prepared
 from hebae.data.store import load_prepared
@@ -167,7 +169,8 @@ def cases(
     def of_real() -> list:
         cache = tempfile.mkdtemp(dir=folder)  # an empty one, so that they are computed
         return ["-m", "hebae.measures.fid.reference", "--data", data, "--features", network,
-                "--split", "test", "--count", n, "--output", reference, "--cache", cache,
+                "--protocol", to_json(RealImages("test", n)), "--output", reference,
+                "--cache", cache,
                 "--device", "cpu", "--threads", threads]  # fmt: skip
 
     generated = ["-m", "benchmarks.fid", "--measure", folder / f"generated-{n}.npy", network,

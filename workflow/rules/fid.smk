@@ -52,13 +52,12 @@ rule reference:
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         features=lambda wildcards, input: os.path.dirname(input.features[0]),
-        split=lambda wildcards: fid_of(wildcards).reference,
-        images=lambda wildcards: fid_of(wildcards).n_reference,
+        protocol=lambda wildcards: to_json(fid_of(wildcards).real),
     message:
         "Reference statistics of {wildcards.dataset}"
     shell:
         "python -m hebae.workflow.step hebae.measures.fid.reference --data {params.data:q} --features {params.features:q}"
-        " --split {params.split} --count {params.images} --output {output.reference:q}"
+        " --protocol {params.protocol:q} --output {output.reference:q}"
         " --cache {resources.cache:q} --device {resources.device} --threads {threads}"
         " > {log:q} 2>&1"
 
@@ -90,12 +89,12 @@ rule fid:
     params:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         features=lambda wildcards, input: os.path.dirname(input.features[0]),
-        images=lambda wildcards: fid_of(wildcards).n_generated,
+        protocol=protocol("fid"),
     message:
         "Fréchet distance of samples of {wildcards.model} to {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
         "python -m hebae.workflow.step hebae.measures.fid.fid --run {input.run:q} --weights {input.weights:q}"
         " --data {params.data:q} --features {params.features:q} --reference {input.reference:q}"
-        " --count {params.images} --output {output.table:q}"
+        " --protocol {params.protocol:q} --output {output.table:q}"
         " --device {resources.device} --threads {threads} > {log:q} 2>&1"

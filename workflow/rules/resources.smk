@@ -16,25 +16,17 @@ def memory(wildcards, attempt):
     """
     entry = source_entry(wildcards)
     images = 210_000 if entry.n_train is None else entry.n_train + entry.n_test
+    pixels = prod(entry.image_shape)
     networks = [
-        network_megabytes(recipe, prod(entry.image_shape))
+        registry.NETWORKS[recipe.network].megabytes(
+            recipe.network_parameters, recipe.training.batch_size, pixels
+        )
         for recipe in EXPERIMENT.datasets[wildcards.dataset].models.values()
     ]
     # host memory that CUDA takes: an estimate, on which a retry improves
     cuda = 3000 * on_gpu(wildcards)
-    megabytes = 1500 + cuda + images * prod(entry.image_shape) / 1e6 + max(networks)
+    megabytes = 1500 + cuda + images * pixels / 1e6 + max(networks)
     return attempt * int(megabytes)
-
-
-def network_megabytes(recipe, pixels):
-    """Of the networks and what they keep of a batch for the gradient; the dense ones are small."""
-    parameters = recipe.network_parameters
-    if recipe.network == "convolutional":
-        return 4000 * parameters.get("width", 1) ** 2
-    if recipe.network == "pixelcnn":
-        depth = parameters.get("layers", 5) * parameters.get("channels", 32)
-        return 80e-6 * recipe.training.batch_size * pixels * depth
-    return 0
 
 
 def on_gpu(wildcards):

@@ -36,6 +36,14 @@ class Panels:
 
 
 @dataclass(frozen=True)
+class RealImages:
+    """How many images of which split samples are compared with."""
+
+    split: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Fid:
     """Between which images the Fréchet distance is taken, and in which features."""
 
@@ -43,6 +51,11 @@ class Fid:
     n_generated: int
     n_reference: int
     reference: str
+
+    @property
+    def real(self) -> RealImages:
+        """What the reference is made of: how many images are generated does not change it."""
+        return RealImages(self.reference, self.n_reference)
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,11 @@ class NetworkEntry:
     autoregressive: bool = False
     """Whether the decoder states each pixel given the ones before it: it is told the image, and
     images are drawn from it pixel by pixel."""
+    megabytes: Callable[[Mapping[str, Any], int, int], float] = field(
+        default=lambda parameters, batch_size, pixels: 0, repr=False
+    )
+    """An estimate of the networks and of what they keep of a batch for the gradient, from their
+    parameters, the batch size and the values of an image; 0 where that is small."""
 
 
 NETWORKS = {
@@ -212,6 +217,7 @@ NETWORKS = {
             },
         },
         multiple=16,
+        megabytes=lambda parameters, *_: 4000 * parameters.get("width", 1) ** 2,
     ),
     "pixelcnn": NetworkEntry(
         "hebae.models.networks.pixelcnn:build",
@@ -238,6 +244,13 @@ NETWORKS = {
         channels=1,
         reconstructions=("binary",),
         autoregressive=True,
+        megabytes=lambda parameters, batch_size, pixels: (
+            80e-6
+            * batch_size
+            * pixels
+            * parameters.get("layers", 5)
+            * parameters.get("channels", 32)
+        ),
     ),
 }
 

@@ -33,6 +33,8 @@ from tests.unit.measures.test_features import (
 
 from hebae.base.errors import UserError
 from hebae.codes.trained import Trained
+from hebae.config.fields import to_json
+from hebae.config.protocols import Fid, RealImages
 from hebae.data.arrays import Arrays
 from hebae.data.prepare import write_prepared
 from hebae.measures.fid import fid, reference
@@ -188,6 +190,16 @@ def trained_run(folder: Path, data: Path, dataset: str) -> list:
     return ["--run", folder / "run.json", "--weights", folder / "weights.pt", "--data", data]
 
 
+def real(count: int, split: str = "test") -> str:
+    """Of how many images of a split a reference is asked for."""
+    return to_json(RealImages(split, count))
+
+
+def asked(count: int) -> str:
+    """How many images a distance is asked of."""
+    return to_json(Fid("classifier", count, 500, "test"))
+
+
 @pytest.fixture(scope="session")
 def digits_run(digits_data, tmp_path_factory) -> list:
     return trained_run(tmp_path_factory.mktemp("run"), digits_data, "digits")
@@ -197,8 +209,8 @@ def digits_run(digits_data, tmp_path_factory) -> list:
 def digits_reference(digits_data, digits_features, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("reference")
     call(
-        reference, "--data", digits_data, "--features", digits_features, "--split", "test",
-        "--count", 500, "--output", folder / "reference.npz", "--cache", folder / "cache",
+        reference, "--data", digits_data, "--features", digits_features,
+        "--protocol", real(500), "--output", folder / "reference.npz", "--cache", folder / "cache",
     )  # fmt: skip
     return folder / "reference.npz"
 
@@ -214,7 +226,7 @@ def test_a_runs_fid_has_beside_it_what_it_depends_on(
 ):
     arguments = [*digits_run, "--features", digits_features, "--reference", digits_reference]
     for name in ("a", "b"):
-        call(fid, *arguments, "--count", 300, "--output", tmp_path / name, "--device", "cpu")
+        call(fid, *arguments, "--protocol", asked(300), "--output", tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     row = the_row(tmp_path / "a")
     value, accuracy = float(row.pop("fid")), float(row.pop("accuracy"))
@@ -226,7 +238,7 @@ def test_a_runs_fid_has_beside_it_what_it_depends_on(
         "features": "classifier of digits", "common_weight": "2.0", "n_features": "64",
         "warning": "",
     }  # fmt: skip
-    call(fid, *arguments, "--count", 64, "--output", tmp_path / "c")
+    call(fid, *arguments, "--protocol", asked(64), "--output", tmp_path / "c")
     row = the_row(tmp_path / "c")
     assert row["warning"] == "rank-deficient: 64 generated images = 64 features"
     # few images, but of the same model: in the same region
@@ -251,7 +263,7 @@ def test_real_images_in_place_of_samples_are_at_distance_0(
     monkeypatch.setattr(fid, "samples", real)
     call(
         fid, *digits_run, "--features", digits_features, "--reference", digits_reference,
-        "--count", 500, "--output", tmp_path / "fid.csv",
+        "--protocol", asked(500), "--output", tmp_path / "fid.csv",
     )  # fmt: skip
     trace = np.trace(reference.Reference.load(digits_reference).covariance)
     assert float(the_row(tmp_path / "fid.csv")["fid"]) <= 1e-6 * trace
@@ -290,11 +302,11 @@ def test_a_fid_is_that_of_the_pytorch_fid_command(hub, weights, tmp_path, monkey
     call(inception, "--data-dir", tmp_path, "--output", tmp_path / "features")
     ours = ["--features", tmp_path / "features", "--device", "cpu"]
     call(
-        reference, "--data", tmp_path / "data", *ours, "--split", "test", "--count", n,
+        reference, "--data", tmp_path / "data", *ours, "--protocol", real(n, "test"),
         "--cache", tmp_path / "cache", "--output", tmp_path / "reference.npz",
     )  # fmt: skip
     call(
-        fid, *run, *ours, "--reference", tmp_path / "reference.npz", "--count", n,
+        fid, *run, *ours, "--reference", tmp_path / "reference.npz", "--protocol", asked(n),
         "--output", tmp_path / "fid.csv",
     )  # fmt: skip
     row = the_row(tmp_path / "fid.csv")
@@ -329,10 +341,11 @@ def test_a_fid_is_that_of_the_pytorch_fid_command(hub, weights, tmp_path, monkey
 
 @pytest.mark.parametrize("count", [501, 1])
 def test_a_reference_of_too_many_images_is_refused(digits_data, digits_features, count, tmp_path):
-    with pytest.raises(UserError, match=f"--count is {count}.* 500 images") as error:
+    with pytest.raises(UserError, match=f"n_reference is {count}.* 500 images") as error:
         call(
-            reference, "--data", digits_data, "--features", digits_features, "--split", "test",
-            "--count", count, "--output", tmp_path / "r.npz", "--cache", tmp_path / "cache",
+            reference, "--data", digits_data, "--features", digits_features,
+            "--protocol", real(count), "--output", tmp_path / "r.npz",
+            "--cache", tmp_path / "cache",
         )  # fmt: skip
     one_line(error)
     assert not list(tmp_path.iterdir())
@@ -340,7 +353,7 @@ def test_a_reference_of_too_many_images_is_refused(digits_data, digits_features,
 
 def fid_of(tmp_path: Path, run: list, folder: Path, moments: Path, count: int = 10) -> None:
     call(
-        fid, *run, "--features", folder, "--reference", moments, "--count", count,
+        fid, *run, "--features", folder, "--reference", moments, "--protocol", asked(count),
         "--output", tmp_path / "fid.csv",
     )  # fmt: skip
 
@@ -382,7 +395,7 @@ def test_a_damaged_reference_is_named(
 
 
 def test_one_image_has_no_covariance(digits_run, digits_features, digits_reference, tmp_path):
-    with pytest.raises(UserError, match="--count is 1"):
+    with pytest.raises(UserError, match="n_generated is 1"):
         fid_of(tmp_path, digits_run, digits_features, digits_reference, count=1)
 
 
@@ -402,8 +415,9 @@ def make(digits_data, digits_features, tmp_path, monkeypatch):
 
     def make(output: str, split: str = "test", count: int = 100) -> bytes:
         call(
-            reference, "--data", digits_data, "--features", digits_features, "--split", split,
-            "--count", count, "--output", tmp_path / output, "--cache", tmp_path / "cache",
+            reference, "--data", digits_data, "--features", digits_features,
+            "--protocol", real(count, split), "--output", tmp_path / output,
+            "--cache", tmp_path / "cache",
         )  # fmt: skip
         return (tmp_path / output).read_bytes()
 

@@ -17,7 +17,7 @@ from tests.runs import changed, silent
 from hebae.base.device import set_up
 from hebae.codes import encode, images
 from hebae.config.fields import to_json
-from hebae.config.protocols import Panels
+from hebae.config.protocols import Fid, Panels, RealImages
 from hebae.config.registry import DIVERGENCES
 from hebae.data import digits, toyfaces
 from hebae.data.prepare import write_prepared
@@ -149,11 +149,12 @@ def test_every_step_runs_and_a_stopped_training_is_the_whole_one(fields, tmp_pat
     features = ["--features", tmp_path / "features"]
     call(classifier, "--data", data, "--output", tmp_path / "features", "--device", "cuda")
     call(
-        reference, "--data", data, *features, "--split", "test", "--count", 500, "--output",
-        tmp_path / "reference.npz", "--cache", tmp_path / "cache", "--device", "cuda",
+        reference, "--data", data, *features, "--protocol", to_json(RealImages("test", 500)),
+        "--output", tmp_path / "reference.npz", "--cache", tmp_path / "cache", "--device", "cuda",
     )  # fmt: skip
     call(
-        fid, *common, *features, "--reference", tmp_path / "reference.npz", "--count", 500,
+        fid, *common, *features, "--reference", tmp_path / "reference.npz",
+        "--protocol", to_json(Fid("classifier", 500, 500, "test")),
         "--output", tmp_path / "fid.csv",
     )  # fmt: skip
     assert (tmp_path / "fid.csv").read_text().count("\n") == 2

@@ -18,6 +18,7 @@ from hebae.base.errors import UserError, command
 from hebae.base.files import write_csv
 from hebae.base.seeds import derive_seed
 from hebae.codes.trained import Trained, command_line
+from hebae.config.protocols import Fid, add_protocol
 from hebae.data.store import read_prepared
 from hebae.measures.fid.features.network import feature_moments, open_features
 from hebae.measures.fid.frechet import frechet_distance
@@ -49,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--reference", type=Path, required=True, help="moments of real images, .npz"
     )
-    parser.add_argument("--count", type=int, required=True, help="images to generate")
+    add_protocol(parser, Fid)
     options = parser.parse_args(arguments)
-    if options.count < 2:
-        raise UserError(f"--count is {options.count}; a covariance needs 2 images")
+    count = options.protocol.n_generated
+    if count < 2:
+        raise UserError(f"fid.n_generated is {count}; a covariance needs 2 images")
 
     trained = Trained.open(options)
     run = trained.run
@@ -71,15 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(
                 f"{options.reference} was made with other {what} than {folder}; make it again"
             )
-    moments = feature_moments(
-        net, samples(trained, options.count), options.count, f"FID of {run.path}"
-    )
+    moments = feature_moments(net, samples(trained, count), count, f"FID of {run.path}")
     n_features = net.record.n_features
     distance = frechet_distance(
         moments.mean, moments.covariance, reference.mean, reference.covariance
     )
     row = {
-        "n_generated": options.count,
+        "n_generated": count,
         "n_reference": reference.source.count,
         "reference": reference.source.split,
         "features": net.record.label,
@@ -87,9 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "common_weight": trained.common_weight,
         "n_features": n_features,
         "accuracy": net.record.accuracy,
-        "warning": rank_warning(
-            n_features, generated=options.count, reference=reference.source.count
-        ),
+        "warning": rank_warning(n_features, generated=count, reference=reference.source.count),
     }
     write_csv(options.output, [run.identity | row])
 

@@ -21,6 +21,7 @@ from hebae.base import files, npz, sources
 from hebae.base.device import set_up
 from hebae.base.errors import UserError, command
 from hebae.base.seeds import derive_seed
+from hebae.config.protocols import RealImages, add_protocol
 from hebae.config.registry import FEATURES, lookup
 from hebae.data.store import load_prepared, read_prepared
 from hebae.measures.fid.features.network import (
@@ -116,8 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
     parser.add_argument("--features", type=Path, required=True, help="folder of the features")
-    parser.add_argument("--split", required=True, choices=("train", "test"))
-    parser.add_argument("--count", type=int, required=True, help="how many of its images")
+    add_protocol(parser, RealImages)
     parser.add_argument("--output", type=Path, required=True, help=".npz file to write")
     parser.add_argument("--cache", type=Path, required=True, help="folder of earlier results")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -126,25 +126,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     device = set_up(options.device, options.threads)
     prepared, record = read_prepared(options.data), read_record(options.features)
-    images, _ = load_prepared(options.data, options.split)
-    if not 2 <= options.count <= len(images):
+    asked = options.protocol
+    images, _ = load_prepared(options.data, asked.split)
+    if not 2 <= asked.count <= len(images):
         raise UserError(
-            f"--count is {options.count}; the {options.split} split of {prepared.name} has "
+            f"fid.n_reference is {asked.count}; the {asked.split} split of {prepared.name} has "
             f"{len(images)} images, and a covariance needs 2"
         )
     source = Source(
         dataset=prepared.name,
         dataset_checksum=prepared.checksum,
-        split=options.split,
-        count=options.count,
+        split=asked.split,
+        count=asked.count,
         weights_sha256=record.weights_sha256,
     )
     cached = cache_path(options.cache.expanduser(), source, record.features)
     reference = _recall(cached, source)
     if reference is None:
         net = open_features(options.features, device)
-        rows = choose(len(images), options.count)
-        moments = compute(net, images, rows, f"{record.label}, {options.split} split")
+        rows = choose(len(images), asked.count)
+        moments = compute(net, images, rows, f"{record.label}, {asked.split} split")
         reference = Reference(source, moments.mean, moments.covariance)
         reference.save(cached)
     reference.save(options.output)
