@@ -225,6 +225,7 @@ def test_a_runs_fid_has_beside_it_what_it_depends_on(
     digits_run, digits_features, digits_reference, tmp_path
 ):
     arguments = [*digits_run, "--features", digits_features, "--reference", digits_reference]
+    arguments += ["--device", "cpu"]
     for name in ("a", "b"):
         call(fid, *arguments, "--protocol", asked(300), "--output", tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
