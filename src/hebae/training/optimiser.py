@@ -1,7 +1,7 @@
 """How parameters move: the learning rate, and Adam on PyTorch's own kernel.
 
-``torch.optim.Adam`` imports the compiler (``torch._dynamo``) when it is made, most of a second
-in every process of a sweep of short runs; the kernel underneath does not.
+``torch.optim.Adam`` moves parameters to the same bits, at the same pace. But when it is made it
+imports the compiler (``torch._dynamo``): 1.2 s of a core in every process of a sweep of short runs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from hebae.models.autoencoder import Autoencoder
 
 BETA2 = 0.999
 EPSILON = 1e-7  # Keras's default, which the released code runs with
-PIECE = 1 << 17  # elements that a CPU moves at a time: all it reads for them stays in its cache
 
 
 def learning_rate(epoch: int, training: Training) -> float:
@@ -56,8 +54,7 @@ def working_copy(model: Autoencoder) -> Autoencoder:
 class Adam:
     """``torch.optim.Adam(parameters, betas=(beta1, .999), eps=epsilon, fused=True)``.
 
-    The rate is given at each step. On a CPU a parameter moves during the backward pass, as soon
-    as its gradient is there: it is in the cache then, and the next one can have its memory.
+    The rate is given at each step.
 
     Args:
         parameters: float32 tensors that require a gradient.
@@ -81,30 +78,29 @@ class Adam:
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
-        self._rate: float | None = None
-        self._on_arrival = all(p.device.type == "cpu" for p in self.parameters)
-        if self._on_arrival:
-            for index, tensor in enumerate(self.working):
-                tensor.register_post_accumulate_grad_hook(partial(self._arrived, index))
 
     def minimise(self, loss: Tensor, learning_rate: float) -> None:
         """Move the parameters against the gradient of a loss, and forget the gradient."""
-        self._rate = learning_rate
-        try:
-            loss.backward()
-        finally:
-            self._rate = None
-        if not self._on_arrival:
-            self._step(learning_rate)
-
-    @torch.no_grad()
-    def _step(self, learning_rate: float) -> None:
-        """Move all parameters in as few kernels as there can be."""
+        loss.backward()
         gradients = [w.grad.to(p.dtype) for p, w in zip(self.parameters, self.working, strict=True)]
-        torch._foreach_add_(self.steps, 1)
-        self._kernel(
-            self.parameters, gradients, self.means, self.squares, self.steps, learning_rate
-        )
+        with torch.no_grad():
+            torch._foreach_add_(self.steps, 1)
+            # what torch.optim.adam.adam(fused=True) comes down to
+            torch._fused_adam_(
+                self.parameters,
+                gradients,
+                self.means,
+                self.squares,
+                [],
+                self.steps,
+                lr=learning_rate,
+                beta1=self.beta1,
+                beta2=BETA2,
+                weight_decay=0.0,
+                eps=self.epsilon,
+                amsgrad=False,
+                maximize=False,
+            )
         self.copy_to_working()
         for working in self.working:
             working.grad = None
@@ -116,52 +112,6 @@ class Adam:
             if working is not parameter:
                 working.copy_(parameter)
 
-    @torch.no_grad()
-    def _arrived(self, index: int, working: Tensor) -> None:
-        """Move one parameter, whose gradient has just been computed."""
-        if self._rate is None:
-            return  # another's backward pass
-        parameter, gradient, step = self.parameters[index], working.grad, self.steps[index]
-        working.grad = None
-        step += 1
-        own = parameter, self.means[index], self.squares[index]
-        if working is parameter:
-            p, m, v = own
-            self._kernel([p], [gradient], [m], [v], [step], self._rate)
-            return
-        if gradient.stride() != parameter.stride():
-            gradient = torch.empty_like(parameter).copy_(gradient)
-        pieces = (_flat(tensor).split(PIECE) for tensor in (*own, gradient, working))
-        for p, m, v, g, w in zip(*pieces, strict=True):
-            self._kernel([p], [g.to(p.dtype)], [m], [v], [step], self._rate)
-            w.copy_(p)
-
-    def _kernel(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        means: list[Tensor],
-        squares: list[Tensor],
-        steps: list[Tensor],
-        learning_rate: float,
-    ) -> None:
-        # what torch.optim.adam.adam(fused=True) comes down to, at a tenth of its host time
-        torch._fused_adam_(
-            parameters,
-            gradients,
-            means,
-            squares,
-            [],
-            steps,
-            lr=learning_rate,
-            beta1=self.beta1,
-            beta2=BETA2,
-            weight_decay=0.0,
-            eps=self.epsilon,
-            amsgrad=False,
-            maximize=False,
-        )
-
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {"means": self.means, "squares": self.squares, "steps": self.steps}
@@ -171,8 +121,3 @@ class Adam:
         for name, tensors in self.state_dict().items():
             for tensor, saved in zip(tensors, state[name], strict=True):
                 tensor.copy_(saved)
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    """The elements of a tensor without gaps in the order of its memory, (n,)."""
-    return tensor.as_strided((tensor.numel(),), (1,))
