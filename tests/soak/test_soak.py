@@ -29,9 +29,9 @@ LIMIT_S = 300  # for one start of the workflow
 
 # the modules of a stage's jobs, and its share of the kills
 STAGES = {
-    "prepare": (r"prepare|features\.classifier", 0.16),
-    "train": (r"train", 0.36),
-    "measure": (r"encode|bounds|images|reference|fid|measures\.\w+|collect", 0.28),
+    "prepare": (r"data\.prepare|measures\.fid\.features\.\w+", 0.16),
+    "train": (r"training\.train", 0.36),
+    "measure": (r"codes\.\w+|measures\.(fid\.)?\w+|tables\.collect", 0.28),
     "draw": (r"figures\.\w+", 0.2),
 }
 TIMED = ("seconds", "training_seconds", "wall_seconds", "peak_memory_bytes")
@@ -65,7 +65,8 @@ def modules(process: subprocess.Popen) -> list[str]:
         except psutil.Error:
             continue
         if words[1:2] == ["-m"] and words[2].startswith("hebae."):
-            found.append(words[2].removeprefix("hebae."))
+            handed_over = words[2] == "hebae.workflow.step"
+            found.append(words[3 if handed_over else 2].removeprefix("hebae."))
     return found
 
 
@@ -94,7 +95,9 @@ def kill_in(
     while process.poll() is None:
         assert time.monotonic() < deadline, "the workflow hangs"
         seen = modules(process)
-        if any(pattern.fullmatch(module) for module in seen) and ("train" not in seen or further()):
+        if any(pattern.fullmatch(module) for module in seen) and (
+            "training.train" not in seen or further()
+        ):
             time.sleep(delay)
             running = modules(process) if process.poll() is None else []
             everyone = psutil.Process(process.pid).children(recursive=True)
