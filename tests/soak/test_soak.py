@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from tests.project import TINY, checkpoint_each, copy_project, files_below
+from tests.project import ROOT, TINY, checkpoint_each, copy_project, files_below
 
 KILLS = int(os.environ.get("KILLS", "25"))
 SEED = int(os.environ.get("SOAK_SEED", "0"))
@@ -128,6 +128,16 @@ def results(folder: Path) -> dict[str, object]:
         for name, data in files_below(folder).items()
         if not re.match(r"results/soak/(logs|benchmarks)/", name)
     }
+
+
+def test_every_stage_has_steps_of_the_workflow():
+    """A stage under an old name would never be hit, and the kills fall on a later one."""
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    command = r"python -m (?:hebae\.workflow\.step )?hebae\.([\w.]+)"
+    steps = set(re.findall(command, rules))
+    for stage, (pattern, _) in STAGES.items():
+        for kind in pattern.split("|"):
+            assert any(re.fullmatch(kind, step) for step in steps), f"{stage}: no step is {kind}"
 
 
 @pytest.mark.timeout(3600)
