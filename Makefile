@@ -10,7 +10,8 @@
 #   make verify         docs/results: checksums, the claims judged again, the figures drawn again
 #   make publish CONFIG=config/X.yaml      what results/ has of it to docs/results, and README's table
 #   make export EXPERIMENT=mnist           finished runs to exports/mnist.tar, for another machine
-#   make import ARCHIVE=exports/mnist.tar  there: to restored/mnist, for snakemake --config runs=restore
+#   make import ARCHIVE=exports/mnist.tar  there: to results/.trained, for snakemake --config runs=restore
+#   make trained        list the finished trainings in results/.trained; make prune drops the unused
 
 PYTHON ?= python3
 KILLS ?= 25
@@ -19,7 +20,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures report test test-hostile test-cluster test-report soak verify publish export import lint format env lock clean
+.PHONY: figures report test test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -58,6 +59,12 @@ export: env
 import: env
 	$(if $(ARCHIVE),,$(error say which: make import ARCHIVE=exports/mnist.tar))
 	$(BIN)/python -m hebae.publish.archive import "$(ARCHIVE)"
+
+trained: env
+	$(BIN)/python -m hebae.training.kept list
+
+prune: env
+	$(BIN)/python -m hebae.training.kept prune
 
 lint: env
 	$(BIN)/ruff check .

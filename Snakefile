@@ -19,23 +19,12 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/machinery/plan.smk"
 include: "workflow/rules/machinery/guard.smk"
 include: "workflow/rules/machinery/preload.smk"
-include: "workflow/rules/machinery/pack.smk"
 include: "workflow/rules/machinery/reporting.smk"
 include: "workflow/rules/data.smk"
-
-
-# Two modes, and no rule that trains exists in the second.
-if EXECUTION.run_mode == "restore":
-
-    include: "workflow/rules/restore.smk"
-
-else:
-
-    include: "workflow/rules/train.smk"
-
-
+include: "workflow/rules/train.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/fid.smk"
@@ -45,7 +34,6 @@ include: "workflow/rules/figures.smk"
 
 
 onstart:
-    plan_packs()
     preload()
 
 

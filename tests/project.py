@@ -112,7 +112,8 @@ def files_below(folder: Path) -> dict[str, bytes]:
         str(path.relative_to(folder)): path.read_bytes()
         for name in ("results", "figures")
         for path in sorted((folder / name).rglob("*"))
-        if path.is_file() and path.name != ".lock"  # names the last process that had it
+        # of the last call: the process that had the results, and what it planned
+        if path.is_file() and path.name not in (".lock", "plan.json")
     }
 
 

@@ -1,15 +1,18 @@
 """A small run for tests to vary."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
 import torch
 
+from hebae.base import files
 from hebae.base.progress import Progress
 from hebae.config.run import Run, Training
 from hebae.models.reconstruction import bernoulli
 from hebae.training.checkpoint import Checkpoints
+from hebae.training.finished import Machine, of_run
 from hebae.training.loop import Outcome, Single, fit
 
 RUN = Run(
@@ -51,3 +54,22 @@ def trained(run: Run, images: dict[str, torch.Tensor], folder: Path, checkpoints
 def silent() -> Progress:
     """Progress that says nothing."""
     return Progress("", 1, "step", every=math.inf)
+
+
+HERE = Machine({"torch": "2.15.0", "numpy": "2.4.0"}, "cpu", "bfloat16")
+
+
+def add(folder: Path, run: Run = RUN, machine: Machine = HERE, data: str = "d", **fields) -> Path:
+    """A run's folder as a training leaves it."""
+    files.write_bytes(folder / "weights.pt", run.path.encode())
+    rows = [{**run.identity, "epoch": epoch, "seconds": 1.5 * epoch} for epoch in (1, 2)]
+    files.write_csv(folder / "history.csv", rows)
+    record = {
+        "run": json.loads(run.to_json()),
+        "weights_sha256": files.sha256(folder / "weights.pt"),
+        "history_sha256": files.sha256(folder / "history.csv"),
+        "decides": of_run(run, data, machine),
+        "training_seconds": 3.0,
+    }
+    files.write_json(folder / "run.json", record | fields)
+    return folder

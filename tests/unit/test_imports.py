@@ -29,7 +29,8 @@ def modules(folder: str) -> list[str]:
         (["hebae.report.claims_page"], NO_PLOTS | {"numpy"}),
         (["hebae.claims.read"], NO_PLOTS | {"numpy"}),
         (["hebae.data.prepare"], NO_PLOTS),
-        (["hebae.publish.restore"], NO_PLOTS),
+        (["hebae.publish.archive"], NO_PLOTS | {"numpy"}),
+        (["hebae.workflow.planning", "hebae.training.kept"], NO_PLOTS | {"numpy"}),
     ],
     ids=lambda value: value[0].split(".")[1] if isinstance(value, list) else "",
 )

@@ -15,7 +15,6 @@ CONFIG = json.loads(json.dumps(TINY))
 CONFIG.update(seeds=[0], figures={"fig1a": "digits", "appendix_c": "digits"})
 CONFIG["datasets"]["digits"]["models"] = {"HEBAE": {"weight": 1, "weights": [0.1, 1]}}
 RUN = "digits/HEBAE/z3/w1/s0"
-TRAINING = {"train", "classifier"}
 
 
 def archive(folder: Path, *arguments: str) -> str:
@@ -30,12 +29,16 @@ def archive(folder: Path, *arguments: str) -> str:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Everything that does not tell of times."""
+    """Everything that does not tell of times, nor of what was kept in the place of what."""
     return {
         name: content
         for name, content in files_below(folder).items()
-        if not {"logs", "benchmarks", "checkpoints"} & set(Path(name).parts)
+        if not {"logs", "benchmarks", "checkpoints", ".trained"} & set(Path(name).parts)
     }
+
+
+def logs(folder: Path, name: str) -> list[str]:
+    return [path.read_text() for path in folder.rglob(f"{name}.log")]
 
 
 def checkout(folder: Path, source: Path | None = None) -> Path:
@@ -60,11 +63,10 @@ def restored(trained, tmp_path_factory) -> Path:
     """Another checkout, where the archive was imported and everything drawn from it."""
     folder = checkout(tmp_path_factory.mktemp("there") / "else where", trained)
     missing = complain(folder, *RESTORE).splitlines()[-1]
-    assert missing.startswith("error: restored/tiny: no archive was imported here; ")
+    assert missing.startswith("error: runs=restore trains nothing, and 3 of the 3 trainings ")
+    assert "make import ARCHIVE=" in missing
 
     archive(folder, "import", str(trained / "exports/tiny.tar"))
-    jobs = plan(folder, *RESTORE)
-    assert jobs["restore"] == 2 and jobs["restore_classifier"] == 1 and not TRAINING & set(jobs)
     snakemake(folder, *RESTORE)
     return folder
 
@@ -74,7 +76,9 @@ def test_without_training_everything_is_as_it_was(trained, restored):
     assert after == before
     assert {"results/tiny/tables/fid.csv", f"results/tiny/runs/{RUN}/weights.pt"} <= set(after)
     assert {"figures/tiny/fig1a.pdf", "figures/tiny/appendix_c.png"} <= set(after)
-    assert not [path for name in TRAINING for path in restored.rglob(f"{name}.log")]
+    said = logs(restored, "train") + logs(restored, "classifier")
+    assert len(said) == 3 and all("was trained already" in text for text in said)
+    assert not any("epoch" in text for text in said)
 
 
 def test_a_second_call_restores_nothing(restored):
@@ -83,19 +87,19 @@ def test_a_second_call_restores_nothing(restored):
     assert files_below(restored) == before
 
 
-def test_the_rules_that_restore_are_clean(restored):
-    assert "in a good condition" in snakemake(restored, "--lint", *RESTORE).stderr
-
-
 def test_going_from_one_mode_to_the_other(trained, restored):
-    jobs = plan(restored)
-    assert jobs["train"] == 2 and jobs["classifier"] == 1 and "prepare" not in jobs
-    # of themselves, tables and figures are the same in both modes
-    drawing = ("all", "collect", *CONFIG["figures"])
-    assert plan(restored, "--allowed-rules", *drawing) == {}
-    archive(trained, "import", "exports/tiny.tar")
-    jobs = plan(trained, *RESTORE)
-    assert jobs["restore"] == 2 and jobs["restore_classifier"] == 1 and not TRAINING & set(jobs)
+    for folder in (trained, restored):
+        assert plan(folder) == plan(folder, *RESTORE) == {}
+
+
+def test_an_import_is_taken_without_a_word(trained, tmp_path):
+    """What is there is there, whatever asks for it: runs=restore is only a promise."""
+    folder = checkout(tmp_path / "new", trained)
+    archive(folder, "import", str(trained / "exports/tiny.tar"))
+    done = snakemake(folder)
+    assert "3 finished trainings found: taken, not trained again." in done.stderr
+    assert results(folder) == results(trained)
+    assert not any("epoch" in text for text in logs(folder, "train"))
 
 
 def last_line(folder: Path, config: dict, *arguments: str) -> str:
@@ -107,45 +111,45 @@ def last_line(folder: Path, config: dict, *arguments: str) -> str:
 def test_a_config_that_asks_for_other_runs(restored):
     config = json.loads(json.dumps(CONFIG))
     config["datasets"]["digits"]["training"]["epochs"] = 50
-    line = last_line(restored, config)
-    assert line.startswith(f"error: restored/tiny/runs/{RUN}/run.json: trained with ")
-    assert "trained with training.epochs 2, the config says 50; change the config, or " in line
+    for arguments in ((), ("--dry-run",)):
+        line = last_line(restored, config, *arguments)
+        assert "runs=restore trains nothing, and 2 of the 2 trainings" in line
+        assert "/s0 (training.epochs 2 there, 50 here), runs/" in line
 
-    config = {**CONFIG, "seeds": [0, 7]}
-    line = last_line(restored, config)
-    assert line == (
-        f"error: restored/tiny lacks 1 of 3 runs: {RUN.replace('s0', 's7')}; "
-        "runs=train trains what is not there"
+    line = last_line(restored, {**CONFIG, "seeds": [0, 7]})
+    assert (
+        f"1 of the 1 trainings asked for are not among the finished ones in results: runs/{RUN}"[
+            :-1
+        ]
+        in line
     )
 
 
-def test_an_archive_without_the_classifier(restored):
-    record = restored / "restored/tiny/features/digits/classifier/features.json"
-    content = record.read_bytes()
-    record.unlink()
-    line = last_line(restored, CONFIG)
-    record.write_bytes(content)
-    assert line == (
-        "error: restored/tiny lacks the classifier of digits, which its fid is taken with; "
-        "runs=train trains it"
-    )
+def test_without_the_classifier(trained, tmp_path):
+    folder = checkout(tmp_path / "lacking", trained)
+    archive(folder, "import", str(trained / "exports/tiny.tar"))
+    for path in (folder / "results/.trained").glob("*/features.json"):
+        path.unlink()
+    line = complain(folder, *RESTORE).splitlines()[-1]
+    assert "1 of the 3 trainings" in line and "features/digits/classifier" in line
 
 
 def test_weights_that_were_changed_and_images_that_are_others(trained, tmp_path):
-    """Found by the jobs that restore, one line each, and the run is not there."""
+    """Found by the jobs that train, one line each, and the run is not there."""
     folder = checkout(tmp_path / "tampered", trained)
     archive(folder, "import", str(trained / "exports/tiny.tar"))
-    weights = folder / f"restored/tiny/runs/{RUN}/weights.pt"
+    runs = [f"results/tiny/runs/digits/HEBAE/z3/w{weight}/s0/run.json" for weight in ("1", "0.1")]
+    (weights,) = (
+        path.with_name("weights.pt")
+        for path in (folder / "results/.trained").glob("*/run.json")
+        if json.loads(path.read_text())["run"]["lam"] == 1
+    )
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    runs = [f"results/tiny/runs/digits/HEBAE/z3/w{weight}/s0/run.json" for weight in ("1", "0.1")]
-    output = complain(folder, *runs, *RESTORE)
-    (line,) = (line for line in output.splitlines() if line.startswith("error: "))
-    assert line == (
-        f"error: restored/tiny/runs/{RUN}/weights.pt: its SHA-256 is not the archive's; delete "
-        "restored/tiny and import the archive again"
-    )
+    done = snakemake(folder, *runs, *RESTORE, check=False)
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: runs/{RUN}: runs=restore trains nothing, and no finished ")
     assert not (folder / runs[0]).exists() and (folder / runs[1]).exists()
 
     path = folder / "src/hebae/data/digits.py"
@@ -157,5 +161,34 @@ def test_weights_that_were_changed_and_images_that_are_others(trained, tmp_path)
     features = "results/tiny/features/digits/classifier/features.json"
     done = snakemake(folder, runs[1], features, *RESTORE, check=False)
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 2 and all("trained on other images than digits here" in x for x in lines)
-    assert not (folder / runs[1]).exists() and not (folder / features).exists()
+    assert lines and all("runs=restore trains nothing" in line for line in lines)
+    assert not (folder / features).exists()
+
+
+def test_a_run_that_was_deleted_is_exported_after_the_advice_is_followed(trained, tmp_path):
+    folder = checkout(tmp_path / "whole", trained)
+    archive(folder, "import", str(trained / "exports/tiny.tar"))
+    snakemake(folder)
+    export = ("export", "--results", "results/tiny", "--output", "tiny.tar")
+    archive(folder, *export)
+    whole = (folder / "tiny.tar").read_bytes()
+    weights = folder / f"results/tiny/runs/{RUN}/weights.pt"
+    content = weights.read_bytes()
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"damaged")):
+        damage(weights)
+        with pytest.raises(AssertionError) as error:
+            archive(folder, *export)
+        advice = str(error.value)
+        assert f"snakemake --cores 1 --configfile CONFIG results/tiny/runs/{RUN}/weights" in advice
+        if "delete it" in advice:
+            weights.unlink()
+        snakemake(folder, f"results/tiny/runs/{RUN}/weights.pt")
+        archive(folder, *export)
+        assert weights.read_bytes() == content
+        # what is damaged under both of its names is trained again, in other seconds
+        assert ("delete it" in advice) == ((folder / "tiny.tar").read_bytes() != whole)
+    for path in (folder / f"results/tiny/runs/{RUN}").iterdir():
+        path.unlink()
+    said = archive(folder, *export)
+    assert f"1 of 2 runs (not finished and left out: {RUN})" in said
+    assert "1 of 2 runs" in archive(folder, "verify", "tiny.tar")

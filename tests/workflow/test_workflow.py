@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -113,10 +112,14 @@ def test_tables_hold_every_run_once(project):
 
 def test_runs_that_are_trained_together_are_the_same_runs(project):
     """And a change of packs makes nothing anew."""
+    kept = project / "results/.trained"
+    kept.rename(project / "kept")  # else they are taken, not trained
     config = {**TINY, "experiment": "packed", "figures": {}, "pack": 3}
     (project / "packed.yaml").write_text(yaml.safe_dump(config))
     snakemake(project, config="packed.yaml")
-    packs = json.loads((project / "results/packed/packs.json").read_text())
+    shutil.rmtree(kept)
+    (project / "kept").rename(kept)
+    packs = json.loads((project / "results/packed/plan.json").read_text())["packs"]
     assert sorted(map(len, packs)) == [2, 3, 3]  # WAE has one weight, the others three runs
     columns = ["reconstruction", "regulariser", "elbo"]
     tables = [
@@ -129,7 +132,7 @@ def test_runs_that_are_trained_together_are_the_same_runs(project):
     (project / "packed.yaml").write_text(yaml.safe_dump({**config, "pack": 1}))
     assert plan(project, config="packed.yaml") == {}
     snakemake(project, "--forcerun", "collect", config="packed.yaml")
-    assert not (project / "results/packed/packs.json").exists()
+    assert json.loads((project / "results/packed/plan.json").read_text())["packs"] == []
 
 
 def test_bounds_in_the_tables(project):
@@ -177,9 +180,13 @@ def test_one_figure_by_rule_or_by_file(project, target):
     assert plan(project) == {}
 
 
+EDIT = "\nEDITED = True\n"
+REPLACE = ("--config", "replace=True")
+
+
 def test_after_a_figure_is_edited_only_it_is_redrawn(editable):
     path = editable / "src/hebae/figures/fig1a.py"
-    path.write_text(path.read_text() + "\n# edited\n")
+    path.write_text(path.read_text() + EDIT)
     assert plan(editable) == {"fig1a": 1}
 
 
@@ -191,20 +198,22 @@ def test_after_a_loss_is_edited_its_runs_are_retrained(editable):
     )
     assert edited != text
     path.write_text(edited)
-    jobs = plan(editable)
+    line = complain(editable, "--dry-run")
+    assert "error: 3 finished trainings of tiny, " in line
+    assert "\n  other code in models/objectives/vae.py\n" in line and "replace=True" in line
+    jobs = plan(editable, *REPLACE)
     assert jobs["train"] == 3  # VAE: two seeds, and one more weight
     assert jobs["encode"] == 2 and jobs["fig1a"] == 1 and "prepare" not in jobs
     shared = editable / "src/hebae/models/divergences/gaussian.py"
-    shared.write_text(shared.read_text() + "\n# edited\n")
-    assert plan(editable)["train"] == 8
+    shared.write_text(shared.read_text() + EDIT)
+    assert plan(editable, *REPLACE)["train"] == 8
 
 
 def test_a_changed_config_retrains_what_it_changes(project):
     changed = {**TINY, "models": {**TINY["models"]}}
     changed["models"]["HEBAE"] = {"objective": "hebae", "reparameterisation": "diagonal"}
     (project / "changed.yaml").write_text(yaml.safe_dump(changed))
-    done = snakemake(project, "--dry-run", config="changed.yaml")
-    assert re.search(r"^train +3$", done.stdout + done.stderr, re.MULTILINE)
+    assert plan(project, *REPLACE, config="changed.yaml")["train"] == 3
 
 
 @pytest.mark.parametrize("setting", ["data_dir=elsewhere", "device=cpu", "device=cuda"])
@@ -243,8 +252,8 @@ def test_a_changed_count_measures_distances_again_and_trains_nothing(project):
 
 def test_after_the_classifier_is_edited_distances_are_measured_again(editable):
     path = editable / "src/hebae/measures/fid/features/classifier.py"
-    path.write_text(path.read_text() + "\n# edited\n")
-    jobs = plan(editable)
+    path.write_text(path.read_text() + EDIT)
+    jobs = plan(editable, *REPLACE)
     assert (jobs["classifier"], jobs["reference"], jobs["fid"]) == (1, 1, 8)
     assert not {"train", "encode", "prepare"} & set(jobs)
 
@@ -263,7 +272,7 @@ def test_a_changed_entry_of_the_registry_is_another_run(editable):
     entry = 'ObjectiveEntry("hebae.models.objectives.vae:vae")'
     assert entry in text
     path.write_text(text.replace(entry, entry[:-1] + ", bound=False)"))
-    assert plan(editable)["train"] == 3
+    assert plan(editable, *REPLACE)["train"] == 3
     path.write_text(text.replace(entry, entry + ', "new": ' + entry))  # a model joins
     assert plan(editable) == {}
 
@@ -367,15 +376,15 @@ def test_infovae_from_config_to_figures(editable):
     assert plan(editable, config="info.yaml") == {}
 
     divergence = editable / "src/hebae/models/divergences/adversarial.py"
-    divergence.write_text(divergence.read_text() + "\n# edited\n")
-    assert plan(editable, config="info.yaml")["train"] == 2
+    divergence.write_text(divergence.read_text() + EDIT)
+    assert plan(editable, *REPLACE, config="info.yaml")["train"] == 2
     path = editable / "src/hebae/config/registry.py"
     text = path.read_text()
     entry = '"hebae.models.divergences.adversarial:adversarial",'
     assert entry in text
-    divergence.write_text(divergence.read_text().removesuffix("\n# edited\n"))
+    divergence.write_text(divergence.read_text().removesuffix(EDIT))
     path.write_text(text.replace(entry, entry.replace(':adversarial"', ':another"')))
-    assert plan(editable, config="info.yaml")["train"] == 2
+    assert plan(editable, *REPLACE, config="info.yaml")["train"] == 2
     # what a config may set decides nothing about a run that does not set it
     path.write_text(text.replace(entry, entry + ' parameters={"slope": {"type": "number"}},'))
     assert plan(editable, config="info.yaml") == {}

@@ -16,7 +16,6 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from hebae.config import parse as hebae_config
 from hebae.config.fields import to_json
-from hebae.publish import archive
 from hebae.config import registry
 from hebae.base import sources
 from hebae.tables.collect import every_run, tables_of
@@ -52,18 +51,6 @@ def shell_prefix():
 shell.prefix(shell_prefix().replace("{", "{{").replace("}", "}}"))
 
 
-def check_imported(experiment):
-    """Find out at once what an imported archive lacks, or what it has is another run."""
-    compared = [
-        name
-        for name, data in experiment.datasets.items()
-        if data.fid and data.fid.features == "classifier"
-    ]
-    archive.check_imported(
-        Path("restored", experiment.name), every_run(experiment), compared
-    )
-
-
 def load_config():
     """The config, checked: what it asks for, and how that is made.
 
@@ -72,8 +59,6 @@ def load_config():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     try:
         experiment, execution = hebae_config.parse(config, schema)
-        if execution.run_mode == "restore":
-            check_imported(experiment)
     except UserError as error:
         sys.exit(f"error: {error}")
     return experiment, execution
@@ -120,8 +105,6 @@ pathvars:
     run_logs=f"<results>/logs/{RUN_FOLDER}",
     run_benchmarks=f"<results>/benchmarks/{RUN_FOLDER}",
     features=f"<results>/features/{DATASET}",
-    restored=f"restored/{EXPERIMENT.name}",
-    restored_run=f"<restored>/runs/{RUN_FOLDER}",
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 
@@ -139,8 +122,11 @@ wildcard_constraints:
 
 @cache
 def code(*modules):
-    """Source files of a step. Snakemake compares them by content and follows no imports."""
-    return tuple(os.path.relpath(path) for path in sources.closure(modules))
+    """What the code of a step computes, among its params, which Snakemake compares.
+
+    Not the source files among its input: a comment, a time or another checkout remakes nothing.
+    """
+    return sources.fingerprint(modules)
 
 
 def module_of(entry):

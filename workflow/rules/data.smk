@@ -2,11 +2,6 @@
 
 
 rule prepare:
-    input:
-        code=lambda wildcards: code(
-            "hebae.data.prepare",
-            module_of(source_entry(wildcards).function),
-        ),
     output:
         manifest="<data>/dataset.json",
         arrays=ARRAYS,
@@ -22,6 +17,10 @@ rule prepare:
         # where raw data lies decides nothing about a result: not among the params, which do
         data_dir=EXECUTION.data_dir,
     params:
+        code=lambda wildcards: code(
+            "hebae.data.prepare",
+            module_of(source_entry(wildcards).function),
+        ),
         raw=raw_state,
         source=lambda wildcards: EXPERIMENT.datasets[wildcards.dataset].source,
         folder=lambda wildcards, output: os.path.dirname(output.manifest),

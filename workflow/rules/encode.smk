@@ -7,7 +7,6 @@ rule encode:
         weights=ancient("<run>/weights.pt"),
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=lambda wildcards: code("hebae.codes.encode", *run_of(wildcards).modules),
     output:
         posterior="<plain_run>/posterior.npz",
     log:
@@ -22,6 +21,7 @@ rule encode:
         mem_mb=memory,
         device=EXECUTION.device,
     params:
+        code=lambda wildcards: code("hebae.codes.encode", *run_of(wildcards).modules),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         train=lambda wildcards, output: (
             f"--train-output {shlex.quote(output.train)}" if len(output) > 1 else ""
@@ -47,7 +47,6 @@ rule images:
         weights=ancient("<run>/weights.pt"),
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=lambda wildcards: code("hebae.codes.images", *run_of(wildcards).modules),
     output:
         images="<run>/images.npz",
     log:
@@ -62,6 +61,7 @@ rule images:
         mem_mb=memory,
         device=EXECUTION.device,
     params:
+        code=lambda wildcards: code("hebae.codes.images", *run_of(wildcards).modules),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         protocol=protocol("panels"),
     message:

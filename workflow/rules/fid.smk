@@ -2,8 +2,6 @@
 
 
 rule inception:
-    input:
-        code=code("hebae.measures.fid.features.inception"),
     output:
         record="<features>/inception/features.json",
         weights="<features>/inception/weights.pt",
@@ -18,6 +16,7 @@ rule inception:
         mem_mb=small_memory,
         data_dir=EXECUTION.data_dir,
     params:
+        code=lambda wildcards: code("hebae.measures.fid.features.inception"),
         folder=lambda wildcards, output: os.path.dirname(output.record),
     message:
         "Fetching the Inception network for {wildcards.dataset}"
@@ -31,9 +30,6 @@ rule reference:
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
         features=fid_features,
-        code=lambda wildcards: code(
-            "hebae.measures.fid.reference", fid_module(wildcards)
-        ),
     output:
         reference="<features>/reference.npz",
     log:
@@ -50,6 +46,9 @@ rule reference:
         device=EXECUTION.device,
         cache="results/cache",
     params:
+        code=lambda wildcards: code(
+            "hebae.measures.fid.reference", fid_module(wildcards)
+        ),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         features=lambda wildcards, input: os.path.dirname(input.features[0]),
         protocol=lambda wildcards: to_json(fid_of(wildcards).real),
@@ -70,9 +69,6 @@ rule fid:
         arrays=ancient(ARRAYS),
         features=fid_features,
         reference="<features>/reference.npz",
-        code=lambda wildcards: code(
-            "hebae.measures.fid.fid", fid_module(wildcards), *run_of(wildcards).modules
-        ),
     output:
         table="<run>/fid.csv",
     log:
@@ -87,6 +83,9 @@ rule fid:
         mem_mb=memory,
         device=EXECUTION.device,
     params:
+        code=lambda wildcards: code(
+            "hebae.measures.fid.fid", fid_module(wildcards), *run_of(wildcards).modules
+        ),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         features=lambda wildcards, input: os.path.dirname(input.features[0]),
         protocol=protocol("fid"),

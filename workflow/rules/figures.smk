@@ -2,8 +2,12 @@
 
 from hebae.report.names import placed
 
-# read by the figures, so no import leads to it
-STYLE = os.path.relpath(ROOT / "src/hebae/figures/paper.mplstyle")
+
+def figure_code(figure):
+    """What the code of a figure and its style are, which it reads, as a function of a job."""
+    modules = "hebae.figures.draw", module_of(registry.drawn_by(figure))
+    style = ROOT / "src/hebae/figures/paper.mplstyle"
+    return lambda wildcards: code(*modules) + files.sha256(style)
 
 
 def figure_dataset(figure):
@@ -59,8 +63,6 @@ for figure, entry in registry.FIGURES.items():
             tables=figure_tables(figure),
             images=figure_images(figure),
             runs="<results>/tables/runs.csv",
-            style=STYLE,
-            code=code("hebae.figures.draw", module_of(registry.drawn_by(figure))),
         output:
             pdf=f"<figures>/{figure}.pdf",
             png=report(
@@ -80,6 +82,7 @@ for figure, entry in registry.FIGURES.items():
         resources:
             mem_mb=small_memory,
         params:
+            code=figure_code(figure),
             experiment=description,
             figure=figure,
             results=lambda wildcards, input: str(Path(input.runs).parents[1]),

@@ -79,3 +79,12 @@ def table_rows(wildcards):
     return [
         f"<results>/runs/{run.path}/{table.source}" for run in table.runs(EXPERIMENT)
     ]
+
+
+def checksum(dataset):
+    """The checksum of a prepared dataset as the plan's trainings will find it; None if not known."""
+    try:
+        manifest = Path("results", EXPERIMENT.name, "data", dataset, "dataset.json")
+        return json.loads(manifest.read_bytes())["checksum"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

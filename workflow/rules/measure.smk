@@ -6,10 +6,6 @@ rule measure:
     input:
         run="<run>/run.json",
         posterior="<run>/posterior.npz",
-        code=code(
-            "hebae.measures.measure",
-            *(module_of(measure.rows) for measure in OF_POSTERIOR.values()),
-        ),
     output:
         tables=expand("<run>/{measure}.csv", measure=OF_POSTERIOR),
     log:
@@ -22,6 +18,10 @@ rule measure:
     resources:
         mem_mb=small_memory,
     params:
+        code=lambda wildcards: code(
+            "hebae.measures.measure",
+            *(module_of(measure.rows) for measure in OF_POSTERIOR.values()),
+        ),
         protocols=protocols,
         folder=lambda wildcards, output: os.path.dirname(output.tables[0]),
     message:
@@ -38,7 +38,6 @@ rule diagnostics:
         run="<run>/run.json",
         posterior="<run>/posterior.npz",
         train="<run>/posterior_train.npz",
-        code=code("hebae.measures.diagnostics"),
     output:
         table="<run>/diagnostics.csv",
     log:
@@ -51,6 +50,7 @@ rule diagnostics:
     resources:
         mem_mb=small_memory,
     params:
+        code=lambda wildcards: code("hebae.measures.diagnostics"),
         protocol=protocol("diagnostics"),
     message:
         "Distance of the codes of {wildcards.model} on {wildcards.dataset}{wildcards.subset}"
@@ -69,7 +69,6 @@ rule bounds:
         posterior="<run>/posterior.npz",
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=lambda wildcards: code("hebae.measures.bounds", *run_of(wildcards).modules),
     output:
         table="<run>/bounds.csv",
     log:
@@ -84,6 +83,7 @@ rule bounds:
         mem_mb=memory,
         device=EXECUTION.device,
     params:
+        code=lambda wildcards: code("hebae.measures.bounds", *run_of(wildcards).modules),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         protocol=protocol("bounds"),
     message:

@@ -23,7 +23,6 @@ rule claims_page:
             labels={"what": "Tests of its parts (claim_parts.csv)"},
             caption="../report/claim_parts.rst",
         ),
-        code=code("hebae.report.claims_page"),
     output:
         page=report(
             "<results>/report/claims.html",
@@ -39,6 +38,7 @@ rule claims_page:
     conda:
         "../../envs/figures.yaml"
     params:
+        code=lambda wildcards: code("hebae.report.claims_page"),
         experiment=description,
     message:
         "The page of claims and verdicts"

@@ -3,6 +3,9 @@
 import shutil
 from math import prod
 
+from hebae.base import cpu
+from hebae.training.finished import Machine, installed
+
 
 def small_memory(wildcards, attempt):
     """Megabytes of a job that runs no networks; more where one was killed before."""
@@ -38,6 +41,21 @@ def on_gpu(wildcards):
     if EXECUTION.device == "auto":
         return int(workflow.non_local_exec or shutil.which("nvidia-smi") is not None)
     return int(EXECUTION.device == "cuda")
+
+
+def versions():
+    """The versions that trainings depend on; conda has others, and notices itself where they change."""
+    return None if with_conda() else installed()
+
+
+def machine():
+    """What trainings are computed with, as far as this process can tell."""
+    if workflow.non_local_exec:
+        return Machine(None, None, None)
+    if on_gpu(None):
+        return Machine(versions(), "cuda", None)
+    precision = {True: "bfloat16", False: "float32", None: None}[cpu.has_bfloat16()]
+    return Machine(versions(), "cpu", precision)
 
 
 def torch_env(wildcards):

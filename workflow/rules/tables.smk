@@ -4,7 +4,6 @@
 rule collect:
     input:
         rows=table_rows,
-        code=code("hebae.tables.collect"),
     output:
         table="<results>/tables/{table}.csv",
     log:
@@ -16,6 +15,7 @@ rule collect:
     resources:
         mem_mb=small_memory,
     params:
+        code=lambda wildcards: code("hebae.tables.collect"),
         experiment=description,
         runs=f"results/{EXPERIMENT.name}/runs",
     message:

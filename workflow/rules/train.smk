@@ -7,8 +7,6 @@ rule train:
     input:
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        # the command is not among them, nor what trains several runs together
-        code=lambda wildcards: code(*SOURCES, *run_of(wildcards).modules),
     output:
         weights="<run>/weights.pt",
         history="<run>/history.csv",
@@ -25,21 +23,24 @@ rule train:
         mem_mb=memory,
         device=EXECUTION.device,
     params:
+        # the command is not among them, nor what trains several runs together
+        code=lambda wildcards: code(*SOURCES, *run_of(wildcards).modules),
         run=lambda wildcards: run_of(wildcards).to_json(),
-        # not in the command: a changed entry of the registry is another run
+        # not in the command: a changed entry of the registry, or another PyTorch, is another run
         entries=lambda wildcards: str(run_of(wildcards).entries),
+        versions=lambda wildcards: versions(),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         folder=lambda wildcards, output: os.path.dirname(output.run),
         # not an output: Snakemake deletes those of a job that fails
         checkpoints=f"results/{EXPERIMENT.name}/checkpoints",
-        packs=PACKS,
+        plan=PLAN,
     message:
         "Training {wildcards.model} on {wildcards.dataset}{wildcards.subset} (z = {wildcards.latent_dim},"
         " λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
         "python -m hebae.workflow.step hebae.training.train --run {params.run:q} --data {params.data:q}"
         " --output {params.folder:q} --checkpoints {params.checkpoints:q}"
-        " --packs {params.packs:q} --device {resources.device} --threads {threads}"
+        " --results results --plan {params.plan:q} --device {resources.device} --threads {threads}"
         " > {log:q} 2>&1"
 
 
@@ -47,7 +48,6 @@ rule classifier:
     input:
         manifest="<data>/dataset.json",
         arrays=ancient(ARRAYS),
-        code=code("hebae.measures.fid.features.classifier"),
     output:
         record="<features>/classifier/features.json",
         weights="<features>/classifier/weights.pt",
@@ -64,10 +64,14 @@ rule classifier:
         mem_mb=memory,
         device=EXECUTION.device,
     params:
+        code=lambda wildcards: code("hebae.measures.fid.features.classifier"),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         folder=lambda wildcards, output: os.path.dirname(output.record),
+        versions=lambda wildcards: versions(),
+        plan=PLAN,
     message:
         "Training a classifier of {wildcards.dataset}, for its features"
     shell:
         "python -m hebae.workflow.step hebae.measures.fid.features.classifier --data {params.data:q} --output {params.folder:q}"
+        " --results results --plan {params.plan:q} --label features/{wildcards.dataset}/classifier"
         " --device {resources.device} --threads {threads} > {log:q} 2>&1"

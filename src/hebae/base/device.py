@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from hebae.base.cpu import BFLOAT16
 from hebae.base.errors import UserError
 
 # of malloc.h and sys/mman.h
@@ -59,7 +60,7 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return any(capabilities.get(name) for name in BFLOAT16)
 
 
 def computed(precision: str, device: torch.device) -> str:

@@ -63,9 +63,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
+def json_bytes(document: Any) -> bytes:
+    """JSON as files have it: indented, keys as given."""
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
 def write_json(path: Path, document: Any) -> None:
-    """Write JSON, indented, keys as given."""
-    write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write JSON (see :func:`json_bytes`)."""
+    write_bytes(path, json_bytes(document))
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:

@@ -30,7 +30,10 @@ def hold(path: Path) -> TextIO:
     """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+")
+        try:
+            stream = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            continue  # its last holder has removed the folder in between
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -50,6 +53,20 @@ def hold(path: Path) -> TextIO:
     stream.write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
     stream.flush()
     return stream
+
+
+def release(stream: TextIO, root: Path) -> None:
+    """Give a lock back, and remove its file and the folders that it leaves empty, up to `root`."""
+    path = Path(stream.name)
+    path.unlink(missing_ok=True)
+    for folder in path.parents:
+        with contextlib.suppress(FileNotFoundError):
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
+        if folder == root:
+            break
+    stream.close()
 
 
 def wait_for(path: Path, what: str, poll: float = 1.0) -> TextIO:

@@ -1,22 +1,25 @@
-"""Which source files a result depends on.
+"""Which source files a result depends on, and what they compute.
 
 A workflow that reruns a step when its code changes must know the modules the step imports.
 They are found by reading the import statements, not by importing, so that looking costs
-milliseconds and no torch.
+milliseconds and no torch. Of a module, what it computes counts: comments, docstrings and
+formatting do not.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The version, commit, error messages, locks, progress and tables of names decide nothing about a
-# result. What a run takes from the registry (Run.entries) is compared by itself.
+# The version, commit, error messages, locks, progress, what counts as code, what is kept or planned
+# and tables of names decide nothing about a result. What a run takes from the registry is compared
+# by itself.
 NOT_A_SOURCE = frozenset(
     {
         "hebae",
@@ -24,7 +27,10 @@ NOT_A_SOURCE = frozenset(
         "hebae.base.errors",
         "hebae.base.lock",
         "hebae.base.progress",
+        "hebae.base.sources",
         "hebae.config.registry",
+        "hebae.training.finished",
+        "hebae.training.plan",
     }
 )
 
@@ -38,13 +44,18 @@ def _path(module: str) -> Path | None:
 
 
 @cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
+@cache
 def _imports(module: str) -> frozenset[str]:
     """Modules of this package that a module names in its import statements, anywhere in it."""
     path = _path(module)
     found: set[str] = set()
     if path is None:
         return frozenset()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -73,10 +84,45 @@ def closure(modules: Iterable[str]) -> list[Path]:
     return sorted(path for name in seen if (path := _path(name)))
 
 
+@cache
+def _digest(path: Path) -> str:
+    """A hash of what a file computes, in hexadecimal."""
+    said: list[str] = []
+    _say(_tree(path), said)
+    return hashlib.sha256("".join(said).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _say(node: object, said: list[str]) -> None:
+    """Spell out a syntax tree, without places and without strings that stand as statements.
+
+    Not :func:`ast.dump`: Python 3.13 writes empty fields in another way than those before.
+    """
+    if isinstance(node, list):
+        said.append("[")
+        for item in node:
+            docstring = isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
+            if not docstring:
+                _say(item, said)
+        said.append("]")
+    elif isinstance(node, ast.AST):
+        said.append(f"{type(node).__name__}(")
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if value is not None and value != []:
+                said.append(f"{name}=")
+                _say(value, said)
+            elif value is None and name == "value" and isinstance(node, ast.Constant):
+                said.append("None")
+        said.append(")")
+    else:
+        said.append(f"{node!r},")
+
+
+def digests(modules: Iterable[str]) -> dict[str, str]:
+    """A hash of what each file of :func:`closure` computes, by its path below the package."""
+    return {path.relative_to(ROOT / "hebae").as_posix(): _digest(path) for path in closure(modules)}
+
+
 def fingerprint(modules: Iterable[str]) -> str:
-    """SHA-256 over the content of :func:`closure`; independent of where the package lies."""
-    digest = hashlib.sha256()
-    for path in closure(modules):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    """SHA-256 over :func:`digests`; independent of where the package lies."""
+    return hashlib.sha256(json.dumps(digests(modules)).encode()).hexdigest()

@@ -22,7 +22,7 @@ from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.claims import statistics
 from hebae.claims.measures import MEASURES, TABLES, Measure
-from hebae.claims.read import Claim, Claims, read_claims
+from hebae.claims.read import CLAIMS, CLAIMS_SCHEMA, Claim, Claims, read_claims
 from hebae.claims.verdicts import Verdict
 from hebae.config.experiment import Experiment
 from hebae.tables.collect import tables_of
@@ -298,14 +298,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--experiment", required=True, help="as JSON (hebae.config.experiment.Experiment)"
     )
-    parser.add_argument("--claims", type=Path, required=True, help="config/claims.yaml")
-    parser.add_argument("--schema", type=Path, required=True, help="of the claims")
+    parser.add_argument("--claims", type=Path, default=CLAIMS, help="this checkout's by default")
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--output", type=Path, required=True, help="claims.csv")
     parser.add_argument("--parts", type=Path, required=True, help="claim_parts.csv")
     options = parser.parse_args(arguments)
     experiment = Experiment.from_json(options.experiment)
-    claims = read_claims(options.claims, options.schema)
+    claims = read_claims(options.claims, CLAIMS_SCHEMA)
     tables = {
         name: read_table(options.tables / f"{name}.csv")
         for name in tables_of(experiment)

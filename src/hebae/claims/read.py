@@ -14,10 +14,14 @@ from typing import Any
 
 import yaml
 
+from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError
 from hebae.claims.measures import MEASURES
 from hebae.config.registry import FIGURES, lookup
 from hebae.config.schema import check_schema
+
+CLAIMS = CHECKOUT / "config/claims.yaml"
+CLAIMS_SCHEMA = CHECKOUT / "workflow/schemas/claims.schema.yaml"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from hebae.config.fields import from_json
@@ -69,6 +70,19 @@ class Dataset:
     """Smaller training sets that models are trained on too, at the main latent dimension."""
 
 
+class Word(StrEnum):
+    """What the user has said about finished trainings where a plan would train."""
+
+    ASK = "ask"
+    """Nothing: one that would be trained anew is an error."""
+    KEEP = "keep"
+    """Keep those that would be trained anew as they are."""
+    REPLACE = "replace"
+    """Train them anew."""
+    RESTORE = "restore"
+    """Train nothing: take any of the same config on the same images."""
+
+
 @dataclass(frozen=True)
 class Execution:
     """What a config says of how an experiment is made; it decides nothing about a result."""
@@ -76,10 +90,8 @@ class Execution:
     data_dir: str
     """Where raw data lies."""
     device: str
-    run_mode: str
-    """train, or restore: whether runs are trained here or come from an imported archive."""
-    replace: bool
-    """Whether runs trained under another config of the same name may be trained anew."""
+    word: Word
+    """What becomes of finished trainings that would be trained anew."""
     pack: int
     """How many runs are trained as one stack, where they can be."""
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hebae.base.errors import UserError
 from hebae.config.checks import check_experiment, check_network, check_objective
-from hebae.config.experiment import Dataset, Execution, Experiment, Model, Recipe
+from hebae.config.experiment import Dataset, Execution, Experiment, Model, Recipe, Word
 from hebae.config.fields import from_fields
 from hebae.config.protocols import Bounds, Diagnostics, Fid, MutualInformation, Panels
 from hebae.config.registry import (
@@ -56,11 +56,23 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Config:
     execution = Execution(
         data_dir=fields["data_dir"],
         device=fields["device"],
-        run_mode=fields["runs"],
-        replace=fields["replace"],
+        word=_word(fields),
         pack=fields["pack"],
     )
     return Config(experiment, execution)
+
+
+def _word(fields: Mapping[str, Any]) -> Word:
+    """What a config says about finished trainings; several of these would contradict each other."""
+    said = {
+        "runs: restore": (fields["runs"] == "restore", Word.RESTORE),
+        "keep: true": (fields["keep"], Word.KEEP),
+        "replace: true": (fields["replace"], Word.REPLACE),
+    }
+    words = {text: word for text, (given, word) in said.items() if given}
+    if len(words) > 1:
+        raise UserError(f"config: {' and '.join(words)} contradict each other; leave one out")
+    return next(iter(words.values()), Word.ASK)
 
 
 def _inherited(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,9 @@ def of_figure(
             "runs": len(of_dataset),
             **{
                 name: _distinct(of_dataset, name)
-                for name in ("commit", "device", "precision", "torch")
+                for name in ("commit", "device", "precision", "torch", "kept")
+                # the table of earlier versions says nothing of runs that were kept
+                if name in of_dataset
             },
         },
         "drawn": {

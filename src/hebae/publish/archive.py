@@ -18,10 +18,11 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -30,13 +31,13 @@ import hebae
 from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
-from hebae.config.run import Run, differences, read_run
-from hebae.training import RUN_FILES
+from hebae.config.run import read_run
+from hebae.training import CLASSIFIER_FILES, RUN_FILES
+from hebae.training.finished import Finished, Store, of_record, read
+from hebae.training.plan import read_plan
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-CLASSIFIER_FILES = ("weights.pt", "features.json")  # the last one says that the others are whole
-
 LABEL = "[A-Za-z0-9][A-Za-z0-9_-]*"  # of experiments, datasets and models, as in the schema
 MEMBER = re.compile(
     rf"runs/{LABEL}/{LABEL}/z[0-9]+/w[0-9][0-9.e+-]*(/n[0-9]+)?/s[0-9]+"
@@ -69,6 +70,8 @@ class Manifest:
     """Version of the package that wrote the archive."""
     commits: tuple[str, ...]
     """Those at which the runs were trained, where their records name one."""
+    left_out: tuple[str, ...] = ()
+    """Runs of the experiment that were not finished."""
 
     @property
     def runs(self) -> list[str]:
@@ -89,6 +92,8 @@ class Manifest:
             "commits": self.commits,
             "files": {name: file._asdict() for name, file in self.files.items()},
         }
+        if self.left_out:  # earlier versions know no such list
+            document["left_out"] = self.left_out
         # of the rest: nothing else would tell that a name or a commit has changed
         document["sha256"] = hashlib.sha256(json.dumps(document).encode()).hexdigest()
         return (json.dumps(document, indent=1) + "\n").encode()
@@ -109,12 +114,17 @@ class Manifest:
                 )
             contents = {name: File(**file) for name, file in fields["files"].items()}
             manifest = cls(
-                fields["experiment"], contents, fields["hebae"], tuple(fields["commits"])
+                fields["experiment"],
+                contents,
+                fields["hebae"],
+                tuple(fields["commits"]),
+                tuple(fields.get("left_out", ())),
             )
             if not re.fullmatch(LABEL, manifest.experiment):
                 raise ValueError(f"no name of an experiment: {manifest.experiment!r:.80}")
-            if not all(map(str.isprintable, (manifest.hebae, *manifest.commits))):
-                raise ValueError("a version or commit that is none")
+            texts = (manifest.hebae, *manifest.commits, *manifest.left_out)
+            if not all(map(str.isprintable, texts)):
+                raise ValueError("a version, commit or run that is none")
             for name, (size, sha256) in contents.items():
                 if not MEMBER.fullmatch(name):
                     raise ValueError(f"no file of a run: {name!r:.200}")
@@ -131,15 +141,26 @@ class Manifest:
 # Export
 
 
-def _run_folders(results: Path) -> tuple[list[Path], int]:
-    """The folders of finished runs, sorted, and how many runs are not finished."""
+def _run_folders(results: Path) -> tuple[list[Path], list[str]]:
+    """The folders of finished runs, sorted, and the runs that are not finished.
+
+    Among these are those that were planned and of which nothing is there.
+    """
     runs = results / "runs"
     folders = {path.parent for name in RUN_FILES for path in runs.rglob(name)}
     finished = sorted(folder for folder in folders if (folder / "run.json").exists())
-    return finished, len(folders) - len(finished)
+    planned = {*read_plan(results / "plan.json").runs}
+    begun = {folder.relative_to(runs).as_posix() for folder in folders}
+    left_out = (planned | begun) - {folder.relative_to(runs).as_posix() for folder in finished}
+    return finished, sorted(left_out)
 
 
-def _check_weights(folder: Path, record: str, remedy: str) -> None:
+def _remedy(path: Path, missing: bool) -> str:
+    command = f"snakemake --cores 1 --configfile CONFIG {shlex.quote(str(path))} brings it back"
+    return command if missing else f"delete it, and {command}"
+
+
+def _check_weights(folder: Path, record: str) -> None:
     """Compare a folder's weights with the SHA-256 in its record. Raises UserError."""
     weights = folder / "weights.pt"
     try:
@@ -147,20 +168,23 @@ def _check_weights(folder: Path, record: str, remedy: str) -> None:
         if files.sha256(weights) != expected:
             raise ValueError(f"its SHA-256 is not the one in {record}")
     except FileNotFoundError:
-        raise UserError(f"{weights} is missing; {remedy}") from None
+        raise UserError(f"{weights} is missing; {_remedy(weights, True)}") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{weights} is damaged ({error}); {remedy}") from None
+        raise UserError(f"{weights} is damaged ({error}); {_remedy(weights, False)}") from None
 
 
 def _check_run(folder: Path, runs: Path) -> dict[str, Any]:
     """The record of a finished run. Raises UserError where the folder is not that run."""
     run, record = read_run(folder / "run.json")
-    remedy = f"delete {folder}, and it is trained again"
     if runs / run.path != folder:
-        raise UserError(f"{folder / 'run.json'} is the record of {run.path}; {remedy}")
-    _check_weights(folder, "run.json", remedy)
-    if not (folder / "history.csv").is_file():
-        raise UserError(f"{folder / 'history.csv'} is missing; {remedy}")
+        raise UserError(
+            f"{folder / 'run.json'} is the record of {run.path}; "
+            f"{_remedy(folder / 'run.json', False)}"
+        )
+    _check_weights(folder, "run.json")
+    history = folder / "history.csv"
+    if not history.is_file():
+        raise UserError(f"{history} is missing; {_remedy(history, True)}")
     return record
 
 
@@ -168,19 +192,16 @@ def _classifier_folders(results: Path) -> Iterator[Path]:
     """The folders of trained classifiers, checked. Raises UserError."""
     for record in results.glob("features/*/classifier/features.json"):
         dataset = record.parents[1].name
-        remedy = f"delete {record.parent}, and it is trained again"
-        _check_weights(record.parent, record.name, remedy)
+        _check_weights(record.parent, record.name)
         # without it nobody could tell whether they have the images it was trained on
         manifest = results / "data" / dataset / "dataset.json"
         if not manifest.is_file():
-            raise UserError(f"{manifest} is missing; snakemake {manifest} makes it")
+            raise UserError(f"{manifest} is missing; {_remedy(manifest, True)}")
         yield record.parent
 
 
-def contents(results: Path) -> tuple[Manifest, int]:
-    """What an archive of ``results/<experiment>`` holds, and how many runs are left out.
-
-    Left out are runs that are not finished.
+def contents(results: Path) -> Manifest:
+    """What an archive of ``results/<experiment>`` holds.
 
     Raises:
         UserError: naming a run that is damaged; or where there is none.
@@ -188,7 +209,7 @@ def contents(results: Path) -> tuple[Manifest, int]:
     experiment = results.absolute().name
     if not results.is_dir() or not re.fullmatch(LABEL, experiment):
         raise UserError(f"{results}: not the results of an experiment; say results/<experiment>")
-    folders, unfinished = _run_folders(results)
+    folders, left_out = _run_folders(results)
     if not folders:
         raise UserError(f"{results}: there is no finished run to export")
     records = [_check_run(folder, results / "runs") for folder in folders]
@@ -208,8 +229,9 @@ def contents(results: Path) -> tuple[Manifest, int]:
         },
         hebae=hebae.__version__,
         commits=tuple(sorted({record["commit"] for record in records if record.get("commit")})),
+        left_out=tuple(left_out),
     )
-    return Manifest.from_bytes(manifest.to_bytes(), results), unfinished  # as it will be read
+    return Manifest.from_bytes(manifest.to_bytes(), results)  # as it will be read
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -240,12 +262,23 @@ def write_archive(manifest: Manifest, results: Path, output: Path) -> None:
 
 def export(results: Path, output: Path) -> str:
     """Export all finished runs of ``results/<experiment>``; a line that says what was done."""
-    manifest, unfinished = contents(results)
+    manifest = contents(results)
     write_archive(manifest, results, output)
-    left_out = f" ({unfinished} unfinished left out)" if unfinished else ""
     return (
-        f"{output}: {counted(len(manifest.runs), 'run')}{left_out}, {output.stat().st_size} bytes, "
+        f"{output}: {_counted_runs(manifest)}, {output.stat().st_size} bytes, "
         f"SHA-256 {files.sha256(output)}"
+    )
+
+
+def _counted_runs(manifest: Manifest) -> str:
+    """How many runs an archive has, and which of the experiment it lacks."""
+    runs, lacks = manifest.runs, manifest.left_out
+    if not lacks:
+        return counted(len(runs), "run")
+    more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
+    return (
+        f"{len(runs)} of {counted(len(runs) + len(lacks), 'run')} "
+        f"(not finished and left out: {', '.join(lacks[:3])}{more})"
     )
 
 
@@ -338,59 +371,62 @@ def _new_file(folder: Path | None, name: str) -> BinaryIO:
     return target.open("xb")
 
 
-def _difference(folder: Path, manifest: Manifest) -> str | None:
-    """What in an imported folder is not as in the archive; None where nothing is."""
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    expected = {MANIFEST, *manifest.files}
-    if other := found ^ expected:
-        return min(other)
-    if (folder / MANIFEST).read_bytes() != manifest.to_bytes():
-        return MANIFEST
-    changed = (name for name, file in manifest.files.items() if read(folder, name, file) is None)
-    return next(changed, None)
+def _trained(folder: Path, manifest: Manifest, archive: Path) -> list[Finished]:
+    """What an extracted archive trained. Raises UserError where a record is not of its files."""
+    found = []
+    for name in manifest.files:
+        if (path := folder / name).name not in (RUN_FILES[-1], CLASSIFIER_FILES[-1]):
+            continue
+        if path.name == CLASSIFIER_FILES[-1]:
+            _note_images(path, folder / "data" / path.parents[1].name / "dataset.json")
+        finished = read(path.parent)
+        if finished is None:
+            raise UserError(f"{archive}: {name} is not the record of a whole training")
+        if path.name == RUN_FILES[-1] and finished.label != str(Path(name).parent):
+            raise UserError(f"{archive}: {name} is the record of {finished.label}")
+        if not finished.intact():
+            raise UserError(f"{archive}: {name} is not the record of the files beside it")
+        found.append(finished)
+    return found
 
 
-def read(folder: Path, name: str, file: File) -> bytes | None:
-    """The content of an imported file; None where it is not what the manifest says."""
-    path = folder / name
-    if path.stat().st_size != file.size:
-        return None
-    content = path.read_bytes()
-    return content if hashlib.sha256(content).hexdigest() == file.sha256 else None
+def _note_images(record: Path, dataset: Path) -> None:
+    """Have a classifier's record name the images: earlier versions left that to the dataset's."""
+    try:
+        fields = json.loads(record.read_bytes())
+        if fields.get("decides") is None:
+            checksum = json.loads(dataset.read_bytes())["checksum"]
+            decides = of_record(fields | {"dataset_checksum": checksum})
+            files.write_json(record, fields | {"decides": decides})
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return  # then it is for unknown images, or no record
 
 
-def import_archive(archive: Path, output: Path) -> str:
-    """Extract an archive to a folder of the experiment's name in `output`, whole or not at all.
+def import_archive(archive: Path, results: Path) -> str:
+    """Keep what an archive trained among the finished trainings of `results`; all of it or nothing.
 
     Returns:
         Lines that say what was done, and what to do next.
 
     Raises:
-        UserError: where the archive is not right, or the folder is there and holds anything else.
+        UserError: where the archive is not right.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(prefix=".import-", dir=output))
-    temporary = private / "archive"
+    store = Store(results)
+    store.folder.mkdir(parents=True, exist_ok=True)
+    private = Path(tempfile.mkdtemp(prefix=".import-", dir=store.folder))
     try:
-        temporary.mkdir()
-        manifest = read_archive(archive, temporary)
-        (temporary / MANIFEST).write_bytes(manifest.to_bytes())
-        folder = output / manifest.experiment
-        done = "imported"
-        if folder.exists():
-            if different := _difference(folder, manifest):
-                raise UserError(
-                    f"{folder} is there and not the same ({different}); move it away or delete "
-                    "it, then import again"
-                )
-            done = "there already, and the same"
-        else:
-            temporary.rename(folder)
+        manifest = read_archive(archive, private / "archive")
+        trained = _trained(private / "archive", manifest, archive)
+        new = sum(store.get(finished.key) is None for finished in trained)
+        for finished in trained:
+            if store.keep(finished) is None:
+                raise UserError(f"{store.folder} cannot be written; make it writable")
     finally:
         shutil.rmtree(private, ignore_errors=True)
+    there = f", {len(trained) - new} of them were there already" if new < len(trained) else ""
     return (
-        f"{folder}: {counted(len(manifest.runs), 'run')} {done}; "
-        "to measure and draw without training:\n"
+        f"{store.folder}: {counted(len(trained), 'finished training')} of "
+        f"{manifest.experiment}{there}; to measure and draw without training:\n"
         "snakemake --cores 2 --configfile CONFIG --config runs=restore"
     )
 
@@ -400,76 +436,9 @@ def verify(archive: Path) -> str:
     manifest = read_archive(archive)
     trained = ", trained at " + ", ".join(manifest.commits) if manifest.commits else ""
     return (
-        f"{archive}: {counted(len(manifest.runs), 'run')} of {manifest.experiment}{trained}; "
+        f"{archive}: {_counted_runs(manifest)} of {manifest.experiment}{trained}; "
         "all checksums are right"
     )
-
-
-# What the workflow asks of an imported folder
-
-
-def imported_manifest(folder: Path) -> Manifest:
-    """The manifest of an imported folder. Raises UserError."""
-    path = folder / MANIFEST
-    try:
-        return Manifest.from_bytes(path.read_bytes(), path)
-    except OSError:
-        raise UserError(
-            f"{folder}: no archive was imported here; make import ARCHIVE=…, "
-            "or train with runs=train"
-        ) from None
-
-
-def difference(trained: Run, asked: Run) -> str | None:
-    """The first key in which two runs differ, in words; None where they are the same."""
-    found = differences(*(json.loads(run.to_json()) for run in (trained, asked)))
-    return next(
-        (f"trained with {key} {was}, the config says {says}" for key, was, says in found), None
-    )
-
-
-def read_record(path: Path, asked: Run) -> dict[str, Any]:
-    """The record of a finished run. Raises UserError where it was trained otherwise than asked."""
-    trained, record = read_run(path)
-    if different := difference(trained, asked):
-        raise UserError(f"{path}: {different}; change the config, or train with runs=train")
-    return record
-
-
-def check_imported(folder: Path, runs: Sequence[Run], classifiers: Iterable[str]) -> None:
-    """Whether an imported folder has these runs, and classifiers of these datasets.
-
-    Looks at names and records alone, so it may be asked at the door; :mod:`hebae.publish.restore`
-    compares the checksums.
-
-    Raises:
-        UserError: naming what is missing, or the first run that was trained otherwise.
-    """
-    manifest = imported_manifest(folder)
-    missing = [
-        run.path
-        for run in runs
-        if not _has(folder, manifest, [f"runs/{run.path}/{name}" for name in RUN_FILES])
-    ]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise UserError(
-            f"{folder} lacks {len(missing)} of {counted(len(runs), 'run')}: "
-            f"{', '.join(missing[:3])}{more}; runs=train trains what is not there"
-        )
-    for dataset in classifiers:
-        names = [f"features/{dataset}/classifier/{name}" for name in CLASSIFIER_FILES]
-        if not _has(folder, manifest, [*names, f"data/{dataset}/dataset.json"]):
-            raise UserError(
-                f"{folder} lacks the classifier of {dataset}, which its fid is taken with; "
-                "runs=train trains it"
-            )
-    for run in runs:
-        read_record(folder / "runs" / run.path / "run.json", run)
-
-
-def _has(folder: Path, manifest: Manifest, names: Iterable[str]) -> bool:
-    return all(name in manifest.files and (folder / name).is_file() for name in names)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -480,10 +449,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     action = actions.add_parser("export", help="put the finished runs of an experiment in a file")
     action.add_argument("--results", type=Path, required=True, help="results/<experiment>")
     action.add_argument("--output", type=Path, required=True, help="the archive, a .tar")
-    action = actions.add_parser("import", help="check an archive, and extract it for the workflow")
+    action = actions.add_parser("import", help="check an archive, and keep what it trained")
     action.add_argument("archive", type=Path)
     action.add_argument(
-        "--output", type=Path, default=Path("restored"), help="where the workflow looks: restored"
+        "--results", type=Path, default=Path("results"), help="folder of all results: results"
     )
     action = actions.add_parser("verify", help="check an archive and extract nothing")
     action.add_argument("archive", type=Path)
@@ -491,7 +460,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.action == "export":
         print(export(options.results, options.output))
     elif options.action == "import":
-        print(import_archive(options.archive, options.output))
+        print(import_archive(options.archive, options.results))
     else:
         print(verify(options.archive))
 

@@ -37,7 +37,7 @@ from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError, command
 from hebae.claims.judge import judge_claims
 from hebae.claims.measures import TABLES
-from hebae.claims.read import Claims, read_claims
+from hebae.claims.read import CLAIMS, CLAIMS_SCHEMA, Claims, read_claims
 from hebae.claims.verdicts import Verdict
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
@@ -67,8 +67,7 @@ def read_experiment(path: Path) -> Experiment:
 
 def checkout_claims() -> Claims:
     """The claims of this checkout."""
-    schema = CHECKOUT / "workflow/schemas/claims.schema.yaml"
-    return read_claims(CHECKOUT / "config/claims.yaml", schema)
+    return read_claims(CLAIMS, CLAIMS_SCHEMA)
 
 
 # Tables

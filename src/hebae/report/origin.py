@@ -84,11 +84,16 @@ def trained_with(runs: Path) -> dict[str, str]:
     if not rows:
         return {"runs": "none is there"}
     time = duration(training_seconds(rows))
+    kept = [row["kept"] for row in rows if row.get("kept")]
+    otherwise = {
+        "kept as found": f"{counted(len(kept), 'run')}, trained otherwise than asked: {tally(kept)}"
+    }
     return {
         "runs": f"{len(rows):,}, trained in {time}, one after the other",
         "trained at": tally(commit_text(row["commit"]) for row in rows),
         "trained with": tally(versions_text(row) for row in rows),
         "trained on": tally(f"{row['device']} in {row['precision']}" for row in rows),
+        **(otherwise if kept else {}),
     }
 
 

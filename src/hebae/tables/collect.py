@@ -58,6 +58,8 @@ def provenance_row(text: str) -> list[Row]:
         | {name: record.get(name) for name in own}
         | {name: versions.get(name) for name in ("python", "torch", "numpy")}
         | {name: record.get(name) for name in (*last, *sums)}
+        # what differs from what was asked for, in a run that was kept as it was found
+        | {"kept": "; ".join((record.get("kept") or {}).get("differs", ()))}
     ]
 
 

@@ -5,3 +5,6 @@ SOURCES = ("hebae.training.loop", "hebae.training.record")
 
 RUN_FILES = ("weights.pt", "history.csv", "run.json")
 """What a training leaves; the last one says that the others are whole."""
+
+CLASSIFIER_FILES = ("weights.pt", "features.json")
+"""What the training of a classifier leaves; the last one says that the other is whole."""

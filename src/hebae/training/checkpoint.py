@@ -11,13 +11,10 @@ import contextlib
 import errno
 import hashlib
 import io
-import json
-import os
 import pickle
 import shutil
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +22,13 @@ import torch
 
 from hebae.base import files
 from hebae.base.errors import UserError
-from hebae.training import RUN_FILES
 
 SHARE_OF_TIME = 0.01  # of a training, at most, that goes into writing checkpoints
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Checkpoints:
-    """The two newest checkpoints of a run, and its outputs until the workflow has noted them.
+    """The two newest checkpoints of a run.
 
     Args:
         folder: the run's own folder. What it holds under other keys stays there until a
@@ -47,7 +43,6 @@ class Checkpoints:
         self.folder = folder
         self.path = folder / f"{key}.pt"
         self.previous = folder / f"{key}.previous.pt"
-        self.finished = folder / f"{key}.finished"
         self.every = every
         self._next = time.monotonic() + every
 
@@ -111,38 +106,7 @@ class Checkpoints:
             stream.write(hashlib.sha256(content).digest())
             stream.write(content)
 
-    def finish(self, outputs: Iterable[Path], copy: bool = False) -> None:
-        """Forget the checkpoints of a run that is complete, and keep a second name of its outputs.
-
-        The workflow may be killed before it has noted that the outputs are whole, deletes them
-        then, and asks for the same training again (:meth:`recall`). Links take no space;
-        :func:`hebae.workflow.workspace.sweep` removes them. ``copy`` makes copies of files that
-        will not stay.
-        """
-        new = self.folder / f".{self.finished.name}"
-        shutil.rmtree(new, ignore_errors=True)
-        try:
-            new.mkdir(parents=True)
-            for path in outputs:
-                (shutil.copyfile if copy else os.link)(path, new / path.name)
-            shutil.rmtree(self.finished, ignore_errors=True)
-            new.rename(self.finished)
-        except OSError:  # a file system without links: the last checkpoint has to do
-            shutil.rmtree(new, ignore_errors=True)
-            return
+    def clear(self) -> None:
+        """Forget the checkpoints of a run that is complete."""
         for path in self.folder.glob("*.pt"):
             path.unlink(missing_ok=True)
-
-    def recall(self, output: Path) -> bool:
-        """Put the outputs of the same training, if it has ended before, where they belong."""
-        try:
-            outputs = {name: (self.finished / name).read_bytes() for name in RUN_FILES}
-            sha256 = json.loads(outputs["run.json"])["weights_sha256"]
-            if hashlib.sha256(outputs["weights.pt"]).hexdigest() != sha256:
-                raise ValueError
-        except (OSError, ValueError, LookupError, TypeError):
-            shutil.rmtree(self.finished, ignore_errors=True)
-            return False
-        for name, content in outputs.items():
-            files.write_bytes(output / name, content)
-        return True

@@ -16,28 +16,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hebae.base import files, sources
+from hebae.base import files
 from hebae.base.checkout import commit
 from hebae.base.device import computed
 from hebae.config.run import Run
 from hebae.data.store import PreparedDataset, load_prepared, training_subset
-from hebae.training import RUN_FILES, SOURCES
+from hebae.training import RUN_FILES
+from hebae.training.finished import Decides, Finished, Machine, installed, key_of
 from hebae.training.loop import Outcome, autoencoder_parameters
 
 
-def checkpoint_key(run: Run, dataset_checksum: str, device: torch.device) -> str:
-    """A hash of everything that decides what a training computes, down to the last bit."""
-    decides = (
-        run.to_json(),
-        str(run.entries),
-        dataset_checksum,
-        sources.fingerprint([*SOURCES, *run.modules]),
-        torch.__version__,
-        device.type,
-        str(torch.get_num_threads()),
-        computed(run.training.precision, device),
-    )
-    return hashlib.sha256("\n".join(decides).encode()).hexdigest()[:24]
+def machine(device: torch.device) -> Machine:
+    """What trainings on a device are computed with."""
+    return Machine(installed(), device.type, computed("auto", device))
+
+
+def checkpoint_key(decides: Decides) -> str:
+    """A hash of everything that decides what a training computes, down to the last bit.
+
+    Args:
+        decides: what decides the training, without the number of threads and the build of PyTorch,
+            which change the order of sums.
+    """
+    build = torch.__version__, str(torch.get_num_threads())
+    return hashlib.sha256("\n".join([key_of(decides), *build]).encode()).hexdigest()[:24]
 
 
 def provenance(run: Run, device: torch.device) -> dict[str, Any]:
@@ -92,8 +94,9 @@ def write_outputs(
     n_train: int,
     device: torch.device,
     wall_seconds: float,
+    decides: Decides,
     packed: int = 1,
-) -> list[Path]:
+) -> Finished:
     """Write what a finished training leaves (:data:`hebae.training.RUN_FILES`).
 
     Args:
@@ -103,6 +106,7 @@ def write_outputs(
         n_train: number of training images.
         device: what it was trained on.
         wall_seconds: what all of it took.
+        decides: what decided it.
         packed: how many runs were trained together; its seconds are its share of theirs.
     """
     run, model, rows, _ = trained
@@ -124,6 +128,8 @@ def write_outputs(
         },
         "parameters": sum(p.numel() for p in autoencoder_parameters(model)),
         "weights_sha256": files.sha256(weights),
+        "history_sha256": files.sha256(history),
+        "decides": decides,
         **provenance(run, device),
         "packed": packed,
         "training_seconds": rows[-1]["seconds"],
@@ -133,4 +139,4 @@ def write_outputs(
     if device.type == "cuda":
         record["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
     files.write_json(path, record)
-    return [weights, history, path]
+    return Finished(output, RUN_FILES, record, decides)

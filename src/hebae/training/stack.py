@@ -27,11 +27,12 @@ from hebae.config.run import Run
 from hebae.data.store import PreparedDataset
 from hebae.models.autoencoder import Autoencoder
 from hebae.models.latent import normal_stream
-from hebae.training import packs
 from hebae.training.checkpoint import Checkpoints
+from hebae.training.finished import Store, key_of, of_run
 from hebae.training.loop import fit
 from hebae.training.optimiser import EPSILON, Adam
-from hebae.training.record import checkpoint_key, write_outputs
+from hebae.training.plan import Plan
+from hebae.training.record import checkpoint_key, machine, write_outputs
 
 
 class Stack:
@@ -119,7 +120,8 @@ class Stack:
 
 def train_pack_of(
     run: Run,
-    plan: Path,
+    plan: Plan,
+    store: Store,
     images: dict[str, Tensor],
     manifest: PreparedDataset,
     checkpoints: Path,
@@ -127,49 +129,54 @@ def train_pack_of(
 ) -> None:
     """Train a run with its companions, unless that has happened, and keep what each leaves.
 
-    The training of each run then finds it (:meth:`.checkpoint.Checkpoints.recall`) and only copies
-    it. This does nothing for a run without companions. It keeps nothing of a run that fails: that
-    run is then trained by itself, and says why it fails.
+    The training of each run then finds it in the store. This does nothing for a run without
+    companions. It keeps nothing of a run that fails: that run is then trained by itself, and says
+    why it fails.
 
     Args:
         run: what the process was asked for.
-        plan: the file of packs (:mod:`.packs`).
+        plan: with the packs.
+        store: the finished trainings.
         images: as :func:`.loop.fit` takes them.
         manifest: of the dataset.
         checkpoints: folder of all checkpoints.
         seconds: least time between two of the pack's.
     """
     started = time.perf_counter()
-    pack, device = packs.companions(plan, run), images["train"].device
+    pack, device = plan.companions(run), images["train"].device
     names = hashlib.sha256("\n".join(own.path for own in pack).encode()).hexdigest()[:24]
     folder = checkpoints / "packs" / names
-    keys = {own.path: checkpoint_key(own, manifest.checksum, device) for own in pack}
-    kept = {own.path: Checkpoints(checkpoints / own.path, keys[own.path], 0) for own in pack}
+    here = machine(device)
+    decides = {own.path: of_run(own, manifest.checksum, here) for own in pack}
 
     def left() -> list[Run]:
         """Those nobody has trained yet, if the run is one of them and has company."""
-        waiting = [own for own in pack if not kept[own.path].finished.exists()]
+        waiting = [own for own in pack if store.get(key_of(decides[own.path])) is None]
         return waiting if run in waiting and len(waiting) > 1 else []
 
     if not left():
         return
     with contextlib.ExitStack() as held:
         # first the pack's lock, then those of its runs: nobody who has one waits for the pack's
-        held.enter_context(lock.wait_for(folder / "lock", f"the pack of {run.path}"))
+        stream = lock.wait_for(folder / "lock", f"the pack of {run.path}")
+        held.callback(lock.release, stream, checkpoints)
         if not (pack := left()):
             return  # another process trained them while this one waited
         for own in pack:
-            held.enter_context(lock.wait_for(checkpoints / own.path / "lock", own.path))
+            stream = lock.wait_for(checkpoints / own.path / "lock", own.path)
+            held.callback(lock.release, stream, checkpoints)
         print(f"training {len(pack)} runs together:", *(own.path for own in pack), file=sys.stderr)
-        key = hashlib.sha256("\n".join(keys[own.path] for own in pack).encode()).hexdigest()
+        keys = [checkpoint_key(decides[own.path]) for own in pack]
+        key = hashlib.sha256("\n".join(keys).encode()).hexdigest()
         stack = Stack(pack, images["train"].shape[1:], device)
         for outcome in fit(stack, images, Checkpoints(folder, key[:24], seconds)):
             if outcome.failure is not None:
                 print(outcome.failure, file=sys.stderr, flush=True)
                 continue
             n_train, share = len(images["train"]), (time.perf_counter() - started) / len(pack)
-            outputs = write_outputs(
-                folder / "outputs", outcome, manifest, n_train, device, share, packed=len(pack)
-            )
-            kept[outcome.run.path].finish(outputs, copy=True)
+            finished = write_outputs(
+                folder / "outputs", outcome, manifest, n_train, device, share,
+                decides[outcome.run.path], packed=len(pack),
+            )  # fmt: skip
+            store.keep(finished, copy=True)
         shutil.rmtree(folder, ignore_errors=True)

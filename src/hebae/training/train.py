@@ -14,8 +14,10 @@ from hebae.base.errors import UserError, command
 from hebae.config.run import Run
 from hebae.data.store import read_prepared
 from hebae.training.checkpoint import Checkpoints
+from hebae.training.finished import Store, of_run
 from hebae.training.loop import Single, fit
-from hebae.training.record import checkpoint_key, load_images, write_outputs
+from hebae.training.plan import read_plan, taken
+from hebae.training.record import checkpoint_key, load_images, machine, write_outputs
 from hebae.training.stack import train_pack_of
 
 
@@ -26,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the run's folder")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder of all checkpoints")
     parser.add_argument("--checkpoint-seconds", type=float, default=10.0)
-    parser.add_argument("--packs", type=Path, help="runs to train together (hebae.training.packs)")
+    parser.add_argument(
+        "--results", type=Path, help="folder of all results, where finished trainings are kept"
+    )
+    parser.add_argument("--plan", type=Path, help="what the workflow planned (hebae.training.plan)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -42,27 +47,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
             flush=True,
         )
     manifest = read_prepared(options.data)
-    key = checkpoint_key(run, manifest.checksum, device)
-    folder, pause = options.checkpoints, options.checkpoint_seconds
-    checkpoints = Checkpoints(folder / run.path, key, pause)
-    packed = options.packs is not None and options.packs.exists()
-    if packed and not checkpoints.finished.exists():
+    decides = of_run(run, manifest.checksum, machine(device))
+    store = None if options.results is None else Store(options.results)
+    plan = read_plan(options.plan)
+    root, pause = options.checkpoints, options.checkpoint_seconds
+    if store is not None and len(plan.companions(run)) > 1:
         images, _ = load_images(run, options.data, device)
-        train_pack_of(run, options.packs, images, manifest, folder, pause)
+        train_pack_of(run, plan, store, images, manifest, root, pause)
 
+    checkpoints = Checkpoints(root / run.path, checkpoint_key(decides), pause)
     # held until this process ends: the same run is trained by one process at a time
-    _held = lock.wait_for(folder / run.path / "lock", run.path)
-    if checkpoints.recall(options.output):
-        print(f"{run.path} was trained already: its outputs are put back", file=sys.stderr)
-        return
-    images, n_train = load_images(run, options.data, device)
-    options.output.mkdir(parents=True, exist_ok=True)
-    trainee = Single(run, images["train"].shape[1:], device)
-    (outcome,) = fit(trainee, images, checkpoints, options.output / "history.csv")
-    if outcome.failure is not None:
-        raise UserError(outcome.failure)
-    seconds = time.perf_counter() - started
-    checkpoints.finish(write_outputs(options.output, outcome, manifest, n_train, device, seconds))
+    held = lock.wait_for(root / run.path / "lock", run.path)
+    shape = manifest.image_shape
+    if store is None or not taken(store, plan, decides, options.output, run, shape):
+        images, n_train = load_images(run, options.data, device)
+        options.output.mkdir(parents=True, exist_ok=True)
+        trainee = Single(run, images["train"].shape[1:], device)
+        (outcome,) = fit(trainee, images, checkpoints, options.output / "history.csv")
+        if outcome.failure is not None:
+            raise UserError(outcome.failure)
+        seconds = time.perf_counter() - started
+        finished = write_outputs(
+            options.output, outcome, manifest, n_train, device, seconds, decides
+        )
+        if store is None or store.keep(finished) is not None:
+            checkpoints.clear()
+    lock.release(held, root)
 
 
 if __name__ == "__main__":

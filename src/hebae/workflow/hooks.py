@@ -10,16 +10,33 @@ from collections.abc import Callable
 from typing import Any
 
 
-def guarded(workflow: Any, prepare: Callable[[], None]) -> Callable[..., None]:
+def guarded(
+    workflow: Any,
+    prepare: Callable[[], None],
+    plan: Callable[[], None],
+    planned: Callable[[bool], None],
+) -> Callable[..., None]:
     """Snakemake's ``workflow.execute``, which then calls `prepare` where it will make something.
 
-    It is the first place that knows whether it will: rules are read before.
+    It is the first place that knows whether it will: rules are read before. In dry runs too, `plan`
+    is called before Snakemake finds out which jobs there are to be done, and `planned`, with
+    whether it is a dry run, after it and before anything is made or listed.
     """
-    execute = workflow.execute
+    execute, build = workflow.execute, workflow._build_dag
 
     def run(executor_plugin: Any, **settings: Any) -> None:
-        if workflow.is_main_process and not executor_plugin.common_settings.dryrun_exec:
+        common = executor_plugin.common_settings
+        if workflow.is_main_process and not common.dryrun_exec:
             prepare()
+
+        def build_and_plan() -> None:
+            if not workflow.is_main_process or common.touch_exec:
+                return build()
+            plan()
+            build()
+            planned(common.dryrun_exec)
+
+        workflow._build_dag = build_and_plan
         execute(executor_plugin=executor_plugin, **settings)
 
     return run

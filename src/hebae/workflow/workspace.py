@@ -1,19 +1,16 @@
-"""A folder of results: made by one process at a time, and never by halves of two configs."""
+"""A folder of results: made by one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
 from hebae.base.errors import UserError
 from hebae.base.lock import Held, hold
-from hebae.config.run import Run, described, differences
 
 
 def claim(experiment: str, results: Path) -> TextIO:
@@ -67,48 +64,6 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"cannot write below {folder}: {there} is read-only for this user")
 
 
-def check_same_config(results: Path, runs: Iterable[Run], sources: Mapping[str, str]) -> None:
-    """See that training would replace no finished run of another config under the same name.
-
-    Args:
-        results: the experiment's.
-        runs: what the config asks for.
-        sources: the images, as the registry names them, of each of its datasets.
-
-    Raises:
-        UserError: where it would, with the first such run and what differs.
-    """
-    images = {dataset: _prepared_source(results / "data" / dataset) for dataset in sources}
-    replaced = []
-    for run in runs:
-        path = results / "runs" / run.path / "run.json"
-        try:
-            there = described(json.loads(path.read_bytes()))
-            there |= {"source": images[run.dataset] or sources[run.dataset]}
-            here = json.loads(run.to_json()) | {"source": sources[run.dataset]}
-            differing = differences(there, here)
-        except (OSError, ValueError, UserError):
-            continue  # not there, or nothing that would be lost
-        if differing:
-            replaced.append((run, differing))
-    if replaced:
-        run, differing = replaced[0]
-        words = "; ".join(f"{key} {was} there, {says} here" for key, was, says in differing[:3])
-        raise UserError(
-            f"{results} has {len(replaced)} trained run{'s' * (len(replaced) > 1)} of another "
-            f"config: {run.path} ({words}); give this one's `experiment:` "
-            "another name, or train them anew with --config replace=True"
-        )
-
-
-def _prepared_source(folder: Path) -> str | None:
-    """Of which images a dataset was prepared; None where it was not."""
-    try:
-        return json.loads((folder / "dataset.json").read_bytes())["name"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-
-
 def date_now(folders: Iterable[Path]) -> int:
     """Date what is dated in the future now, and say how many files that were.
 
@@ -126,25 +81,3 @@ def date_now(folders: Iterable[Path]) -> int:
                         os.utime(path, (now, now))
                         dated += 1
     return dated
-
-
-def sweep(checkpoints: Path, runs: Path, noted: Iterable[Path]) -> None:
-    """Forget trainings that have ended, as the workflow's end allows.
-
-    Args:
-        checkpoints: folder of all checkpoints, :mod:`hebae.training.checkpoint`.
-        runs: folder of all runs.
-        noted: folders of the runs whose outputs the workflow knows to be whole. It would delete
-            those of others, and train them again.
-    """
-    noted = set(noted)
-    kept = [*checkpoints.rglob("*.finished"), *checkpoints.rglob("*.pt")]
-    for folder in {path.parent for path in kept if not path.parent.name.endswith(".finished")}:
-        run = runs / folder.relative_to(checkpoints)
-        if run not in noted or not (run / "run.json").exists():
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        for parent in folder.parents:
-            if not parent.is_relative_to(checkpoints) or any(parent.iterdir()):
-                break
-            parent.rmdir()

@@ -9,10 +9,11 @@ import pytest
 import torch
 from tests.runs import changed
 
-from hebae.base import device
+from hebae.base import cpu, device
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
 from hebae.training import record, train
+from hebae.training.finished import of_run
 
 FAULTS = """
 import resource, torch
@@ -61,7 +62,8 @@ def test_what_a_checkpoint_continues_was_computed_in_the_same_precision(monkeypa
     keys = set()
     for native in (True, False):
         monkeypatch.setattr(device, "has_bfloat16", lambda _, native=native: native)
-        keys.add(record.checkpoint_key(run, "", torch.device("cpu")))
+        decides = of_run(run, "", record.machine(torch.device("cpu")))
+        keys.add(record.checkpoint_key(decides))
     assert len(keys) == 2
 
 
@@ -73,3 +75,10 @@ def test_slow_bfloat16_is_said_so(native, tmp_path, monkeypatch, capsys):
     places = ["--data", tmp_path / "data", "--output", tmp_path, "--checkpoints", tmp_path / "c"]
     train.main(["--run", run.to_json(), *map(str, places)])
     assert ("bfloat16 is slow here" in capsys.readouterr().err) != native
+
+
+def test_what_a_plan_knows_of_the_processor_is_what_a_training_finds():
+    if cpu.has_bfloat16() is None:
+        pytest.skip("this system does not say what its processor can do")
+    device.has_bfloat16.cache_clear()
+    assert cpu.has_bfloat16() == device.has_bfloat16(torch.device("cpu"))

@@ -71,7 +71,7 @@ def test_a_fingerprint_follows_content_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ROOT", tmp_path)
 
     def fingerprint():
-        sources._imports.cache_clear()
+        clear()
         return sources.fingerprint(["hebae.a"])
 
     first = fingerprint()
@@ -82,4 +82,59 @@ def test_a_fingerprint_follows_content_and_nothing_else(tmp_path, monkeypatch):
     assert fingerprint() == first
     (package / "d.py").write_text("g = 2\n")  # imported by an import inside a function
     assert fingerprint() != first
-    sources._imports.cache_clear()
+    clear()
+
+
+def clear() -> None:
+    """Have files read again, which nobody edits while a workflow runs."""
+    for cached in (sources._tree, sources._imports, sources._digest):
+        cached.cache_clear()
+
+
+MODULE = '''"""A docstring."""
+import math
+
+
+@dataclass
+class Rate:
+    """Another."""
+
+    first: float = 1e-3
+    """What an epoch begins with."""
+
+    def __call__(self, epoch: int) -> float:
+        return self.first * math.exp(-epoch) if epoch else None
+'''
+SAME = {
+    "a comment": MODULE.replace("import math", "import math  # of the library\n# a comment"),
+    "another docstring": MODULE.replace('"""Another."""', '"""Others."""'),
+    "no docstring": MODULE.replace('    """Another."""\n', ""),
+    "formatting": MODULE.replace(
+        "self.first * math.exp(-epoch)", "(self.first*math.exp(\n-epoch))"
+    ),
+    "blank lines": MODULE.replace("\n\n", "\n\n\n"),
+    "another quotation mark": MODULE.replace('"""Another."""', "'Another.'"),
+}
+OTHER = {
+    "a number": MODULE.replace("1e-3", "1e-4"),
+    "a name": MODULE.replace("math.exp", "math.log"),
+    "None in place of False": MODULE.replace("else None", "else False"),
+    "a default that is gone": MODULE.replace(" = 1e-3", ""),
+    "an annotation": MODULE.replace("first: float", "first: int"),
+    "a decorator": MODULE.replace("@dataclass\n", ""),
+    "a statement moved out": MODULE.replace("\n    def", "\ndef").replace(
+        "        return", "    return"
+    ),
+    "a sign": MODULE.replace("-epoch", "epoch"),
+}
+
+
+@pytest.mark.parametrize("edit", [*SAME, *OTHER])
+def test_what_a_module_computes_is_what_counts(edit, tmp_path):
+    digests = []
+    for number, text in enumerate((MODULE, {**SAME, **OTHER}[edit])):
+        path = tmp_path / f"{number}.py"
+        path.write_text(text, encoding="utf-8")
+        digests.append(sources._digest(path))
+    assert (digests[0] == digests[1]) == (edit in SAME)
+    assert {**SAME, **OTHER}[edit] != MODULE

@@ -622,7 +622,6 @@ def test_the_command_writes_the_columns_that_others_rely_on(tmp_path, monkeypatc
     for name in TABLES & tables.keys():
         tables[name].to_csv(tmp_path / f"tables/{name}.csv", index=False)
     arguments = ["--experiment", made.to_json(), "--claims", ROOT / "config/claims.yaml"]
-    arguments += ["--schema", ROOT / "workflow/schemas/claims.schema.yaml"]
     arguments += ["--tables", tmp_path / "tables", "--output", tmp_path / "claims.csv"]
     main([str(argument) for argument in (*arguments, "--parts", tmp_path / "parts.csv")])
     table = pd.read_csv(tmp_path / "claims.csv")

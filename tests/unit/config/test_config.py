@@ -11,7 +11,7 @@ import yaml
 
 from hebae.base.errors import UserError
 from hebae.config import registry
-from hebae.config.experiment import Execution, Experiment
+from hebae.config.experiment import Execution, Experiment, Word
 from hebae.config.parse import parse
 from hebae.config.run import Run, weight_text
 from hebae.data import celeba
@@ -564,11 +564,20 @@ def test_a_dataset_is_a_registry_line_and_a_config_block(monkeypatch):
 
 
 def test_how_an_experiment_is_made_is_no_part_of_it():
-    made = {"device": "cpu", "data_dir": "/x", "runs": "restore", "replace": True, "pack": 4}
+    made = {"device": "cpu", "data_dir": "/x", "replace": True, "pack": 4}
     there, here = parse(DEMO, SCHEMA), parse(DEMO | made, SCHEMA)
     assert there.experiment.to_json() == here.experiment.to_json()
-    assert here.execution == Execution("/x", "cpu", "restore", True, 4)
-    assert there.execution == Execution("data", "auto", "train", False, 1)
+    assert here.execution == Execution("/x", "cpu", Word.REPLACE, 4)
+    assert there.execution == Execution("data", "auto", Word.ASK, 1)
+
+
+def test_what_is_said_of_finished_runs_is_one_thing():
+    assert parse(DEMO | {"keep": True}, SCHEMA).execution.word is Word.KEEP
+    assert parse(DEMO | {"runs": "restore"}, SCHEMA).execution.word is Word.RESTORE
+    with pytest.raises(UserError) as error:
+        parse(DEMO | {"keep": True, "replace": True}, SCHEMA)
+    message = "config: keep: true and replace: true contradict each other; leave one out"
+    assert str(error.value) == message
 
 
 def test_the_order_of_keys_is_no_other_run():

@@ -21,14 +21,18 @@ from tests.runs import RUN, changed
 
 from hebae.base.errors import UserError
 from hebae.codes import encode
-from hebae.config.run import read_run
+from hebae.config.experiment import Word
 from hebae.data import digits
 from hebae.data.prepare import write_prepared
 from hebae.data.store import read_prepared
+from hebae.measures.fid.features import classifier
 from hebae.measures.fid.features.network import open_features
-from hebae.publish import archive, restore
-from hebae.publish.archive import MANIFEST, check_imported, difference, read_archive
+from hebae.publish import archive
+from hebae.publish.archive import MANIFEST, read_archive
 from hebae.training import train
+from hebae.training.finished import Machine, Store, installed, of_classifier, of_run
+from hebae.training.plan import Plan, write_plan
+from hebae.workflow.planning import Asked, decide
 
 ROOT = Path(__file__).parents[3]
 RUNS = [RUN, changed(seed=4), changed(lam=1e-05, n_train=60)]
@@ -114,24 +118,35 @@ EXPECTED = {
 
 
 def test_what_goes_in_comes_out(results, exported, tmp_path, capsys):
-    archive.main(["import", str(exported), "--output", str(tmp_path / "restored")])
-    folder = tmp_path / "restored/tiny"
+    archive.main(["import", str(exported), "--results", str(tmp_path / "there")])
+    folder = tmp_path / "there/.trained"
     assert capsys.readouterr().out == (
-        f"{folder}: 3 runs imported; to measure and draw without training:\n"
+        f"{folder}: 4 finished trainings of tiny; to measure and draw without training:\n"
         "snakemake --cores 2 --configfile CONFIG --config runs=restore\n"
     )
-    restored = content_of(folder)
-    manifest = json.loads(restored.pop(MANIFEST))
-    assert set(restored) == set(manifest["files"]) == EXPECTED
-    assert all((results / name).read_bytes() == content for name, content in restored.items())
-    assert manifest["commits"] == ["1234567-dirty"] and manifest["hebae"]
-    assert list(manifest["files"]) == sorted(manifest["files"])
-    for name, file in manifest["files"].items():
-        sha256 = hashlib.sha256(restored[name]).hexdigest()
-        assert file == {"size": len(restored[name]), "sha256": sha256}
-    assert [path.name for path in (tmp_path / "restored").iterdir()] == ["tiny"]
+    kept = {each.label: each for each in Store(tmp_path / "there").all()}
+    labels = {f"runs/{run.path}" for run in RUNS}
+    assert set(kept) == labels | {"features/digits/classifier"}
+    for label in labels:
+        assert content_of(kept[label].folder) == {
+            name: (results / label / name).read_bytes() for name in archive.RUN_FILES
+        }
+    classifier = content_of(kept["features/digits/classifier"].folder)
+    own = content_of(results / "features/digits/classifier")
+    assert classifier.keys() == own.keys() and classifier["weights.pt"] == own["weights.pt"]
+    assert kept["features/digits/classifier"].decides["data"] == "c"
+
     with tarfile.open(exported) as tar:  # any tar reads it
         assert set(tar.getnames()) == EXPECTED | {MANIFEST}
+        content = {name: tar.extractfile(name).read() for name in tar.getnames()}
+    manifest = json.loads(content.pop(MANIFEST))
+    assert set(manifest["files"]) == EXPECTED and list(manifest["files"]) == sorted(EXPECTED)
+    assert all((results / name).read_bytes() == content[name] for name in EXPECTED)
+    assert manifest["commits"] == ["1234567-dirty"] and manifest["hebae"]
+    for name, file in manifest["files"].items():
+        sha256 = hashlib.sha256(content[name]).hexdigest()
+        assert file == {"size": len(content[name]), "sha256": sha256}
+    assert [path.name for path in (tmp_path / "there").iterdir()] == [".trained"]
 
 
 def test_the_same_results_are_the_same_bytes(results, exported, tmp_path, capsys):
@@ -151,13 +166,14 @@ def test_the_same_results_are_the_same_bytes(results, exported, tmp_path, capsys
     assert capsys.readouterr().out == line
 
 
-def test_unfinished_runs_are_left_out_and_counted(results, tmp_path):
+def test_unfinished_runs_are_left_out_and_counted(results, tmp_path, capsys):
     (results / "runs" / RUNS[1].path / "run.json").unlink()
     shutil.rmtree(results / "tables")
-    assert "tiny.tar: 2 runs (1 unfinished left out), " in archive.export(
-        results, tmp_path / "tiny.tar"
-    )
+    said = archive.export(results, tmp_path / "tiny.tar")
+    assert f"tiny.tar: 2 of 3 runs (not finished and left out: {RUNS[1].path}), " in said
     assert read_archive(tmp_path / "tiny.tar").runs == [RUNS[0].path, RUNS[2].path]
+    archive.main(["verify", str(tmp_path / "tiny.tar")])
+    assert "2 of 3 runs (not finished and left out: " in capsys.readouterr().out
     for run in (RUNS[0], RUNS[2]):
         (results / "runs" / run.path / "run.json").unlink()
     with pytest.raises(UserError, match="tiny: there is no finished run to export"):
@@ -165,12 +181,31 @@ def test_unfinished_runs_are_left_out_and_counted(results, tmp_path):
     assert not (tmp_path / "none.tar").exists()
 
 
+def test_runs_that_were_planned_and_of_which_nothing_is_there_are_counted(results, tmp_path):
+    planned = [run.path for run in (*RUNS, *(changed(seed=seed) for seed in range(50, 55)))]
+    write_plan(results / "plan.json", Plan(runs=tuple(planned)))
+    said = archive.export(results, tmp_path / "tiny.tar")
+    assert "3 of 8 runs (not finished and left out: " in said and " and 2 more), " in said
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("runs/{}/weights.pt", b"other", "weights.pt is damaged (its SHA-256 is not the one in"),
-        ("runs/{}/weights.pt", None, "weights.pt is missing; delete "),
-        ("runs/{}/history.csv", None, "history.csv is missing; delete "),
+        (
+            "runs/{}/weights.pt",
+            b"other",
+            "weights.pt is damaged (its SHA-256 is not the one in run.json); delete it",
+        ),
+        (
+            "runs/{}/weights.pt",
+            None,
+            "weights.pt is missing; snakemake --cores 1 --configfile CONFIG ",
+        ),
+        (
+            "runs/{}/history.csv",
+            None,
+            "history.csv is missing; snakemake --cores 1 --configfile CONFIG ",
+        ),
         ("runs/{}/run.json", b"{", "run.json: not the record of a run"),
         ("features/digits/classifier/weights.pt", b"other", "classifier/weights.pt is damaged"),
         ("features/digits/classifier/features.json", b"[]", "classifier/weights.pt is damaged"),
@@ -191,7 +226,7 @@ def test_damaged_results_are_named_and_not_exported(results, tmp_path, file, con
 
 def test_a_run_in_the_folder_of_another_is_not_exported(results, tmp_path):
     (results / "runs" / RUN.path).rename(results / "runs" / changed(seed=9).path)
-    with pytest.raises(UserError, match=f"run.json is the record of {RUN.path}; delete "):
+    with pytest.raises(UserError, match=f"run.json is the record of {RUN.path}; delete it, and "):
         archive.export(results, tmp_path / "tiny.tar")
 
 
@@ -202,7 +237,7 @@ def test_only_results_of_an_experiment_are_exported(results, tmp_path):
 
 
 def test_results_that_change_during_an_export_are_an_error(results, tmp_path, monkeypatch):
-    manifest, _ = archive.contents(results)
+    manifest = archive.contents(results)
     (results / "tables/fid.csv").write_text("fid\n2.5\n")
     with pytest.raises(UserError, match=r"fid.csv changed while it was exported"):
         archive.write_archive(manifest, results, tmp_path / "tiny.tar")
@@ -210,36 +245,10 @@ def test_results_that_change_during_an_export_are_an_error(results, tmp_path, mo
 
 
 def test_importing_twice(exported, tmp_path):
-    restored = tmp_path / "restored"
-    archive.import_archive(exported, restored)
-    before = content_of(restored)
-    said = archive.import_archive(exported, restored)
-    assert "3 runs there already, and the same" in said
-    assert content_of(restored) == before
-
-    for name, content in {
-        "tables/fid.csv": b"fid\n1.6\n",
-        f"runs/{RUN.path}/weights.pt": b"",
-        MANIFEST: b"{}",
-        "notes.txt": b"mine",
-        "data/digits/dataset.json": None,
-    }.items():
-        path = restored / "tiny" / name
-        if content is None:
-            path.unlink()
-        else:
-            path.write_bytes(content)
-        changed_to = content_of(restored)
-        with pytest.raises(UserError) as error:
-            archive.import_archive(exported, restored)
-        assert str(error.value) == (
-            f"{restored / 'tiny'} is there and not the same ({name}); move it away or delete it, "
-            "then import again"
-        )
-        assert content_of(restored) == changed_to
-        path.unlink(missing_ok=True)
-        if name in before or f"tiny/{name}" in before:
-            path.write_bytes(before[f"tiny/{name}"])
+    archive.import_archive(exported, tmp_path)
+    before = content_of(tmp_path / ".trained")
+    assert ", 4 of them were there already; " in archive.import_archive(exported, tmp_path)
+    assert content_of(tmp_path / ".trained") == before
 
 
 # What is no archive of ours. Members are (header, content).
@@ -341,7 +350,7 @@ BAD = {
     "experiment of dots": (manifest(experiment=".."), "no name of an experiment: '..'"),
     "no experiment": (manifest(experiment=None), "not an archive of runs: manifest.json: "),
     "files as a list": (manifest(files=[]), "not an archive of runs: manifest.json: "),
-    "escape sequence": (manifest(commits=["\x1b[2J"]), "a version or commit that is none"),
+    "escape sequence": (manifest(commits=["\x1b[2J"]), "a version, commit or run that is none"),
     "commit no text": (manifest(commits=[1]), "not an archive of runs: manifest.json: "),
     "no JSON": (first(MANIFEST, b"{"), "not an archive of runs: manifest.json: Expecting"),
     "deep JSON": (first(MANIFEST, b"[" * 100_000), "manifest.json: maximum recursion"),
@@ -448,7 +457,7 @@ def refused(path: Path, output: Path) -> str:
         archive.import_archive(path, output)
     message = str(error.value)
     assert message.isprintable() and str(path) in message
-    assert content_of(output.parent) == before and not list(output.iterdir())
+    assert content_of(output.parent) == before and not list((output / ".trained").iterdir())
     with pytest.raises(UserError) as error:
         archive.verify(path)
     assert str(error.value) == message
@@ -459,14 +468,15 @@ def refused(path: Path, output: Path) -> str:
 def test_what_is_not_as_the_manifest_says_is_refused(exported, tmp_path, case):
     edit, message = BAD[case]
     pack(tmp_path / "bad.tar", edit(members_of(exported)))
-    assert message in refused(tmp_path / "bad.tar", tmp_path / "restored")
+    assert message in refused(tmp_path / "bad.tar", tmp_path / "there")
 
 
 def test_repacked_in_another_order_it_is_the_same(exported, tmp_path):
     manifest, *others = members_of(exported)
     pack(tmp_path / "repacked.tar", [manifest, *reversed(others)])
-    archive.import_archive(tmp_path / "repacked.tar", tmp_path / "restored")
-    assert set(content_of(tmp_path / "restored/tiny")) == EXPECTED | {MANIFEST}
+    archive.import_archive(tmp_path / "repacked.tar", tmp_path / "repacked")
+    archive.import_archive(exported, tmp_path / "as it was")
+    assert content_of(tmp_path / "repacked") == content_of(tmp_path / "as it was") != {}
 
 
 def test_a_file_is_never_written_twice(tmp_path):
@@ -480,7 +490,7 @@ def test_a_file_is_never_written_twice(tmp_path):
 def test_what_follows_the_end_is_refused(exported, tmp_path):
     path = tmp_path / "bad.tar"
     path.write_bytes(exported.read_bytes() + b"\0" * 512 + b"more")
-    assert "is cut short or damaged" in refused(path, tmp_path / "restored")
+    assert "is cut short or damaged" in refused(path, tmp_path / "there")
 
 
 def test_an_archive_cut_short_anywhere_is_refused(exported, tmp_path):
@@ -491,7 +501,7 @@ def test_an_archive_cut_short_anywhere_is_refused(exported, tmp_path):
     path = tmp_path / "bad.tar"
     for length in (0, 1, 511, 512, 513, *range(600, end, 700), end, end + 511):
         path.write_bytes(content[:length])
-        assert "is cut short" in refused(path, tmp_path / "restored")
+        assert "is cut short" in refused(path, tmp_path / "there")
 
 
 def test_a_size_below_nothing_is_refused(exported, tmp_path):
@@ -504,7 +514,7 @@ def test_a_size_below_nothing_is_refused(exported, tmp_path):
         pack(tmp_path / "bad.tar", members_of(exported)[:-1] if bad is last else [])
         whole = (tmp_path / "bad.tar").read_bytes()[:-1024]
         (tmp_path / "bad.tar").write_bytes(whole + block + content + b"\0" * 2048)
-        message = refused(tmp_path / "bad.tar", tmp_path / "restored")
+        message = refused(tmp_path / "bad.tar", tmp_path / "there")
         # which of them depends on the version of Python, whose tarfile may refuse it first
         assert any(
             words in message
@@ -517,7 +527,7 @@ def test_a_size_below_nothing_is_refused(exported, tmp_path):
 )
 def test_another_file_is_refused(tmp_path, content):
     (tmp_path / "bad.tar").write_bytes(content)
-    message = refused(tmp_path / "bad.tar", tmp_path / "restored")
+    message = refused(tmp_path / "bad.tar", tmp_path / "there")
     assert "no archive of runs" in message
 
 
@@ -528,7 +538,7 @@ def test_no_more_is_read_than_the_manifest_says(exported, tmp_path):
         members_of(exported)[:-1], lambda document: document["files"][name].update(size=size)
     )
     pack(tmp_path / "bad.tar", [*members, member(name, b"x" * 2000, size=size)])
-    assert "is cut short" in refused(tmp_path / "bad.tar", tmp_path / "restored")
+    assert "is cut short" in refused(tmp_path / "bad.tar", tmp_path / "there")
 
 
 @settings(
@@ -564,10 +574,10 @@ def test_the_command_says_one_line_and_fails(tmp_path, name):
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert not list(tmp_path.glob("restored/*"))
+    assert not list(tmp_path.glob("results/.trained/*"))
 
 
-# Restoring from an imported folder
+# What is taken from an import
 
 
 @pytest.fixture(scope="module")
@@ -578,40 +588,72 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def imported(results, data, tmp_path) -> Path:
-    """An imported folder whose runs were trained on the digits, if one believes it."""
+def here(results, data, tmp_path) -> Path:
+    """Results into which an archive was imported, of runs on the digits, if one believes it."""
     checksum = read_prepared(data).checksum
     for run in RUNS:
         add_run(results, run, checksum)
     shutil.copy(data / "dataset.json", results / "data/digits")
-    archive.export(results, tmp_path / "tiny.tar")
-    archive.import_archive(tmp_path / "tiny.tar", tmp_path / "restored")
-    return tmp_path / "restored/tiny"
+    return imported(results, tmp_path / "here")
 
 
-def call(module, *arguments) -> None:
-    """A step as its command line calls it, in this process."""
-    module.main([str(argument) for argument in arguments])
+def imported(results: Path, here: Path) -> Path:
+    shutil.rmtree(here, ignore_errors=True)
+    here.mkdir()
+    archive.export(results, here / "tiny.tar")
+    archive.import_archive(here / "tiny.tar", here)
+    return here
 
 
-def restored(imported: Path, data: Path, output: Path, run=RUN) -> None:
-    folders = ("--archive", imported, "--data", data, "--output", output)
-    call(restore, "--run", run.to_json(), *folders)
+def asked(data: Path, runs=(RUN,), classifier: bool = False) -> list[Asked]:
+    """What a workflow asks for on this machine."""
+    machine, checksum = Machine(installed(), "cpu", "float32"), read_prepared(data).checksum
+    found = [Asked(f"runs/{run.path}", of_run(run, checksum, machine)) for run in runs]
+    label = Asked("features/digits/classifier", of_classifier(checksum, machine))
+    return found + [label] * classifier
 
 
-def restored_classifier(imported: Path, data: Path, output: Path) -> None:
-    folders = ("--archive", imported, "--data", data, "--output", output)
-    call(restore, "--classifier", "digits", *folders)
+def restored(here: Path, data: Path, run=RUN) -> Path:
+    """A run as a workflow restores it: planned, then taken by the job that trains."""
+    decision = decide(asked(data, [run]), here / "new", Word.RESTORE, keep=True)
+    write_plan(here / "plan.json", Plan(instead=decision.instead, train=False))
+    train.main(
+        [
+            "--run", run.to_json(), "--data", str(data), "--output", str(here / "new/run"),
+            "--checkpoints", str(here / "c"), "--results", str(here), "--device", "cpu",
+            "--plan", str(here / "plan.json"),
+        ]
+    )  # fmt: skip
+    return here / "new/run"
 
 
-def test_a_restored_run_is_the_run(imported, results, data, tmp_path):
+def restored_classifier(here: Path, data: Path) -> Path:
+    decision = decide(asked(data, [], True), here / "new", Word.RESTORE, keep=True)
+    write_plan(here / "plan.json", Plan(instead=decision.instead, train=False))
+    classifier.main(
+        [
+            "--data", str(data), "--output", str(here / "new/classifier"), "--results", str(here),
+            "--plan", str(here / "plan.json"), "--label", "features/digits/classifier",
+            "--device", "cpu",
+        ]
+    )  # fmt: skip
+    return here / "new/classifier"
+
+
+def test_what_is_restored_is_what_was_trained(here, results, data):
     for run in RUNS:
-        restored(imported, data, tmp_path / run.path, run)
-        assert set(content_of(tmp_path / run.path)) == set(archive.RUN_FILES)
-        for name, content in content_of(tmp_path / run.path).items():
-            assert content == (results / "runs" / run.path / name).read_bytes()
-    restored_classifier(imported, data, tmp_path / "classifier")
-    assert content_of(tmp_path / "classifier") == content_of(results / "features/digits/classifier")
+        taken = content_of(restored(here, data, run))
+        own = content_of(results / "runs" / run.path)
+        assert set(taken) == set(archive.RUN_FILES)
+        assert (
+            taken["weights.pt"] == own["weights.pt"] and taken["history.csv"] == own["history.csv"]
+        )
+        record = json.loads(taken["run.json"])
+        assert record.pop("kept")["differs"] == ["code of an earlier version"]
+        assert record == json.loads(own["run.json"])
+    taken = content_of(restored_classifier(here, data))
+    own = content_of(results / "features/digits/classifier")
+    assert taken["weights.pt"] == own["weights.pt"]
 
 
 def test_an_archive_of_an_earlier_version_is_restored(results, data, tmp_path):
@@ -621,127 +663,94 @@ def test_an_archive_of_an_earlier_version_is_restored(results, data, tmp_path):
     assert record["run"].pop("lam") == 1.0
     record["run"]["weight"] = "1"
     write(folder / "run.json", json.dumps(record))
-    archive.export(results, tmp_path / "old.tar")
-    archive.import_archive(tmp_path / "old.tar", tmp_path / "restored")
-    imported = tmp_path / "restored/tiny"
-    check_imported(imported, RUNS, [])
-    restored(imported, data, tmp_path / "run")
-    assert content_of(tmp_path / "run").keys() == set(archive.RUN_FILES)
+    here = imported(results, tmp_path / "here")
+    assert content_of(restored(here, data)).keys() == set(archive.RUN_FILES)
     other = dataclasses.replace(RUN, lam=2.0)
-    assert difference(read_run(imported / "runs" / RUN.path / "run.json")[0], other) == (
-        "trained with lam 1.0, the config says 2.0"
-    )
+    with pytest.raises(UserError, match="are not among the "):
+        restored(here, data, other)
 
 
 @pytest.mark.parametrize("name", archive.RUN_FILES)
 @pytest.mark.parametrize("content", [b"", b"other", None])
-def test_a_run_changed_after_the_import_is_not_restored(imported, data, tmp_path, name, content):
-    path = imported / "runs" / RUN.path / name
-    size = path.stat().st_size
+def test_a_run_changed_after_the_import_is_not_restored(here, data, name, content):
+    decision = decide(asked(data), here / "new", Word.RESTORE, keep=True)
+    (key,) = decision.instead.values()
+    path = here / ".trained" / key / name
     path.unlink()
     if content is not None:
-        path.write_bytes(content.ljust(size, b" ") if content else content)
-    message = "its SHA-256 is not the archive's" if content is not None else "not in the archive"
-    with pytest.raises(UserError, match=f"{name}: {message}"):
-        restored(imported, data, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        path.write_bytes(content)
+    if name == "history.csv" and content is not None:
+        # earlier versions did not write down its checksum: this one does
+        record = path.with_name("run.json")
+        fields = json.loads(record.read_text()) | {"history_sha256": SHA256}
+        record.write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="runs=restore trains nothing, and "):
+        restored(here, data)
+    assert not (here / "new/run").exists()
 
 
-def test_a_run_that_the_archive_has_otherwise_is_not_restored(imported, data, tmp_path):
-    other = changed(epochs=50)
-    with pytest.raises(UserError) as error:
-        restored(imported, data, tmp_path / "run", other)
-    path = imported / "runs" / RUN.path / "run.json"
-    message = (
-        f"{path}: trained with training.epochs 12, the config says 50; change the config, or "
-        "train with runs=train"
-    )
-    assert str(error.value) == message
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(UserError) as error:  # and at the door
-        check_imported(imported, [RUNS[1], other], [])
-    assert str(error.value) == message
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"epochs": 50}, "trained with training.epochs 12, the config says 50"),
-        ({"parameters": {"alpha": 1}}, "trained with parameters.alpha unset, the config says 1"),
-        ({"objective": "vae"}, 'trained with objective "hebae", the config says "vae"'),
-        ({"n_train": 7}, "trained with n_train null, the config says 7"),
-        (
-            {"network_parameters": {"encoder_widths": [64, 32], "decoder_widths": [32, 8]}},
-            "trained with network_parameters.decoder_widths [32, 32], the config says [32, 8]",
-        ),
-        ({"learning_rate_steps": ((3, 2.0),)}, "trained with training.learning_rate_steps []"),
-        ({}, None),
-        ({"learning_rate_decay": 0.995}, None),
-    ],
-)
-def test_the_key_that_differs_is_named(fields, words):
-    found = difference(RUN, changed(**fields))
-    assert found is None if words is None else found.startswith(words)
-
-
-def reimported(results: Path, imported: Path) -> None:
-    shutil.rmtree(imported)
-    path = imported.parent / "again.tar"
-    archive.export(results, path)
-    archive.import_archive(path, imported.parent)
-
-
-def test_what_was_trained_on_other_images_is_not_restored(results, imported, data, tmp_path):
+def test_what_was_trained_on_other_images_is_not_restored(results, here, data, tmp_path):
     arrays = digits.load(Path())
     write_prepared(
         "digits", dataclasses.replace(arrays, test_images=arrays.test_images[::-1]), tmp_path / "d"
     )
     for step in (restored, restored_classifier):
-        with pytest.raises(UserError, match="trained on other images than digits here"):
-            step(imported, tmp_path / "d", tmp_path / "output")
-    assert not (tmp_path / "output").exists()
-    # an archive that does not say what it was trained on
-    (results / "data/digits/dataset.json").write_text("[]")
-    reimported(results, imported)
-    with pytest.raises(UserError, match="trained on other images than digits here"):
-        restored_classifier(imported, data, tmp_path / "output")
+        with pytest.raises(UserError, match=r"other images or another split"):
+            step(here, tmp_path / "d")
+    assert not (here / "new").exists()
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("weights_sha256", SHA256), ("image_shape", [10**9, 10**9, 1])]
+    ("key", "value", "message"),
+    [
+        ("weights_sha256", SHA256, "is not the record of the files beside it"),
+        ("run", {}, "is not the record of a whole training"),
+        ("decides", {"config": 3}, "is not the record of a whole training"),
+        ("decides", [], "is not the record of a whole training"),
+    ],
 )
-def test_a_record_that_does_not_fit_is_not_restored(imported, data, tmp_path, key, value):
+def test_a_record_that_does_not_fit_is_not_imported(results, tmp_path, key, value, message):
     """Which no export makes, so the archive was made by somebody else."""
-    path = imported / "runs" / RUN.path / "run.json"
-    record = json.dumps(json.loads(path.read_text()) | {key: value}).encode()
-    path.write_bytes(record)
-    document = json.loads((imported / MANIFEST).read_text())
-    document["files"][f"runs/{RUN.path}/run.json"] = {
-        "size": len(record),
-        "sha256": hashlib.sha256(record).hexdigest(),
-    }
-    (imported / MANIFEST).write_bytes(signed(document))
-    with pytest.raises(UserError, match=f"run.json: its {key} is "):
-        restored(imported, data, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    path = results / "runs" / RUN.path / "run.json"
+    own = json.loads(path.read_text())
+    archive.export(results, tmp_path / "tiny.tar")
+    members = []
+    for header, content in members_of(tmp_path / "tiny.tar"):
+        if header.name == f"runs/{RUN.path}/run.json":
+            content = json.dumps(own | {key: value}).encode()
+            members.append(member(header.name, content))
+        else:
+            members.append((header, content))
+    names = f"runs/{RUN.path}/run.json"
+    changed_to = next(content for header, content in members if header.name == names)
+    file = {"size": len(changed_to), "sha256": hashlib.sha256(changed_to).hexdigest()}
+    members = with_manifest(members, lambda document: document["files"].update({names: file}))
+    pack(tmp_path / "bad.tar", members)
+    with pytest.raises(UserError, match=message):
+        archive.import_archive(tmp_path / "bad.tar", tmp_path / "there")
+    assert not list((tmp_path / "there/.trained").iterdir())
 
 
-def test_what_an_archive_lacks_is_found_at_the_door(imported, tmp_path):
-    check_imported(imported, RUNS, ["digits"])
+def test_images_of_an_impossible_shape_take_no_memory(results, here, data):
+    path = results / "runs" / RUN.path / "run.json"
+    fields = json.loads(path.read_text()) | {"image_shape": [10**9, 10**9, 1]}
+    path.write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="runs=restore trains nothing"):
+        restored(imported(results, here), data)
+
+
+def test_what_an_archive_lacks_is_found_at_the_door(here, data):
     lacking = [changed(seed=seed) for seed in (50, 51, 52, 53)]
     with pytest.raises(UserError) as error:
-        check_imported(imported, [*RUNS, *lacking], [])
-    listed = ", ".join(run.path for run in lacking[:3])
+        decide(asked(data, [*RUNS, *lacking], True), here / "new", Word.RESTORE, keep=False)
+    listed = ", ".join(f"runs/{run.path}" for run in lacking[:3])
     assert str(error.value) == (
-        f"{imported} lacks 4 of 7 runs: {listed} and 1 more; runs=train trains what is not there"
+        "runs=restore trains nothing, and 4 of the 8 trainings asked for are not among the "
+        f"finished ones in {here}: {listed} and 1 more; import an archive that has them (make "
+        "import ARCHIVE=…), or train them with runs=train"
     )
-    (imported / "runs" / RUN.path / "history.csv").unlink()
-    with pytest.raises(UserError, match=f"lacks 1 of 3 runs: {RUN.path}; runs=train"):
-        check_imported(imported, RUNS, [])
-    with pytest.raises(UserError, match="lacks the classifier of mnist, which its fid is"):
-        check_imported(imported, RUNS[1:], ["digits", "mnist"])
-    with pytest.raises(UserError, match="elsewhere: no archive was imported here; make import"):
-        check_imported(tmp_path / "elsewhere", RUNS, [])
+    with pytest.raises(UserError, match=r"s3 \(training.epochs 12 there, 50 here; code of "):
+        decide(asked(data, [changed(epochs=50)]), here / "new", Word.RESTORE, keep=False)
 
 
 class Malicious:
@@ -754,7 +763,7 @@ class Malicious:
         return Path.write_text, (self.path, "executed")
 
 
-def test_a_pickle_in_an_archive_is_never_executed(results, imported, data, tmp_path):
+def test_a_pickle_in_an_archive_is_never_executed(results, data, tmp_path):
     mark = tmp_path / "mark"
     evil = io.BytesIO()
     pickle.dump(Malicious(mark), evil, protocol=2)
@@ -764,15 +773,17 @@ def test_a_pickle_in_an_archive_is_never_executed(results, imported, data, tmp_p
 
     add_run(results, RUN, read_prepared(data).checksum, evil.getvalue())
     add_classifier(results, evil.getvalue())
-    reimported(results, imported)
-    restored(imported, data, tmp_path / "run")
-    run = tmp_path / "run"
+    shutil.copy(data / "dataset.json", results / "data/digits")
+    here = imported(results, tmp_path / "here")
+    run = restored(here, data)
     with pytest.raises(UserError, match=r"cannot load .*weights.pt: "):
-        call(
-            encode, "--run", run / "run.json", "--weights", run / "weights.pt", "--data", data,
-            "--output", tmp_path / "posterior.npz",
+        encode.main(
+            [
+                "--run", str(run / "run.json"), "--weights", str(run / "weights.pt"),
+                "--data", str(data), "--output", str(tmp_path / "posterior.npz"),
+            ]
         )  # fmt: skip
-    restored_classifier(imported, data, tmp_path / "classifier")
+    features = restored_classifier(here, data)
     with pytest.raises(UserError, match=r"weights.pt is missing or damaged \(Weights only"):
-        open_features(tmp_path / "classifier", train.set_up("cpu", 1))
+        open_features(features, train.set_up("cpu", 1))
     assert not mark.exists() and not (tmp_path / "posterior.npz").exists()

@@ -386,6 +386,20 @@ def test_the_first_page_has_claims_data_runs_and_origin(tmp_path, experiment):
         "snakemake 9.",
     ):
         assert said in shown, said
+    assert "kept as found" not in shown
+
+
+def test_the_first_page_says_which_runs_were_kept(tmp_path, experiment):
+    columns = ("commit", "python", "torch", "numpy", "device", "precision", "training_seconds")
+    run = dict.fromkeys(columns, "1")
+    reasons = ("training.epochs 2 there, 3 here", "", "training.epochs 2 there, 3 here", "code")
+    write_csv(tmp_path / "results/tables/runs.csv", [run | {"kept": kept} for kept in reasons])
+    page = rendered("workflow.rst", snakemake=told(experiment, tmp_path), categories=[])
+    shown = " ".join(Reader(page).text.split())
+    assert (
+        "kept as found 3 runs, trained otherwise than asked: training.epochs 2 there, 3 here (2); "
+        "code (1)"
+    ) in shown
 
 
 def test_a_report_of_half_an_experiment_is_one(tmp_path, experiment):

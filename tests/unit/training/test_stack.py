@@ -20,6 +20,7 @@ from hebae.data.prepare import write_prepared
 from hebae.training import packs, train
 from hebae.training.checkpoint import Checkpoints
 from hebae.training.loop import Single, fit, train_epoch
+from hebae.training.plan import Plan, read_plan, write_plan
 from hebae.training.stack import Stack
 
 MMD = {"divergence": {"name": "mmd"}}
@@ -163,21 +164,25 @@ def test_packs_hold_runs_that_differ_in_weight_and_seed_alone():
         changed(objective="wae_gan", parameters={"divergence": {"name": "adversarial"}}),
         dataclasses.replace(RUN, n_train=100),
     ]
-    planned = packs.plan([*runs, *other, *apart], 3)
-    assert planned == [runs[:3], runs[3:], *([run] for run in other)]
+    everything = [*runs, *other, *apart]
+    planned = packs.packs(everything, 3, {run.path for run in everything})
+    assert planned == [runs[:3], runs[3:]]
     # the objective is told its weight
     told = [changed(objective="infovae", parameters=MMD, lam=lam) for lam in (1.0, 2.0)]
-    assert packs.plan(told, 3) == [[run] for run in told]
+    assert packs.packs(told, 3, {run.path for run in told}) == []
 
 
 def test_packs_do_not_depend_on_what_is_trained_already(tmp_path):
     runs = sweep()
-    path = tmp_path / "packs.json"
-    packs.write(path, packs.plan(runs, 3), {run.path for run in runs[1:]})
-    assert packs.companions(path, runs[1]) == runs[1:3]
-    assert packs.companions(path, runs[4]) == runs[3:]
-    assert packs.companions(path, runs[0]) == runs[:1]
-    assert packs.companions(tmp_path / "none.json", runs[1]) == [runs[1]]
+    planned = packs.packs(runs, 3, {run.path for run in runs[1:]})
+    write_plan(tmp_path / "plan.json", Plan(tuple(map(tuple, planned))))
+    plan = read_plan(tmp_path / "plan.json")
+    assert plan.companions(runs[1]) == tuple(runs[1:3])
+    assert plan.companions(runs[4]) == tuple(runs[3:])
+    assert plan.companions(runs[0]) == tuple(runs[:1])
+    assert read_plan(tmp_path / "none.json").companions(runs[1]) == (runs[1],)
+    # one that is left of its pack has no company
+    assert packs.packs(runs, 3, {runs[0].path, runs[3].path}) == []
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +199,8 @@ def command(run: Run, data: Path, folder: Path) -> list[str]:
         "output": folder / run.path,
         "checkpoints": folder / "checkpoints",
         "checkpoint-seconds": 0,
-        "packs": folder / "packs.json",
+        "results": folder,
+        "plan": folder / "plan.json",
         "device": "cpu",
     }
     return [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
@@ -202,25 +208,25 @@ def command(run: Run, data: Path, folder: Path) -> list[str]:
 
 def test_the_first_training_of_a_pack_does_the_work_of_all(data, tmp_path, capsys):
     runs = sweep(epochs=2)
-    packs.write(tmp_path / "packs.json", [runs], {run.path for run in runs})
+    write_plan(tmp_path / "plan.json", Plan((tuple(runs),)))
     for number, run in enumerate(runs):
         train.main(command(run, data, tmp_path))
         said = capsys.readouterr().err
         assert ("training 5 runs together" in said) == (number == 0)
-        assert "was trained already: its outputs are put back" in said
+        assert "was trained already: its files are put back" in said
         record = json.loads((tmp_path / run.path / "run.json").read_text())
         assert record["packed"] == 5 and record["run"]["seed"] == run.seed
         assert (tmp_path / run.path / "history.csv").read_text().count("\n") == 5
         # its own weights, and not the stack that they are a view of
         bytes_of_weights = (tmp_path / run.path / "weights.pt").stat().st_size
         assert bytes_of_weights < 1.5 * 4 * record["parameters"] + 5000
-    assert not list((tmp_path / "checkpoints/packs").iterdir())
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_failed_run_of_a_pack_says_why_by_itself(data, tmp_path, capsys):
     runs = sweep(epochs=2)
     runs[1] = dataclasses.replace(runs[1], lam=1e38)
-    packs.write(tmp_path / "packs.json", [runs], {run.path for run in runs})
+    write_plan(tmp_path / "plan.json", Plan((tuple(runs),)))
     for number, run in enumerate(runs):
         if number == 1:
             with pytest.raises(UserError, match=r"(diverged|stopped) in epoch 1"):
@@ -232,7 +238,7 @@ def test_a_failed_run_of_a_pack_says_why_by_itself(data, tmp_path, capsys):
 
 def test_a_killed_pack_goes_on_from_its_checkpoint(data, tmp_path):
     runs = sweep(epochs=30)
-    packs.write(tmp_path / "packs.json", [runs], {run.path for run in runs})
+    write_plan(tmp_path / "plan.json", Plan((tuple(runs),)))
     begin = [sys.executable, "-m", "hebae.training.train", *command(runs[0], data, tmp_path)]
     log = (tmp_path / "log").open("w+")
     process = subprocess.Popen(begin, stderr=log)

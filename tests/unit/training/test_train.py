@@ -37,11 +37,11 @@ from hebae.models.divergences.mmd import mmd_squared
 from hebae.models.latent import normal_stream
 from hebae.models.objectives import hebae as hebae_module
 from hebae.models.objectives.vae import vae
-from hebae.training import loop, record, train
+from hebae.training import finished, loop, record, train
 from hebae.training.checkpoint import Checkpoints
+from hebae.training.finished import Store, of_run
 from hebae.training.loop import Single, train_epoch
 from hebae.training.optimiser import Adam, learning_rate
-from hebae.workflow import workspace
 
 OBJECTIVES = {
     "vae": {"objective": "vae", "model": "VAE"},
@@ -82,7 +82,7 @@ def command(run: Run, data: Path, folder: Path, every: float = 0) -> list[str]:
     return [
         sys.executable, "-m", "hebae.training.train", "--run", run.to_json(), "--data", str(data),
         "--output", str(folder / "run"), "--checkpoints", str(folder / "checkpoints"),
-        "--checkpoint-seconds", str(every), "--device", "cpu",
+        "--results", str(folder), "--checkpoint-seconds", str(every), "--device", "cpu",
     ]  # fmt: skip
 
 
@@ -121,11 +121,7 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     weights = [(folder / "run/weights.pt").read_bytes() for folder in (killed, whole)]
     assert weights[0] == weights[1]
     assert without_time(rows(history)) == without_time(rows(whole / "run/history.csv"))
-    assert not list((killed / "checkpoints").rglob("*.pt.*.part"))
-    (killed / "runs" / run.path).mkdir(parents=True)
-    (killed / "runs" / run.path / "run.json").touch()
-    workspace.sweep(killed / "checkpoints", killed / "runs", [killed / "runs" / run.path])
-    assert not [path for path in (killed / "checkpoints").rglob("*") if path.is_file()]
+    assert not (killed / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("batch_norm", ["trained", "frozen"])
@@ -260,16 +256,6 @@ def test_no_space_for_a_name(tmp_path, monkeypatch):
     assert checkpoints.load() == {"epoch": 2}
 
 
-@pytest.mark.parametrize("lacks", ["history.csv", "run.json", "a record"])
-def test_outputs_kept_in_part_are_none(lacks, tmp_path):
-    checkpoints = Checkpoints(tmp_path, "key", every=0)
-    checkpoints.finished.mkdir()
-    for name in {"weights.pt", "history.csv", "run.json"} - {lacks}:
-        (checkpoints.finished / name).write_text("[]")
-    assert not checkpoints.recall(tmp_path / "run")
-    assert not checkpoints.finished.exists() and not (tmp_path / "run").exists()
-
-
 def test_checkpoints_take_a_small_share_of_the_time(tmp_path, monkeypatch):
     """Writing takes 2 s here, an epoch 5: then one is written each 200 s, not each 10."""
     now = 0.0
@@ -312,29 +298,18 @@ def test_outputs_lost_after_the_training_ended_are_had_again_at_once(data, tmp_p
 
     # damaged in place, so that both names have it: trained again
     path = tmp_path / "run/weights.pt"
-    (kept,) = tmp_path.glob("checkpoints/**/weights.pt")
-    kept.write_bytes(b"damaged")
+    path.write_bytes(b"damaged")
     done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
+    assert "dropping a damaged training" in done.stderr
     assert "epoch 2/2" in done.stderr and path.read_bytes() == before["weights.pt"]
 
-    # what the workflow has noted is forgotten
-    (tmp_path / "runs" / run.path).mkdir(parents=True)
-    (tmp_path / "runs" / run.path / "run.json").touch()
-    workspace.sweep(tmp_path / "checkpoints", tmp_path / "runs", [tmp_path / "runs" / run.path])
-    done = subprocess.run(command(run, data, tmp_path), check=True, capture_output=True, text=True)
-    assert "epoch 2/2" in done.stderr
 
-
-def test_without_links_the_last_checkpoint_is_kept(tmp_path, monkeypatch):
-    def unsupported(*_):
-        raise OSError(1, "Operation not permitted")
-
-    monkeypatch.setattr("hebae.training.checkpoint.os.link", unsupported)
-    checkpoints = Checkpoints(tmp_path, "key", every=0)
-    checkpoints.offer({"epoch": 7})
-    checkpoints.finish([tmp_path / "weights.pt"])
-    assert not checkpoints.recall(tmp_path / "run")
-    assert checkpoints.load() == {"epoch": 7}
+def test_the_last_checkpoint_is_kept_where_the_training_cannot_be(data, tmp_path, monkeypatch):
+    run = changed(epochs=2)
+    monkeypatch.setattr(Store, "keep", lambda *_: None)
+    train.main(command(run, data, tmp_path)[3:])
+    assert (tmp_path / "run/run.json").exists()
+    assert list((tmp_path / "checkpoints").rglob("*.pt"))
 
 
 def test_outputs_deleted_under_a_training_are_whole_at_its_end(data, tmp_path):
@@ -347,7 +322,7 @@ def test_outputs_deleted_under_a_training_are_whole_at_its_end(data, tmp_path):
     history.unlink()
     assert process.wait() == 0
     assert len(rows(history)) == 2 * LONG.training.epochs
-    (kept,) = tmp_path.glob("checkpoints/**/*.finished/history.csv")
+    (kept,) = tmp_path.glob(".trained/*/history.csv")
     assert kept.read_bytes() == history.read_bytes()
 
 
@@ -552,32 +527,38 @@ def test_each_split_goes_where_it_belongs(data, tmp_path, monkeypatch):
     assert given == {"train": 1297, "test": 500}
 
 
+def checkpoint_key(run: Run, checksum: str = "checksum", device: str = "cpu") -> str:
+    machine = record.machine(torch.device("cpu"))._replace(device=device)
+    return record.checkpoint_key(of_run(run, checksum, machine))
+
+
 def test_whatever_decides_a_training_is_in_the_checkpoints_key(monkeypatch):
-    cpu = torch.device("cpu")
-    keys = {record.checkpoint_key(RUN, "checksum", cpu)}
-    keys.add(record.checkpoint_key(changed(lam=2.0), "checksum", cpu))
-    keys.add(record.checkpoint_key(RUN, "other data", cpu))
-    keys.add(record.checkpoint_key(RUN, "checksum", torch.device("cuda")))
-    assert record.checkpoint_key(RUN, "checksum", cpu) in keys
+    keys = {checkpoint_key(RUN)}
+    keys.add(checkpoint_key(changed(lam=2.0)))
+    keys.add(checkpoint_key(RUN, checksum="other data"))
+    keys.add(checkpoint_key(RUN, device="cuda"))
+    assert checkpoint_key(RUN) in keys
     with monkeypatch.context() as patch:
-        patch.setattr(record.sources, "fingerprint", lambda modules: "other code")
-        keys.add(record.checkpoint_key(RUN, "checksum", cpu))
+        patch.setattr(finished.sources, "digests", lambda modules: {"loop.py": "other code"})
+        keys.add(checkpoint_key(RUN))
     with monkeypatch.context() as patch:
         entry = dataclasses.replace(OBJECTIVE_ENTRIES["hebae"], bound=False)
         patch.setitem(OBJECTIVE_ENTRIES, "hebae", entry)
-        keys.add(record.checkpoint_key(RUN, "checksum", cpu))
+        keys.add(checkpoint_key(RUN))
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 7)
-        keys.add(record.checkpoint_key(RUN, "checksum", cpu))
-    assert len(keys) == 7
+        keys.add(checkpoint_key(RUN))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "2.0+of another build")
+        keys.add(checkpoint_key(RUN))
+    assert len(keys) == 8
 
 
 def test_so_are_the_divergence_its_adversary_and_the_subset(monkeypatch):
-    cpu = torch.device("cpu")
     run = changed(**OBJECTIVES["adversarial"])
     assert run.modules[-1] == "hebae.models.divergences.adversarial"
-    keys = {record.checkpoint_key(run, "checksum", cpu)}
-    keys.add(record.checkpoint_key(dataclasses.replace(run, n_train=100), "checksum", cpu))
+    keys = {checkpoint_key(run)}
+    keys.add(checkpoint_key(dataclasses.replace(run, n_train=100)))
     for field in ("function", "adversary"):
         with monkeypatch.context() as patch:
             entry = dataclasses.replace(
@@ -585,10 +566,10 @@ def test_so_are_the_divergence_its_adversary_and_the_subset(monkeypatch):
             )
             patch.setitem(DIVERGENCES, "adversarial", entry)
             assert "hebae.base.npz" in run.modules
-            keys.add(record.checkpoint_key(run, "checksum", cpu))
+            keys.add(checkpoint_key(run))
     given = []
-    monkeypatch.setattr(record.sources, "fingerprint", lambda modules: str(given.append(modules)))
-    record.checkpoint_key(run, "checksum", cpu)
+    monkeypatch.setattr(finished.sources, "digests", lambda modules: given.append(modules) or {})
+    checkpoint_key(run)
     assert given == [["hebae.training.loop", "hebae.training.record", *run.modules]]
     assert len(keys) == 4
 
@@ -598,7 +579,7 @@ def test_a_checkpoint_of_another_key_is_neither_taken_nor_lost(tmp_path):
     old.offer({"epoch": 3})
     new = Checkpoints(tmp_path / "run", "new", every=0)
     assert new.load() is None and old.load() == {"epoch": 3}
-    new.finish([])  # now no config of this run's name will want it
+    new.clear()  # now no config of this run's name will want it
     assert old.load() is None
 
 

@@ -1,7 +1,5 @@
-"""A folder of results: one process at a time, no lock outlives its process, no config replaces
-the runs of another."""
+"""A folder of results: one process at a time, and no lock outlives its process."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +8,6 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from tests.runs import RUN, changed
 
 from hebae.base import files
 from hebae.base.errors import UserError
@@ -49,74 +46,6 @@ def test_differences_name_nested_keys():
         ("training.epochs", "100", "50"),
     ]
     assert differences(here, here) == []
-
-
-def record(results: Path, run) -> None:
-    files.write_json(results / "runs" / run.path / "run.json", {"run": vars(run) | {
-        "training": vars(run.training)}})  # fmt: skip
-
-
-def test_runs_of_another_config_are_found_and_named(tmp_path):
-    runs = [changed(seed=0), changed(seed=1), changed(seed=2)]
-    record(tmp_path, changed(seed=0))
-    sources = {RUN.dataset: "digits"}
-    workspace.check_same_config(tmp_path, runs, sources)  # the same, and some not yet trained
-    record(tmp_path, changed(seed=1, epochs=77))
-    record(tmp_path, changed(seed=2, epochs=78))
-    with pytest.raises(UserError) as raised:
-        workspace.check_same_config(tmp_path, runs, sources)
-    message = str(raised.value)
-    assert f"2 trained runs of another config: {runs[1].path} (training.epochs 77 there" in message
-    assert "replace=True" in message and "\n" not in message
-    assert RUN.training.epochs != 77
-
-
-def test_a_record_of_an_earlier_version_is_of_the_same_run(tmp_path):
-    """It has λ as text, under "weight"."""
-    for run, text in ((RUN, "1"), (changed(seed=1), "2")):
-        fields = json.loads(run.to_json())
-        fields["weight"] = text
-        del fields["lam"]
-        files.write_json(tmp_path / "runs" / run.path / "run.json", {"run": fields})
-    workspace.check_same_config(tmp_path, [RUN], {RUN.dataset: "digits"})
-    with pytest.raises(UserError, match=r"lam 2\.0 there, 1\.0 here"):
-        workspace.check_same_config(tmp_path, [changed(seed=1)], {RUN.dataset: "digits"})
-
-
-def test_a_record_that_is_none_stops_nothing(tmp_path):
-    path = tmp_path / "runs" / RUN.path / "run.json"
-    for content in ("", "[]", '{"run": 3}', "{"):
-        files.write_bytes(path, content.encode())
-        workspace.check_same_config(tmp_path, [RUN], {RUN.dataset: "digits"})
-
-
-def test_runs_on_other_images_under_the_same_label_are_another_config_s(tmp_path):
-    record(tmp_path, RUN)
-    files.write_json(tmp_path / "data" / RUN.dataset / "dataset.json", {"name": "mnist"})
-    workspace.check_same_config(tmp_path, [RUN], {RUN.dataset: "mnist"})
-    with pytest.raises(UserError, match='source "mnist" there, "digits" here'):
-        workspace.check_same_config(tmp_path, [RUN], {RUN.dataset: "digits"})
-
-
-def test_ended_trainings_are_forgotten_and_others_are_not(tmp_path):
-    checkpoints, runs = tmp_path / "checkpoints", tmp_path / "runs"
-    names = ("a/s0/key.finished/weights.pt", "a/s0/lock", "a/s1/key.pt", "b/s0/key.pt")
-    for name in (*names, "b/s1/k.finished/x"):
-        files.write_bytes(checkpoints / name, b"")
-    files.write_bytes(runs / "a/s0/run.json", b"")
-    files.write_bytes(runs / "a/s1/run.json", b"")  # where nothing can be linked
-    noted = [runs / name for name in ("a/s0", "a/s1", "b/s0", "b/s1")]
-    workspace.sweep(checkpoints, runs, noted)
-    # one is not ended, the outputs of another are lost
-    left = {path for path in checkpoints.rglob("*") if path.is_file()}
-    assert left == {checkpoints / "b/s0/key.pt", checkpoints / "b/s1/k.finished/x"}
-    assert not (checkpoints / "a").exists()
-    files.write_bytes(runs / "b/s1/run.json", b"")
-    workspace.sweep(checkpoints, runs, noted[:3])  # whole, but nobody has noted it
-    assert (checkpoints / "b/s1").exists()
-    workspace.sweep(checkpoints, runs, noted)
-    assert not (checkpoints / "b/s1").exists() and (checkpoints / "b").exists()
-    workspace.sweep(tmp_path / "none", runs, noted)
 
 
 def test_files_from_the_future_are_dated_now(tmp_path):

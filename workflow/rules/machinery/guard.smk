@@ -1,6 +1,8 @@
 # What is checked when something is about to be made, and not by dry runs, reports and the like.
 
-from hebae.workflow import hooks, workspace
+from hebae.training import finished
+from hebae.training.plan import write_plan
+from hebae.workflow import hooks, planning, workspace
 
 
 def tell(line):
@@ -34,36 +36,52 @@ def prepare_to_make():
             locks = Path(".snakemake/locks")
             if workspace.remove_stale_locks(locks, [results, figures]):
                 tell("A Snakemake that made this was killed: going on.")
-        if dated := workspace.date_now([results, figures, ROOT / "src"]):
+        if dated := workspace.date_now([results, figures]):
             tell(f"{dated} files from the future are dated now.")
-        if not EXECUTION.replace:
-            workspace.check_same_config(
-                results,
-                every_run(EXPERIMENT),
-                {name: data.source for name, data in EXPERIMENT.datasets.items()},
-            )
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
-workflow.execute = hooks.guarded(workflow, prepare_to_make)
+def trainings():
+    """The trainings that the plan asks for, each with what decides it."""
+    for job in workflow.dag.needrun_jobs():
+        if job.rule.name == "train":
+            run = run_of(job.wildcards)
+            decides = finished.of_run(run, checksum(run.dataset), machine())
+            yield planning.Asked(f"runs/{run.path}", decides)
+        elif job.rule.name == "classifier":
+            dataset = job.wildcards.dataset
+            decides = finished.of_classifier(checksum(dataset), machine())
+            yield planning.Asked(f"features/{dataset}/classifier", decides)
 
 
-def forget_ended_trainings():
-    # Outputs may be whole and yet not noted: of a training that outlived a killed Snakemake.
-    noted = [
-        Path(job.output.run).parent
-        for job in workflow.dag.jobs
-        if job.rule.name == "train"
-        and (workflow.dag.finished(job) or not workflow.dag.needrun(job))
-    ]
+def force_kept():
+    """Have runs trained anew that were kept in the place of others, where the user says replace.
+
+    To Snakemake they are what was asked for.
+    """
+    if EXECUTION.word == Word.REPLACE:
+        results = Path("results", EXPERIMENT.name)
+        for run in every_run(EXPERIMENT):
+            place = finished.read(results / "runs" / run.path)
+            if place is not None and "kept" in place.record:
+                workflow.dag.forcefiles.add(str(place.folder / "weights.pt"))
+
+
+def settle_trainings(dryrun):
+    """See which trainings are there already, and end in a few lines where one would be replaced."""
     results = Path("results", EXPERIMENT.name)
-    workspace.sweep(results / "checkpoints", results / "runs", noted)
+    asked = list(trainings())
+    try:
+        decision = planning.decide(asked, results, EXECUTION.word, keep=not dryrun)
+        for line in decision.said:
+            tell(line)
+        if not dryrun:
+            write_plan(Path(PLAN), plan_of(decision))
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
-onsuccess:
-    forget_ended_trainings()
-
-
-onerror:
-    forget_ended_trainings()
+workflow.execute = hooks.guarded(
+    workflow, prepare_to_make, force_kept, settle_trainings
+)

@@ -25,7 +25,9 @@ from hebae.base.progress import Progress
 from hebae.base.seeds import derive_seed
 from hebae.data.store import load_prepared, read_prepared
 from hebae.measures.fid.features.network import write_features
+from hebae.training.finished import Machine, Store, installed, of_classifier, read
 from hebae.training.optimiser import Adam
+from hebae.training.plan import read_plan, taken
 
 N_FEATURES = 64  # 1,000 images give their covariance its full rank many times over
 WIDTHS = (16, 32, 64)  # filters of the layers; those after the last have as many
@@ -154,6 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--results", type=Path, help="folder of all results, where finished trainings are kept"
+    )
+    parser.add_argument("--plan", type=Path, help="what the workflow planned (hebae.training.plan)")
+    parser.add_argument("--label", help="its folder below results/<experiment>, as in the plan")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -165,6 +172,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{options.data}: dataset {prepared.name} has no labels to train a classifier on; "
             "use inception features for it"
         )
+    decides = of_classifier(prepared.checksum, Machine(installed(), device.type, "float32"))
+    store = None if options.results is None else Store(options.results)
+    if store is not None:
+        plan = read_plan(options.plan)
+        if taken(store, plan, decides, options.output, label=options.label):
+            return
     train_split = load_prepared(options.data, "train")
     network = train(*train_split, prepared.n_classes, device)
     shares = accuracies(network, *load_prepared(options.data, "test"))
@@ -193,7 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         accuracy=sum(shares) / len(shares),
         accuracies=by_factor,
         preprocessing="8-bit values scaled to [−1, 1], at the dataset's own size",
+        decides=decides,
     )
+    if store is not None and (finished := read(options.output)):
+        store.keep(finished)
 
 
 if __name__ == "__main__":

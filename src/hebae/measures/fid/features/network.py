@@ -33,6 +33,8 @@ class FeaturesRecord:
     accuracy: float | None  # on its test split, mean over the factors
     accuracies: dict[str, float] | None  # of each factor
     preprocessing: str
+    decides: dict[str, Any] | None = None  # what decided its training, where it was trained here
+    kept: dict[str, Any] | None = None  # what it was taken in place of
 
     @property
     def label(self) -> str:

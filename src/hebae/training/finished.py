@@ -1,0 +1,350 @@
+"""Finished trainings, kept by what decided them.
+
+Each is a folder ``results/.trained/<key>`` with the files that the training left. They are hard
+links to those of the runs, so that a second name takes no space. The key is a hash of what decides
+a training: its config, the images and their split, the code, the versions and the kind of device.
+Whoever asks for the same training again takes it from there.
+
+Planning a workflow reads this module too: it needs neither PyTorch nor NumPy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hebae.base import files, sources
+from hebae.base.errors import UserError
+from hebae.config.registry import FEATURES
+from hebae.config.run import Run, described, differences
+from hebae.training import CLASSIFIER_FILES, RUN_FILES, SOURCES
+
+FOLDER = ".trained"
+"""Of finished trainings, in the folder of results. No experiment's name begins with a dot."""
+
+Decides = dict[str, Any]
+"""What decides a training. ``config`` describes it; ``data`` is the checksum of the prepared
+dataset; ``code`` has a hash of each source file; ``versions``, ``device`` and ``precision`` are
+what it was computed with. What is not known is None: it counts as equal."""
+
+
+class Machine(NamedTuple):
+    """What trainings are computed with, as far as it is known."""
+
+    versions: dict[str, str] | None
+    device: str | None
+    """cpu or cuda."""
+    precision: str | None
+    """What networks run in where a config leaves it to the device."""
+
+
+def installed() -> dict[str, str] | None:
+    """The versions that trainings depend on; None where PyTorch is not installed."""
+    try:
+        return {name: metadata.version(name) for name in ("torch", "numpy")}
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def of_run(run: Run, checksum: str | None, machine: Machine) -> Decides:
+    """What decides the training of a run.
+
+    The labels of dataset and model do not: they are names.
+    """
+    fields = json.loads(run.to_json())
+    config = {name: value for name, value in fields.items() if name not in ("dataset", "model")}
+    entries = hashlib.sha256(str(run.entries).encode()).hexdigest()[:16]
+    code = sources.digests([*SOURCES, *run.modules]) | {"config/registry.py": entries}
+    precision = run.training.precision
+    return _decides(
+        config, checksum, code, machine, machine.precision if precision == "auto" else precision,
+        subset=run.n_train is not None,
+    )  # fmt: skip
+
+
+def of_classifier(checksum: str | None, machine: Machine) -> Decides:
+    """What decides the training of a dataset's classifier, in whose features FID is taken."""
+    module = FEATURES["classifier"].function.partition(":")[0]
+    code = sources.digests([module])
+    return _decides({"classifier": True}, checksum, code, machine, "float32", subset=True)
+
+
+def _decides(
+    config: Mapping[str, Any],
+    checksum: str | None,
+    code: Mapping[str, str],
+    machine: Machine,
+    precision: str | None,
+    subset: bool,
+) -> Decides:
+    versions = machine.versions
+    if versions is not None and not subset:
+        # NumPy only chooses images
+        versions = {name: version for name, version in versions.items() if name != "numpy"}
+    return {
+        "config": config,
+        "data": checksum,
+        "code": code,
+        "versions": versions,
+        "device": machine.device,
+        "precision": precision,
+    }
+
+
+def key_of(decides: Decides) -> str:
+    """The key under which a finished training is kept."""
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def of_record(record: Mapping[str, Any]) -> Decides:
+    """What decided a finished training, from its ``run.json`` or ``features.json``.
+
+    Versions of this package before it kept trainings did not write it down: of theirs, the code is
+    not known, and the commit stands in its place.
+
+    Raises:
+        UserError: where it is no such record.
+    """
+    if (decides := record.get("decides")) is not None:
+        return _checked(decides)
+    if record.get("features") == "classifier":
+        unknown = Machine(None, None, None)
+        return of_classifier(record.get("dataset_checksum"), unknown) | {"code": {}}
+    run = Run.from_record(record)
+    device = record.get("device")
+    kind = None if device is None else "cpu" if device == "cpu" else "cuda"
+    versions = record.get("versions") or {}
+    known = {name: versions[name] for name in ("torch", "numpy") if name in versions}
+    machine = Machine(known or None, kind, record.get("precision"))
+    decides = of_run(run, record.get("dataset_checksum"), machine)
+    return decides | {"code": {"commit": record.get("commit") or "unknown"}}
+
+
+def _checked(decides: Any) -> Decides:
+    """What a record says, which may come from an archive. Raises UserError."""
+    texts = ("data", "device", "precision")
+    mappings = ("config", "code", "versions")
+    if (
+        not isinstance(decides, dict)
+        or set(decides) != {*texts, *mappings}
+        or not all(isinstance(decides[name], str | None) for name in texts)
+        or not all(isinstance(decides[name], dict | None) for name in mappings)
+        or None in (decides["config"], decides["code"])
+    ):
+        raise UserError("not what decides a training")
+    return decides
+
+
+def unlike(there: Decides, here: Decides) -> list[str]:
+    """What decides two trainings otherwise, in words; empty where they are the same.
+
+    Args:
+        there: of a finished training.
+        here: of the one that is asked for. What is None in one of them is not compared.
+    """
+    found = [
+        f"{name} {was} there, {says} here"
+        for name, was, says in differences(there["config"], here["config"])
+    ]
+    for name, word in (("device", "device"), ("precision", "precision")):
+        was, says = there.get(name), here.get(name)
+        if None not in (was, says) and was != says:
+            found.append(f"{word} {was} there, {says} here")
+    if None not in (there.get("versions"), here.get("versions")):
+        for name, was, says in differences(there["versions"], here["versions"]):
+            found.append(f"{name} {was} there, {says} here".replace('"', ""))
+    if None not in (there.get("data"), here.get("data")) and there["data"] != here["data"]:
+        found.append("other images or another split")
+    if other := _other_files(there["code"], here["code"]):
+        found.append(other)
+    return found
+
+
+def _other_files(there: Mapping[str, str], here: Mapping[str, str]) -> str:
+    if not there or "commit" in there:
+        return "code of an earlier version" if there != here else ""
+    other = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+    more = f" and {len(other) - 3} more files" if len(other) > 3 else ""
+    return f"other code in {', '.join(other[:3])}{more}" if other else ""
+
+
+# What stands in a folder
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished training in a folder, which may be a run's or one that is kept."""
+
+    folder: Path
+    names: tuple[str, ...]
+    """Its files; the last one is the record."""
+    record: dict[str, Any]
+    decides: Decides
+
+    @property
+    def key(self) -> str:
+        return key_of(self.decides)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took to train."""
+        return float(self.record.get("training_seconds") or 0)
+
+    @property
+    def label(self) -> str:
+        """Its folder below ``results/<experiment>`` when it was trained."""
+        if "run" in self.record:
+            return f"runs/{Run.from_record(self.record).path}"
+        return f"features/{self.record.get('dataset')}/classifier"
+
+    def intact(self) -> bool:
+        """Whether its files are what the record says; reads all of them."""
+        sums = {"weights.pt": "weights_sha256", "history.csv": "history_sha256"}
+        try:
+            return all(
+                files.sha256(self.folder / name) == self.record.get(sums[name])
+                for name in self.names[:-1]
+                # earlier versions wrote down that of the weights alone
+                if sums[name] in self.record or name == "weights.pt"
+            )
+        except OSError:
+            return False
+
+
+def read(folder: Path) -> Finished | None:
+    """The finished training in a folder; None where there is none that is whole."""
+    for names in (RUN_FILES, CLASSIFIER_FILES):
+        try:
+            record = json.loads((folder / names[-1]).read_bytes())
+            if all((folder / name).is_file() for name in names):
+                return Finished(folder, names, record, of_record(record))
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, UserError):
+            continue
+    return None
+
+
+class Store:
+    """The finished trainings that are kept in a folder of results.
+
+    Args:
+        results: the folder of all experiments.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self.folder = results / FOLDER
+
+    def keep(self, finished: Finished, copy: bool = False) -> Finished | None:
+        """Keep a finished training; None where that is not possible.
+
+        Args:
+            finished: may be kept already.
+            copy: whether its files will not stay where they are.
+        """
+        key = finished.key
+        if kept := self.get(key):
+            return kept
+        new = self.folder / f".{key}.{files.HOST}.{os.getpid()}"
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            for name in finished.names:
+                _copy(finished.folder / name, new / name, link=not copy)
+            _without_keeping(new / finished.names[-1])
+            shutil.rmtree(self.folder / key, ignore_errors=True)
+            new.rename(self.folder / key)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return self.get(key)  # another process was first, or the folder is not ours
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        return self.get(key)
+
+    def get(self, key: str) -> Finished | None:
+        """The training of this key, if it is kept and all its files are there."""
+        return read(self.folder / key)
+
+    def all(self) -> Iterator[Finished]:
+        """All that are kept."""
+        with contextlib.suppress(OSError):
+            for folder in sorted(self.folder.iterdir()):
+                if not folder.name.startswith(".") and (finished := read(folder)):
+                    yield finished
+
+    def drop(self, key: str) -> None:
+        """Keep a training no longer."""
+        shutil.rmtree(self.folder / key, ignore_errors=True)
+
+
+def take(
+    finished: Finished, output: Path, run: Run | None = None, asked: Decides | None = None
+) -> bool:
+    """Put a training that is kept where it is asked for; False where its files are damaged.
+
+    Args:
+        finished: what is kept.
+        output: folder of the run or classifier.
+        run: whose labels of dataset and model it gets; its own where None.
+        asked: what was asked for. If that is something else, the record says so under ``kept``.
+    """
+    if not finished.intact():
+        return False
+    record = dict(finished.record)
+    content = {name: None for name in finished.names}
+    if run is not None:
+        fields = described(record)
+        labels = {"dataset": run.dataset, "model": run.model}
+        if fields | labels != fields:
+            record["run"] = {**fields, **labels}
+            history = _labelled((finished.folder / "history.csv").read_text("utf-8"), labels)
+            content["history.csv"] = history.encode()
+            record["history_sha256"] = hashlib.sha256(content["history.csv"]).hexdigest()
+    if asked is not None and (other := unlike(finished.decides, asked)):
+        record["kept"] = {"key": key_of(asked), "differs": other}
+    if record != finished.record:
+        content[finished.names[-1]] = files.json_bytes(record)
+    for name, written in content.items():  # the record is the last
+        if written is None:
+            output.mkdir(parents=True, exist_ok=True)
+            _copy(finished.folder / name, output / name, link=True)
+        else:
+            files.write_bytes(output / name, written)
+    return True
+
+
+def _copy(source: Path, target: Path, link: bool) -> None:
+    """Give a file a second name, or a copy where a file system has no such names."""
+    new = target.with_name(f".{target.name}.{files.HOST}.{os.getpid()}.part")
+    new.unlink(missing_ok=True)
+    try:
+        if link:
+            with contextlib.suppress(OSError):
+                os.link(source, new)
+        if not new.exists():
+            shutil.copyfile(source, new)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _without_keeping(record: Path) -> None:
+    """Take out of a record that it was once kept in the place of another."""
+    fields = json.loads(record.read_bytes())
+    if fields.pop("kept", None) is not None:
+        files.write_json(record, fields)
+
+
+def _labelled(history: str, labels: Mapping[str, str]) -> str:
+    rows = csv.DictReader(io.StringIO(history))
+    return files.csv_text(row | labels for row in rows)

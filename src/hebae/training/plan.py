@@ -1,0 +1,95 @@
+"""What a workflow plans for trainings: a file that they read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hebae.base import files
+from hebae.base.errors import UserError
+from hebae.config.fields import from_json, to_json
+from hebae.config.run import Run
+from hebae.training.finished import Decides, Store, key_of, take
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What trainings of an experiment do besides what they are asked for."""
+
+    packs: tuple[tuple[Run, ...], ...] = ()
+    """Runs that are trained together (:mod:`hebae.training.packs`)."""
+    instead: dict[str, str] = field(default_factory=dict)
+    """The key of the finished training that is taken where what is asked for is not there, by the
+    folder of the run or classifier below ``results/<experiment>``."""
+    train: bool = True
+    """Whether anything may be trained."""
+    runs: tuple[str, ...] = ()
+    """The folders below ``runs/`` of all runs of the experiment, whether trained already or not."""
+
+    def companions(self, run: Run) -> tuple[Run, ...]:
+        """The pack of a run, with it; the run alone where it is in none."""
+        return next((pack for pack in self.packs if run in pack), (run,))
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write a plan."""
+    files.write_bytes(path, (to_json(plan) + "\n").encode())
+
+
+def read_plan(path: Path | None) -> Plan:
+    """Read a plan; where there is none, everything is trained by itself. Raises UserError."""
+    if path is None:
+        return Plan()
+    try:
+        return from_json(Plan, path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Plan()
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def taken(
+    store: Store,
+    plan: Plan,
+    decides: Decides,
+    output: Path,
+    run: Run | None = None,
+    image_shape: Sequence[int] | None = None,
+    label: str | None = None,
+) -> bool:
+    """Take what is trained already, if it is.
+
+    Args:
+        store: the finished trainings.
+        plan: may name another training that is taken where the one asked for is not there.
+        decides: what decides the training that is asked for.
+        output: the folder of the run or classifier.
+        run: of which it is; None for a classifier.
+        image_shape: of the images of a run.
+        label: folder of a classifier below ``results/<experiment>``.
+
+    Raises:
+        UserError: where nothing may be trained, and it would have to be.
+    """
+    label = label or f"runs/{run.path}"
+    exact = key_of(decides)
+    for key in (exact, plan.instead.get(label)):
+        finished = None if key is None else store.get(key)
+        if finished is None:
+            continue
+        # an archive may say anything, and this much memory is taken before weights are read
+        fits = run is None or finished.record.get("image_shape") == list(image_shape)
+        if fits and take(finished, output, run, decides):
+            kept = "" if key == exact else ", otherwise than asked, and is kept as it is"
+            print(f"{label} was trained already{kept}: its files are put back", file=sys.stderr)
+            return True
+        print(f"dropping a damaged training: {finished.folder}", file=sys.stderr, flush=True)
+        store.drop(key)
+    if not plan.train:
+        raise UserError(
+            f"{label}: runs=restore trains nothing, and no finished training of this config on "
+            "these images is here; import an archive that has it, or train with runs=train"
+        )
+    return False

@@ -1,0 +1,158 @@
+"""Which trainings a plan asks for are there already, and which would replace a finished one.
+
+No finished training is trained again without the user's word: before anything is made, and in a
+dry run too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hebae.base.errors import UserError
+from hebae.base.text import counted, duration
+from hebae.config.experiment import Word
+from hebae.training.finished import Decides, Finished, Store, key_of, read, unlike
+
+SHOWN = 4  # of differences, in a message of a few lines
+
+
+class Asked(NamedTuple):
+    """A training that a plan asks for."""
+
+    label: str
+    """Folder below ``results/<experiment>``."""
+    decides: Decides
+    """What decides it, as far as a plan knows."""
+
+
+class Decision(NamedTuple):
+    """What becomes of the trainings that a plan asks for."""
+
+    trained: list[str]
+    """The labels of those that are to be trained."""
+    instead: dict[str, str]
+    """The key of the finished training that is taken where what is asked for is not there."""
+    said: list[str]
+    """Lines for the user."""
+
+
+def decide(asked: Iterable[Asked], results: Path, word: Word, keep: bool) -> Decision:
+    """Decide about the trainings that a plan asks for.
+
+    Args:
+        asked: each once.
+        results: folder ``results/<experiment>``.
+        word: what the user has said.
+        keep: whether to keep what stands in their places, which a plan that is carried out deletes.
+
+    Raises:
+        UserError: where one would replace a finished training without the user's word, or nothing
+            may be trained and one would have to be.
+    """
+    store = Store(results.parent)
+    everything = list(store.all())
+    kept = _by_config(everything)
+    trained: list[str] = []
+    instead: dict[str, str] = {}
+    found = 0
+    otherwise: list[tuple[Finished, list[str]]] = []
+    missing: list[Asked] = []
+    places: list[Finished] = []
+    for label, decides in asked:
+        place = read(results / label)
+        places += [place] * (place is not None)
+        alike = kept[_config(decides)] + ([place] if place else [])
+        if any(not unlike(finished.decides, decides) for finished in alike):
+            found += 1
+            if place is not None and word is not Word.REPLACE:
+                # a plan does not know everything: the job may find that it is another
+                instead[label] = place.key
+        elif word is Word.RESTORE:
+            same = [each for each in alike if _same_question(each.decides, decides)]
+            if same:
+                instead[label] = min(same, key=lambda each: _distance(each, decides)).key
+                found += 1
+            else:
+                missing.append(Asked(label, decides))
+        elif place is None or word is Word.REPLACE:
+            trained.append(label)
+        else:
+            instead[label] = place.key
+            if (place.record.get("kept") or {}).get("key") != key_of(decides):
+                otherwise.append((place, unlike(place.decides, decides)))
+    if missing:
+        raise UserError(_missing(missing, found, results, everything))
+    if otherwise and word is not Word.KEEP:
+        raise UserError(_refusal(otherwise, results.name))
+    for place in places if keep else ():
+        store.keep(place)
+    said = []
+    if found:
+        said.append(f"{counted(found, 'finished training')} found: taken, not trained again.")
+    if otherwise:
+        reasons = "; ".join(_reasons(otherwise))
+        said.append(f"{counted(len(otherwise), 'finished training')} kept as found: {reasons}.")
+    return Decision(trained, instead, said)
+
+
+def _config(decides: Decides) -> str:
+    return json.dumps(decides["config"], sort_keys=True)
+
+
+def _by_config(finished: Iterable[Finished]) -> defaultdict[str, list[Finished]]:
+    found = defaultdict(list)
+    for each in finished:
+        found[_config(each.decides)].append(each)
+    return found
+
+
+def _same_question(there: Decides, here: Decides) -> bool:
+    """Whether two trainings are of one config on the same images, whatever computed them."""
+    names = ("config", "data")
+    return not unlike(there | {name: here[name] for name in here if name not in names}, here)
+
+
+def _distance(finished: Finished, decides: Decides) -> tuple[int, str]:
+    return len(unlike(finished.decides, decides)), finished.key
+
+
+def _reasons(found: Sequence[tuple[Finished, Sequence[str]]]) -> list[str]:
+    """What differs, the most frequent first, and in how many trainings where not in all."""
+    counts = Counter(reason for _, reasons in found for reason in reasons)
+    lines = [
+        reason + (f" ({n} of them)" if n < len(found) else "") for reason, n in counts.most_common()
+    ]
+    more = len(lines) - SHOWN
+    return lines[:SHOWN] + [f"and {counted(more, 'other difference')}"] * (more > 0)
+
+
+def _refusal(found: Sequence[tuple[Finished, Sequence[str]]], experiment: str) -> str:
+    total = sum(place.seconds for place, _ in found)
+    took = f", which took {duration(total)} to train," if total else ""
+    first = found[0][0]
+    return "\n".join(
+        [
+            f"{counted(len(found), 'finished training')} of {experiment}{took} would be trained "
+            f"anew; nothing was changed. The first is {first.folder}. What differs:",
+            *(f"  {reason}" for reason in _reasons(found)),
+            "To keep them as they are, add --config keep=True (the report says so).",
+            "To train them anew, add --config replace=True.",
+        ]
+    )
+
+
+def _missing(missing: Sequence[Asked], found: int, results: Path, kept: Iterable[Finished]) -> str:
+    first = missing[0]
+    there = next((each for each in kept if each.label == first.label), None)
+    otherwise = f" ({'; '.join(unlike(there.decides, first.decides)[:2])})" if there else ""
+    named = ", ".join([first.label + otherwise, *(asked.label for asked in missing[1:3])])
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return (
+        f"runs=restore trains nothing, and {len(missing)} of the {len(missing) + found} trainings "
+        f"asked for are not among the finished ones in {results.parent}: {named}{more}; import an "
+        "archive that has them (make import ARCHIVE=…), or train them with runs=train"
+    )

@@ -1,0 +1,158 @@
+"""What a plan does about trainings that are finished: take, ask, keep, replace, restore."""
+
+from pathlib import Path
+
+import pytest
+from tests.runs import HERE, RUN, add, changed
+
+from hebae.base.errors import UserError
+from hebae.config.experiment import Word
+from hebae.training.finished import Machine, Store, key_of, of_run, read
+from hebae.workflow.planning import Asked, decide
+
+
+def asked(run=RUN, data: str | None = "d", machine: Machine = HERE) -> Asked:
+    return Asked(f"runs/{run.path}", of_run(run, data, machine))
+
+
+def place_of(results: Path, run=RUN) -> Path:
+    return results / "runs" / run.path
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    """An experiment with one finished run in its place, which nobody has kept."""
+    add(place_of(tmp_path / "results/tiny"))
+    return tmp_path / "results/tiny"
+
+
+def key(run=RUN, data: str = "d", machine: Machine = HERE) -> str:
+    return key_of(of_run(run, data, machine))
+
+
+def test_what_was_never_trained_is_trained(results):
+    new = changed(seed=9)
+    decision = decide([asked(new)], results, Word.ASK, keep=True)
+    assert decision == ([f"runs/{new.path}"], {}, [])
+
+
+def test_the_same_is_kept_and_taken(results):
+    decision = decide([asked()], results, Word.ASK, keep=True)
+    assert decision.trained == [] and decision.instead == {f"runs/{RUN.path}": key()}
+    assert decision.said == ["1 finished training found: taken, not trained again."]
+    assert Store(results.parent).get(key()) is not None
+
+
+def test_a_dry_run_keeps_nothing(results):
+    decide([asked()], results, Word.ASK, keep=False)
+    assert not (results.parent / ".trained").exists()
+
+
+def test_another_in_its_place_is_refused_before_anything_is_done(results):
+    for keep in (False, True):
+        with pytest.raises(UserError) as error:
+            decide([asked(changed(epochs=50))], results, Word.ASK, keep)
+    lines = str(error.value).splitlines()
+    assert lines == [
+        "1 finished training of tiny, which took 3.0 s to train, would be trained anew; nothing "
+        f"was changed. The first is {place_of(results)}. What differs:",
+        "  training.epochs 12 there, 50 here",
+        "To keep them as they are, add --config keep=True (the report says so).",
+        "To train them anew, add --config replace=True.",
+    ]
+    assert read(place_of(results)).key == key() and not (results.parent / ".trained").exists()
+
+
+def test_many_reasons_are_counted_and_not_all_shown(results):
+    runs = [changed(seed=seed) for seed in range(20, 26)]
+    for run in runs:
+        add(place_of(results, run), run)
+    other = [changed(seed=run.seed, epochs=12 + n // 2) for n, run in enumerate(runs)]
+    with pytest.raises(UserError) as error:
+        decide([asked(run, data="e") for run in other], results, Word.ASK, keep=False)
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("6 finished trainings of tiny, which took 18.0 s to train,")
+    assert lines[1:4] == [
+        "  other images or another split",
+        "  training.epochs 12 there, 13 here (2 of them)",
+        "  training.epochs 12 there, 14 here (2 of them)",
+    ]
+
+
+def test_keeping_takes_what_is_there(results):
+    new = changed(epochs=50)
+    decision = decide([asked(new)], results, Word.KEEP, keep=True)
+    assert decision.trained == [] and decision.instead == {f"runs/{RUN.path}": key()}
+    assert decision.said == [
+        "1 finished training kept as found: training.epochs 12 there, 50 here."
+    ]
+
+
+def test_the_user_s_word_is_asked_for_once(results):
+    """A run that was kept for what is asked for again."""
+    new = changed(epochs=50)
+    add(place_of(results), kept={"key": key(new), "differs": ["…"]})
+    assert decide([asked(new)], results, Word.ASK, keep=True).instead == {f"runs/{RUN.path}": key()}
+    with pytest.raises(UserError, match="would be trained anew"):  # for something else again
+        decide([asked(changed(epochs=51))], results, Word.ASK, keep=True)
+
+
+def test_replacing_trains_and_loses_nothing(results):
+    new = changed(epochs=50)
+    decision = decide([asked(new)], results, Word.REPLACE, keep=True)
+    assert decision == ([f"runs/{RUN.path}"], {}, [])
+    assert Store(results.parent).get(key()) is not None
+
+
+def test_back_to_a_config_that_was_trained_before(results):
+    """No word is needed: nothing is trained, and what is in its place is kept."""
+    new = changed(epochs=50)
+    Store(results.parent).keep(read(add(results.parent / "elsewhere", new)))
+    for word in (Word.ASK, Word.REPLACE, Word.KEEP, Word.RESTORE):
+        decision = decide([asked(new)], results, word, keep=True)
+        assert decision.trained == []
+        assert decision.said == ["1 finished training found: taken, not trained again."]
+    assert Store(results.parent).get(key()) is not None
+
+
+@pytest.mark.parametrize("word", Word)
+def test_what_a_plan_cannot_know_is_not_held_against_a_run(results, word):
+    """The job may find that it is another, and takes the run that stands there."""
+    unknown = Machine(None, None, None)
+    decision = decide([asked(machine=unknown, data=None)], results, word, keep=True)
+    assert decision.trained == []
+    assert decision.instead == ({} if word is Word.REPLACE else {f"runs/{RUN.path}": key()})
+
+
+def test_of_other_labels_the_config_and_the_images_count(results):
+    renamed = changed(model="Renamed")
+    Store(results.parent).keep(read(place_of(results)))
+    decision = decide([asked(renamed)], results, Word.ASK, keep=True)
+    assert decision.trained == [] and len(decision.said) == 1
+
+
+def test_restoring_takes_what_another_machine_trained(results):
+    cluster = Machine({"torch": "2.14.0", "numpy": "2.4.0"}, "cuda", "float32")
+    run = changed(seed=9)
+    found = Store(results.parent).keep(read(add(results.parent / "x", run, cluster)))
+    decision = decide([asked(run)], results, Word.RESTORE, keep=True)
+    assert decision.trained == [] and decision.instead == {f"runs/{run.path}": found.key}
+    with pytest.raises(UserError, match="import an archive that has them"):
+        decide([asked(run, data="e")], results, Word.RESTORE, keep=True)
+
+
+def test_restoring_prefers_what_is_most_alike(results):
+    run = changed(seed=9)
+    far = Machine({"torch": "2.13.0", "numpy": "2.4.0"}, "cuda", "float32")
+    near = HERE._replace(versions={"torch": "2.14.0", "numpy": "2.4.0"})
+    keys = [
+        Store(results.parent).keep(read(add(results.parent / name, run, machine))).key
+        for name, machine in (("far", far), ("near", near))
+    ]
+    decision = decide([asked(run)], results, Word.RESTORE, keep=True)
+    assert decision.instead == {f"runs/{run.path}": keys[1]}
+
+
+def test_a_place_with_half_a_run_is_trained(results):
+    (place_of(results) / "history.csv").unlink()
+    assert decide([asked(changed(epochs=50))], results, Word.ASK, keep=True).trained
