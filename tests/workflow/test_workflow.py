@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 from tests.project import (
     TINY,
@@ -22,6 +25,7 @@ from tests.project import (
     files_below,
     plan,
     snakemake,
+    unactivated,
 )
 
 TABLES = {
@@ -622,3 +626,46 @@ def test_a_workflow_killed_in_mid_training_ends_as_if_it_had_not(project, tmp_pa
     assert "continuing digits/HEBAE" in log
     weights = [(folder / target).with_name("weights.pt").read_bytes() for folder in (whole, killed)]
     assert weights[0] == weights[1]
+
+
+NOTHING_BESIDE = """
+import importlib.abc, sys
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def packages_beside_snakemake() -> set[str]:
+    """The modules here that a Snakemake, freshly installed, does not bring along."""
+    brought, todo = set(), ["snakemake"]
+    while todo:
+        name = canonicalize_name(todo.pop())
+        if name in brought:
+            continue
+        brought.add(name)
+        for text in metadata.requires(name) or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                todo.append(requirement.name)
+    return {
+        module
+        for module, distributions in metadata.packages_distributions().items()
+        if not brought & set(map(canonicalize_name, distributions))
+    } - {"hebae", "pip", "setuptools", "_distutils_hack", "pkg_resources"}
+
+
+def test_a_snakemake_with_nothing_beside_it_plans(project, tmp_path):
+    """Conda brings what the jobs need."""
+    beside = packages_beside_snakemake()
+    assert {"torch", "numpy", "pandas", "matplotlib"} <= beside
+    (tmp_path / "sitecustomize.py").write_text(NOTHING_BESIDE.format(blocked=beside))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores=2", "--dry-run", "--configfile=tiny.yaml"],
+        cwd=project, env={**unactivated(), "PYTHONPATH": str(tmp_path)}, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "dry-run" in done.stdout + done.stderr or "Nothing to be done" in done.stderr

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
 from hebae.training.finished import FOLDER, Finished, Store, read
+
+LEFT_SECONDS = 3600  # after which nobody still writes a folder that has no name yet
 
 
 def referred(results: Path) -> set[str]:
@@ -35,6 +39,9 @@ def prune(results: Path) -> str:
     freed = sum(map(own_bytes, unused))
     for finished in unused:
         Store(results).drop(finished.folder.name)
+    for folder in Store(results).folder.glob(".*"):  # of processes that were killed
+        if time.time() - folder.stat().st_mtime > LEFT_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
     return f"{counted(len(unused), 'finished training')} dropped, {freed / 1e6:.1f} MB free"
 
 

@@ -24,7 +24,7 @@ from hebae.workflow.step import STARTED, VARIABLE
 # of threads may not: libraries read it as they are loaded.
 FREE = frozenset({"_", "OLDPWD", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", VARIABLE})
 # beside it; nothing of ours: that may be edited
-PRELOADED = ("tqdm", "minepy", "threadpoolctl", "dacite")
+PRELOADED = ("tqdm", "minepy", "threadpoolctl")
 
 
 def serve(folder: Path) -> None:

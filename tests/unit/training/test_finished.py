@@ -4,6 +4,8 @@ import copy
 import csv
 import io
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -255,7 +257,11 @@ def test_what_no_experiment_has_is_listed_and_dropped(tmp_path, capsys):
     kept.main(["prune", "--results", str(tmp_path)])
     assert capsys.readouterr().out.startswith("1 finished training dropped, 0.0 MB free")
     assert [each.label for each in store.all()] == [f"runs/{used.path}"]
+    for name, age in ((".half.of.a.killed.process", 7200), (".just.begun", 0)):
+        (store.folder / name).mkdir()
+        os.utime(store.folder / name, (time.time() - age,) * 2)
     kept.main(["prune", "--results", str(tmp_path)])
+    assert [path.name for path in store.folder.glob(".*")] == [".just.begun"]
     assert capsys.readouterr().out.startswith("0 finished trainings dropped")
     with pytest.raises(UserError, match="no such folder"):
         kept.main(["list", "--results", str(tmp_path / "none")])
