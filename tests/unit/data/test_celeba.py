@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from hebae.base.errors import UserError
-from hebae.data import celeba, download
+from hebae.data import celeba, celeba_files, download
 
 
 def jpeg(pixels: np.ndarray, format: str = "JPEG") -> bytes:
@@ -49,8 +49,8 @@ def put(data: Path, images: dict[str, bytes], parts: str | None = None) -> Path:
     if parts is not None:
         data.mkdir(parents=True, exist_ok=True)
         lines = [f"{name} {part}\n" for name, part in zip(images, parts, strict=True)]
-        (data / celeba.PARTITION).write_text("".join(lines))
-    return make_zip(data / celeba.ZIP, images)
+        (data / celeba_files.PARTITION).write_text("".join(lines))
+    return make_zip(data / celeba_files.ZIP, images)
 
 
 def levels(images: celeba.Stream) -> list[int]:
@@ -152,13 +152,15 @@ def test_zip_or_folder_in_each_place_with_the_partition_in_either(
 ):
     images = faces(7)
     shuffled = dict(reversed(images.items()))
-    path = make_zip(tmp_path / place / celeba.ZIP, shuffled)
+    path = make_zip(tmp_path / place / celeba_files.ZIP, shuffled)
     if not packed:
         zipfile.ZipFile(path).extractall(path.parent)
         path.unlink()
     (tmp_path / partition_place).mkdir(exist_ok=True)
     lines = [f"{name} {part}\r\n" for name, part in zip(images, "0102020", strict=True)]
-    (tmp_path / partition_place / celeba.PARTITION).write_bytes("".join([*lines, "\n"]).encode())
+    (tmp_path / partition_place / celeba_files.PARTITION).write_bytes(
+        "".join([*lines, "\n"]).encode()
+    )
     before = sorted(tmp_path.rglob("*"))
     arrays = celeba.load(tmp_path)
     assert arrays.factors == ()
@@ -170,7 +172,7 @@ def test_zip_or_folder_in_each_place_with_the_partition_in_either(
 def test_what_is_not_an_image_is_ignored(tmp_path):
     junk = {".DS_Store": b"x", "read me.txt": b"x", "__MACOSX/000009.jpg": b"x", "._1.jpg": b"x"}
     put(tmp_path, faces(2), "02")
-    make_zip(tmp_path / celeba.ZIP, faces(2) | junk)
+    make_zip(tmp_path / celeba_files.ZIP, faces(2) | junk)
     assert splits(tmp_path) == ([1], [2])
 
 
@@ -183,27 +185,27 @@ def test_without_a_partition_a_tenth_by_a_hash_of_the_name_is_the_test_split(tmp
     assert test == [i for i in range(1, 201) if in_test(f"{i:06d}.jpg")]
     assert train == [i for i in range(1, 201) if i not in test]
     assert 10 < len(test) < 30
-    assert celeba.PARTITION in capsys.readouterr().err
+    assert celeba_files.PARTITION in capsys.readouterr().err
 
     # fewer images, in a folder: each stays where it was
-    (tmp_path / celeba.ZIP).unlink()
-    (tmp_path / celeba.FOLDER).mkdir()
+    (tmp_path / celeba_files.ZIP).unlink()
+    (tmp_path / celeba_files.FOLDER).mkdir()
     for name, content in list(faces(200).items())[100:]:
-        (tmp_path / celeba.FOLDER / name).write_bytes(content)
+        (tmp_path / celeba_files.FOLDER / name).write_bytes(content)
     assert splits(tmp_path) == ([i for i in train if i > 100], [i for i in test if i > 100])
 
 
 def test_a_partition_may_name_absent_images_and_must_name_all_that_are_there(tmp_path, capsys):
     images = faces(6)
     put(tmp_path, images, "020202")
-    make_zip(tmp_path / celeba.ZIP, dict(list(images.items())[1:4]))
+    make_zip(tmp_path / celeba_files.ZIP, dict(list(images.items())[1:4]))
     assert splits(tmp_path) == ([3], [2, 4])
     assert "names 3 images that are not there, the first 000001.jpg; 3 are" in (
         capsys.readouterr().err
     )
-    make_zip(tmp_path / celeba.ZIP, images | {"a.jpg": flat(1), "b.jpg": flat(1)})
+    make_zip(tmp_path / celeba_files.ZIP, images | {"a.jpg": flat(1), "b.jpg": flat(1)})
     message = refused(tmp_path)
-    assert str(tmp_path / celeba.PARTITION) in message and "2 of the images" in message
+    assert str(tmp_path / celeba_files.PARTITION) in message and "2 of the images" in message
     assert "a.jpg" in message
 
 
@@ -212,9 +214,9 @@ def test_a_partition_may_name_absent_images_and_must_name_all_that_are_there(tmp
 )
 def test_a_malformed_partition_line_is_numbered(tmp_path, line):
     put(tmp_path, faces(2))
-    (tmp_path / celeba.PARTITION).write_text(f"000001.jpg 0\n{line}\n")
+    (tmp_path / celeba_files.PARTITION).write_text(f"000001.jpg 0\n{line}\n")
     message = refused(tmp_path)
-    assert f"{tmp_path / celeba.PARTITION}, line 2" in message and line in message
+    assert f"{tmp_path / celeba_files.PARTITION}, line 2" in message and line in message
 
 
 @pytest.mark.parametrize("parts, split", [("111", "train"), ("010", "test"), ("122", "train")])
@@ -249,11 +251,11 @@ def cmyk() -> bytes:
 )
 def test_a_broken_image_is_named(tmp_path, content, reason, packed):
     path = put(tmp_path, faces(3) | {"000002.jpg": content}, "002")
-    name = f"{celeba.ZIP}/{celeba.FOLDER}/000002.jpg"
+    name = f"{celeba_files.ZIP}/{celeba_files.FOLDER}/000002.jpg"
     if not packed:
         zipfile.ZipFile(path).extractall(tmp_path)
         path.unlink()
-        name = f"{celeba.FOLDER}/000002.jpg"
+        name = f"{celeba_files.FOLDER}/000002.jpg"
     message = refused(tmp_path)
     assert str(tmp_path / name) in message and reason in message
 
@@ -281,64 +283,66 @@ def test_a_damaged_zip_is_named_and_left_as_it_is(tmp_path, damage):
 
 @pytest.mark.parametrize("member", ["../1.jpg", "a/../../1.jpg", "/1.jpg", "..\\1.jpg", "C:/1.jpg"])
 def test_a_zip_with_a_member_outside_itself_is_refused(tmp_path, member):
-    path = make_zip(tmp_path / celeba.ZIP, faces(2) | {member: flat(1)}, prefix="")
+    path = make_zip(tmp_path / celeba_files.ZIP, faces(2) | {member: flat(1)}, prefix="")
     message = refused(tmp_path)
     assert str(path) in message and repr(member) in message
 
 
 def test_a_zip_or_folder_without_images_is_refused(tmp_path):
-    make_zip(tmp_path / "a" / celeba.ZIP, {"list.txt": b"", "1.png": png()})
-    (tmp_path / "b" / celeba.FOLDER).mkdir(parents=True)
-    for path in (tmp_path / "a" / celeba.ZIP, tmp_path / "b" / celeba.FOLDER):
+    make_zip(tmp_path / "a" / celeba_files.ZIP, {"list.txt": b"", "1.gif": png()})
+    (tmp_path / "b" / celeba_files.FOLDER).mkdir(parents=True)
+    for path in (tmp_path / "a" / celeba_files.ZIP, tmp_path / "b" / celeba_files.FOLDER):
         message = refused(path.parent)
-        assert str(path) in message and "no JPEG images" in message
+        assert str(path) in message and "no JPEG or PNG images" in message
 
 
 def test_a_member_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(celeba, "LARGEST_BYTES", 10_000)
-    make_zip(tmp_path / celeba.ZIP, faces(2) | {"bomb.jpg": b"\0" * 20_000})
+    monkeypatch.setattr(celeba_files, "LARGEST_BYTES", 10_000)
+    make_zip(tmp_path / celeba_files.ZIP, faces(2) | {"bomb.jpg": b"\0" * 20_000})
     assert "bomb.jpg' is too large for a face" in refused(tmp_path)
 
 
 def test_the_folder_of_images_may_be_named_itself(tmp_path):
-    folder = tmp_path / celeba.FOLDER
+    folder = tmp_path / celeba_files.FOLDER
     folder.mkdir()
     for name, content in faces(3).items():
         (folder / name).write_bytes(content)
-    (tmp_path / celeba.PARTITION).write_text("000001.jpg 0\n000002.jpg 0\n000003.jpg 2\n")
+    (tmp_path / celeba_files.PARTITION).write_text("000001.jpg 0\n000002.jpg 0\n000003.jpg 2\n")
     assert splits(folder) == splits(tmp_path) == ([1, 2], [3])
 
 
 def test_one_unreadable_file_of_a_folder_is_no_reason_to_delete_it(tmp_path):
-    folder = tmp_path / celeba.FOLDER
+    folder = tmp_path / celeba_files.FOLDER
     folder.mkdir()
     (folder / "000001.jpg").symlink_to("nowhere")
     (folder / "000002.jpg").write_bytes(flat(2))
-    (tmp_path / celeba.PARTITION).write_text("000001.jpg 0\n000002.jpg 2\n")
+    (tmp_path / celeba_files.PARTITION).write_text("000001.jpg 0\n000002.jpg 2\n")
     message = refused(tmp_path)
     assert "000001.jpg" in message and "delete" not in message
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
-    make_zip(tmp_path / celeba.ZIP, {"a/1.jpg": flat(1), "b/1.jpg": flat(2)})
+    make_zip(tmp_path / celeba_files.ZIP, {"a/1.jpg": flat(1), "b/1.jpg": flat(2)})
     message = refused(tmp_path)
     assert "a/1.jpg" in message and "b/1.jpg" in message
 
 
 def test_a_zip_of_the_published_size_must_be_the_published_one(tmp_path, monkeypatch, capsys):
     path = put(tmp_path, faces(3), "002")
-    monkeypatch.setattr(celeba, "ZIP_BYTES", path.stat().st_size)
+    monkeypatch.setattr(celeba_files, "ZIP_BYTES", path.stat().st_size)
     message = refused(tmp_path)
-    assert str(path) in message and celeba.MD5[celeba.ZIP] in message
-    monkeypatch.setitem(celeba.MD5, celeba.ZIP, hashlib.md5(path.read_bytes()).hexdigest())
+    assert str(path) in message and celeba_files.MD5[celeba_files.ZIP] in message
+    monkeypatch.setitem(
+        celeba_files.MD5, celeba_files.ZIP, hashlib.md5(path.read_bytes()).hexdigest()
+    )
     assert splits(tmp_path) == ([1, 2], [3])
 
     # another size: a copy that was packed again, which is said
-    monkeypatch.setattr(celeba, "ZIP_BYTES", 1)
-    monkeypatch.setattr(celeba, "IMAGES", 3)
+    monkeypatch.setattr(celeba_files, "ZIP_BYTES", 1)
+    monkeypatch.setattr(celeba_files, "IMAGES", 3)
     capsys.readouterr()
     assert splits(tmp_path) == ([1, 2], [3])
-    assert celeba.MD5[celeba.ZIP] in capsys.readouterr().err
+    assert celeba_files.MD5[celeba_files.ZIP] in capsys.readouterr().err
 
 
 # Workers
@@ -352,7 +356,7 @@ def small_chunks(monkeypatch):
 def test_the_number_of_workers_does_not_change_a_byte(tmp_path, small_chunks, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     put(tmp_path, {f"{i}.jpg": jpeg(rng.integers(0, 256, (90, 80), np.uint8)) for i in range(30)})
-    monkeypatch.setattr(celeba, "_part", lambda name: 2 * (name == "7.jpg"))
+    monkeypatch.setattr(celeba_files, "part", lambda name: 2 * (name == "7.jpg"))
     two = list(celeba.load(tmp_path, threads=2).train_images.chunks)
     assert [len(chunk) for chunk in two] == [4] * 7 + [1]
     assert "CelebA train: 29/29 images" in capsys.readouterr().err
@@ -414,9 +418,9 @@ def drive(tmp_path, monkeypatch):
     put(tmp_path / "drive", faces(3), "002")
     ids = {name: file_id for file_id, _, name in CelebA.file_list}
     has, asked = {}, []
-    for name in celeba.MD5:
+    for name in celeba_files.MD5:
         has[ids[name]] = (tmp_path / "drive" / name).read_bytes()
-        monkeypatch.setitem(celeba.MD5, name, hashlib.md5(has[ids[name]]).hexdigest())
+        monkeypatch.setitem(celeba_files.MD5, name, hashlib.md5(has[ids[name]]).hexdigest())
 
     def download(id, output, **_):
         asked.append(next(name for name in ids if ids[name] == id))
@@ -434,49 +438,52 @@ def files(data: Path) -> list[str]:
 def test_checksums_are_those_torchvision_knows():
     from torchvision.datasets import CelebA
 
-    assert celeba.MD5.items() <= {name: md5 for _, md5, name in CelebA.file_list}.items()
+    assert celeba_files.MD5.items() <= {name: md5 for _, md5, name in CelebA.file_list}.items()
 
 
 def test_what_is_missing_is_downloaded_once(drive, tmp_path):
     data = tmp_path / "data"
     assert splits(data) == ([1, 2], [3])
-    assert files(data) == [f"celeba/{celeba.ZIP}", f"celeba/{celeba.PARTITION}"]
-    assert splits(data) == ([1, 2], [3]) and drive.asked == [celeba.PARTITION, celeba.ZIP]
+    assert files(data) == [f"celeba/{celeba_files.ZIP}", f"celeba/{celeba_files.PARTITION}"]
+    assert splits(data) == ([1, 2], [3]) and drive.asked == [
+        celeba_files.PARTITION,
+        celeba_files.ZIP,
+    ]
 
 
 def test_a_partition_that_is_there_is_kept(drive, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
-    (data / celeba.PARTITION).write_text("000001.jpg 2\n000002.jpg 2\n000003.jpg 0\n")
+    (data / celeba_files.PARTITION).write_text("000001.jpg 2\n000002.jpg 2\n000003.jpg 0\n")
     assert splits(data) == ([3], [1, 2])
-    assert drive.asked == [celeba.ZIP]
+    assert drive.asked == [celeba_files.ZIP]
 
 
 def test_all_of_celeba_without_its_partition_gets_it(drive, tmp_path, monkeypatch):
     """A tenth by hash would be another protocol than the published split."""
-    monkeypatch.setattr(celeba, "IMAGES", 3)
+    monkeypatch.setattr(celeba_files, "IMAGES", 3)
     put(tmp_path / "data", faces(3))
     assert splits(tmp_path / "data") == ([1, 2], [3])
-    assert drive.asked == [celeba.PARTITION]
-    monkeypatch.setitem(drive.has, drive.ids[celeba.PARTITION], b"quota")
+    assert drive.asked == [celeba_files.PARTITION]
+    monkeypatch.setitem(drive.has, drive.ids[celeba_files.PARTITION], b"quota")
     put(tmp_path / "other", faces(3))
-    assert f"{celeba.PARTITION} (MD5" in refused(tmp_path / "other")
+    assert f"{celeba_files.PARTITION} (MD5" in refused(tmp_path / "other")
 
 
 def test_a_wrong_download_is_retried_then_refused_and_leaves_nothing(drive, tmp_path):
-    drive.has[drive.ids[celeba.ZIP]] = b"<html>Quota exceeded</html>"
+    drive.has[drive.ids[celeba_files.ZIP]] = b"<html>Quota exceeded</html>"
     data = tmp_path / "data"
     message = refused(data)
-    assert drive.asked.count(celeba.ZIP) == download.ATTEMPTS
-    assert files(data) == [f"celeba/{celeba.PARTITION}"]
-    assert f"{celeba.ZIP} (MD5 {celeba.MD5[celeba.ZIP]})" in message
-    assert celeba.PARTITION not in message
+    assert drive.asked.count(celeba_files.ZIP) == download.ATTEMPTS
+    assert files(data) == [f"celeba/{celeba_files.PARTITION}"]
+    assert f"{celeba_files.ZIP} (MD5 {celeba_files.MD5[celeba_files.ZIP]})" in message
+    assert celeba_files.PARTITION not in message
 
 
 def test_offline_says_which_files_to_put_where(tmp_path):
     message = refused(tmp_path)
-    assert str(tmp_path / "celeba") in message and celeba.PAGE in message
-    for name, md5 in celeba.MD5.items():
+    assert str(tmp_path / "celeba") in message and celeba_files.PAGE in message
+    for name, md5 in celeba_files.MD5.items():
         assert f"{name} (MD5 {md5})" in message
     assert list(tmp_path.iterdir()) == []
 
@@ -488,7 +495,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_dangling_link_is_not_replaced(drive, tmp_path):
-    path = tmp_path / celeba.ZIP
+    path = tmp_path / celeba_files.ZIP
     path.symlink_to(tmp_path / "not mounted")
     assert str(path) in refused(tmp_path)
     assert path.is_symlink() and drive.asked == []
