@@ -15,7 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The version, commit, error messages, locks, progress and tables of names decide nothing about a
+# The version, commit, error messages, locks, progress, tables of names and what was seen of raw
+# files before decide nothing about a
 # result. What a run takes from the registry (Run.entries) is compared by itself.
 NOT_A_SOURCE = frozenset(
     {
@@ -25,6 +26,7 @@ NOT_A_SOURCE = frozenset(
         "hebae.base.lock",
         "hebae.base.progress",
         "hebae.config.registry",
+        "hebae.data.raw",
     }
 )
 

@@ -65,8 +65,6 @@ def load(data_dir: Path, threads: int = 1) -> Arrays:
         # In this order, because a zip without its partition would be split in another way.
         _download(top(data_dir), list(found.missing))
         found = look(data_dir)
-    for note in found.notes:
-        _note(note.text)
     check_published(found.source)
     read = reader(found.source)
     arrays: list[Stream | np.ndarray] = []

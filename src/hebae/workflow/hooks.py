@@ -25,6 +25,26 @@ def guarded(workflow: Any, prepare: Callable[[], None]) -> Callable[..., None]:
     return run
 
 
+def planning(workflow: Any, check: Callable[[], None]) -> None:
+    """Have `check` called once it is known which jobs are to be run, in dry runs too.
+
+    ``workflow.looks_at_data`` says whether jobs are planned to be run, rather than listed or
+    reported.
+    """
+    execute, build = workflow.execute, workflow._build_dag
+
+    def run(**settings: Any) -> None:
+        workflow.looks_at_data = True
+        execute(**settings)
+
+    def build_and_check() -> None:
+        build()
+        if workflow.looks_at_data and workflow.is_main_process:
+            check()
+
+    workflow.execute, workflow._build_dag = run, build_and_check
+
+
 def reporting(workflow: Any, prepare: Callable[[Any], None]) -> Callable[..., None]:
     """Snakemake's ``workflow.create_report``, which calls `prepare` with the settings before.
 
