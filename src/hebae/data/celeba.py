@@ -60,11 +60,11 @@ def load(data_dir: Path, threads: int = 1) -> Arrays:
     Raises :class:`UserError`, here or as the streams are read, for a damaged file, one that is
     not what its name says, a split without images, or a failed download.
     """
-    found = look(data_dir)
+    found = look(data_dir).understand()
     if found.missing:
         # In this order, because a zip without its partition would be split in another way.
         _download(top(data_dir), list(found.missing))
-        found = look(data_dir)
+        found = look(data_dir).understand()
     check_published(found.source)
     read = reader(found.source)
     arrays: list[Stream | np.ndarray] = []

@@ -12,13 +12,26 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path, PureWindowsPath
 
 from hebae.base.errors import UserError
 from hebae.base.text import counted
-from hebae.data.found import Found, Gone, Note, Stamp, gone, junk, listed, stamp, there, walk
+from hebae.data.found import (
+    Content,
+    Found,
+    Gone,
+    Note,
+    Stamps,
+    add_file,
+    gone,
+    junk,
+    listed,
+    there,
+    walk,
+)
 
 ZIP = "img_align_celeba.zip"
 FOLDER = "img_align_celeba"
@@ -47,17 +60,15 @@ UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, z
 
 
 @dataclass(frozen=True)
-class Faces(Found):
+class Faces(Content):
     """The images of a CelebA, or of a part of it; none where it is to be downloaded."""
 
-    source: Path | None = None
+    source: Path = Path()
     """The zip or the folder."""
-    images: dict[str, str] | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
     """File name: path in the source, by name."""
-    parts: dict[str, int] | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
     """Of each image, 0 to train with, 1 for validation, 2 to test with."""
-    partition: str = "a hash of their names"
-    """What says so."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,8 @@ class Partition:
     parts: dict[str, int]
 
 
-def look(data_dir: Path) -> Faces:
-    """The images in `data_dir` or near it, and the split of each.
+def look(data_dir: Path) -> Found:
+    """The images in `data_dir` or near it, and the files that may say which split each is in.
 
     ``img_align_celeba.zip``, or where there is none the folder of that name, in `data_dir` or
     its folder ``celeba``; else in ``Img``, or in any one folder of `data_dir`. `data_dir` may
@@ -81,60 +92,72 @@ def look(data_dir: Path) -> Faces:
     there (a subset), and must name all that are. A name's case and suffix (``.JPG``, ``.png``)
     are compared only where the name as it is does not match.
 
-    Raises UserError for files that contradict each other or themselves, Gone for what is there
-    and cannot be read.
+    Raises Gone for what is there and cannot be read, UserError for two editions.
     """
     named = data_dir if data_dir.name in (*SOURCES, *PNG_SOURCES) and there(data_dir) else None
     data_dir = top(data_dir)
-    chosen, notes = _source(data_dir, named)
-    if chosen is None:
-        has_partition = _beside(data_dir, data_dir)
-        missing = (ZIP,) if has_partition else (PARTITION, ZIP)
-        return Faces((), lambda: (), missing, (*notes, *_hints(data_dir)))
-    stamps, members, inside = _members(chosen)
-    images, stray = _images(chosen, members)
-    notes += stray
-    if chosen.is_file() and len(images) == IMAGES and chosen.stat().st_size != ZIP_BYTES:
-        notes.append(Note(f"{_from(data_dir, chosen)} is not {original(ZIP)}"))
+    source, notes = _source(data_dir, named)
+    if source is None:
+        missing = (ZIP,) if _beside(data_dir, data_dir) else (PARTITION, ZIP)
+        return Found(Stamps(), lambda: Faces(tuple, missing), tuple(_hints(data_dir)))
+    if source.is_dir():
+        stamps = walk(source, _wanted)
+        members = stamps.names.copy()
+    else:
+        stamps, members = Stamps(), None
+        add_file(stamps, source, source.name)
+    beside = _beside(data_dir, source.parent)
+    for path in beside:
+        add_file(stamps, path, _from(data_dir, path))
+    understand = cache(partial(_understand, data_dir, source, members, beside))
+    return Found(stamps, understand, tuple(notes))
 
-    partitions, files = _partitions(data_dir, chosen, inside)
+
+def _understand(
+    data_dir: Path, source: Path, members: list[str] | None, beside: list[Path]
+) -> Faces:
+    """The images of a source and their split.
+
+    Args:
+        members: the files in it, None for a zip, which has a list of its own.
+        beside: partitions that are not in it.
+
+    Raises:
+        UserError: for a zip that is damaged, a partition that is not of these images, or a split
+            without images.
+    """
+    if members is None:
+        members = _zipped(source)
+    images, notes = _images(source, members)
+    if source.is_file() and len(images) == IMAGES and source.stat().st_size != ZIP_BYTES:
+        notes.append(Note(f"{_from(data_dir, source)} is not {original(ZIP)}"))
+    partitions = _partitions(source, members, beside)
     missing: tuple[str, ...] = ()
     if partitions:
-        used = partitions[0]
+        used, *others = partitions
         parts, said = _split(data_dir, used, images)
         notes += said
-        for other in partitions[1:]:
-            differing = _differing(used.parts, other.parts)
-            if differing:
-                here, there_ = _from(data_dir, used.path), _from(data_dir, other.path)
+        for other in others:
+            if differing := _differing(used.parts, other.parts):
+                names = [_from(data_dir, each.path) for each in (used, other)]
                 notes.append(
-                    Note(f"{here} is used; {there_} says otherwise of {differing:,} images")
+                    Note(f"{names[0]} is used; {names[1]} says otherwise of {differing:,} images")
                 )
     else:
         parts = {name: part(name) for name in images}
-        notes.append(_ours(data_dir, chosen, images))
+        notes.append(_ours(data_dir, source, images))
         missing = (PARTITION,) if len(images) == IMAGES else ()
-    by = str(used.path) if partitions else "a hash of their names"
     if not missing:
-        _check_splits(chosen, parts, by)
+        _check_splits(source, parts, str(used.path) if partitions else "a hash of their names")
 
-    def content() -> Iterator[tuple[str, str]]:
-        read = reader(chosen)
+    def pairs() -> Iterator[tuple[str, str]]:
+        read = reader(source)
         for name, member in images.items():
             if parts[name] != 1:
-                stored = content_of(chosen, member, read)
+                stored = content_of(source, member, read)
                 yield f"{name} {parts[name]}", hashlib.sha256(stored).hexdigest()
 
-    return Faces(
-        stamps=(*stamps, *files),
-        content=content,
-        missing=missing,
-        notes=tuple(notes),
-        source=chosen,
-        images=images,
-        parts=parts,
-        partition=by,
-    )
+    return Faces(pairs, missing, tuple(notes), source, images, parts)
 
 
 def _from(data_dir: Path, path: Path) -> str:
@@ -238,55 +261,36 @@ def _hints(data_dir: Path) -> list[Note]:
 # Which images there are
 
 
-def _members(source: Path) -> tuple[list[Stamp], list[str], list[str]]:
-    """The stamps of a source, the paths in it of its images, and those of partitions."""
-
-    def wanted(name: str) -> bool:
-        return name.lower().endswith((*JPEG, *PNG)) or name in (PARTITION, KAGGLE)
-
-    if source.is_dir():
-        stamps = list(walk(source, wanted))
-        names = [each.name for each in stamps]
-        stamps = [each for each in stamps if _base(each.name) not in (PARTITION, KAGGLE)]
-    else:
-        stamps = [stamp(source, source.name)]
-        infos = [info for info in _archive(source).infolist() if not info.is_dir()]
-        try:
-            for info in infos:
-                path = PureWindowsPath(info.filename)  # knows both kinds of slashes, and drives
-                if path.anchor or ".." in path.parts:
-                    raise ValueError(f"its member {info.filename!r} is outside of it")
-                if info.file_size > LARGEST_BYTES and wanted(path.name):
-                    raise ValueError(f"its member {info.filename!r} is too large for a face")
-        except ValueError as error:
-            raise damaged(source, error) from error
-        names = [
-            info.filename
-            for info in infos
-            if wanted(info.filename) or _base(info.filename) in (PARTITION, KAGGLE)
-            if not any(map(junk, PurePosixPath(_slashes(info.filename)).parts))
-        ]
-    partitions = [name for name in names if _base(name) in (PARTITION, KAGGLE)]
-    members = set(partitions)
-    return stamps, [name for name in names if name not in members], sorted(partitions)
+def _wanted(name: str) -> bool:
+    """Whether a file of this name counts."""
+    return name.lower().endswith((*JPEG, *PNG)) or name in (PARTITION, KAGGLE)
 
 
-def _slashes(member: str) -> str:
-    """A member of a zip that was packed on Windows may have backslashes."""
-    return member.replace("\\", "/")
-
-
-def _base(member: str) -> str:
-    return _slashes(member).rpartition("/")[2]
+def _zipped(source: Path) -> list[str]:
+    """The members of a zip that count. Raises UserError for one that is not to be trusted."""
+    members = []
+    for info in _archive(source).infolist():
+        path = PureWindowsPath(info.filename)  # knows both kinds of slashes, and drives
+        if info.is_dir():
+            continue
+        if path.anchor or ".." in path.parts:
+            raise damaged(source, f"its member {info.filename!r} is outside of it")
+        if _wanted(path.name) and not any(map(junk, path.parts)):
+            if info.file_size > LARGEST_BYTES:
+                raise damaged(source, f"its member {info.filename!r} is too large for a face")
+            members.append(info.filename)
+    return members
 
 
 def _images(source: Path, members: Iterable[str]) -> tuple[dict[str, str], list[Note]]:
     """The images among the members of a source, of one edition, by name; and what is left out."""
     images: dict[str, str] = {}
     others: dict[str, str] = {}
-    plain = source.is_dir()  # whose names may have a backslash in them
+    packed = source.is_file()  # else a name may have a backslash in it
     for member in members:
-        name = member.rpartition("/")[2] if plain else _base(member)
+        name = (member.replace("\\", "/") if packed else member).rpartition("/")[2]
+        if name in (PARTITION, KAGGLE):
+            continue
         kept = images if name.lower().endswith(JPEG) else others
         if name in kept:
             raise damaged(source, f"{kept[name]} and {member} have the same name")
@@ -393,21 +397,16 @@ def _beside(data_dir: Path, folder: Path) -> list[Path]:
     )
 
 
-def _partitions(
-    data_dir: Path, source: Path, inside: list[str]
-) -> tuple[list[Partition], list[Stamp]]:
-    """All partitions for a source, the one that is used first, and the stamps of the files."""
-    beside = _beside(data_dir, source.parent)
-    found = [_read(path) for path in beside]
-    stamps = [stamp(path, _from(data_dir, path)) for path in beside]
+def _partitions(source: Path, members: Iterable[str], beside: list[Path]) -> list[Partition]:
+    """All partitions for a source, the one that is used first."""
+    inside = sorted(name for name in members if name.endswith((PARTITION, KAGGLE)))
     if source.is_dir():
-        within = _distinct([*beside, *(source / name for name in inside)])[len(beside) :]
-        found += map(_read, within)
-        stamps += [stamp(path, _from(data_dir, path)) for path in within]
-    elif inside:
+        return list(map(_read, _distinct([*beside, *(source / name for name in inside)])))
+    found = list(map(_read, beside))
+    if inside:
         read = reader(source)
         found += [_parsed(source / name, content_of(source, name, read)) for name in inside]
-    return found, stamps
+    return found
 
 
 def _read(path: Path) -> Partition:

@@ -29,7 +29,7 @@ def load(data_dir: Path, threads: int = 1) -> Arrays:
     Raises :class:`UserError` for a damaged file, a failed download or a folder that cannot be
     written to.
     """
-    found = look(data_dir)
+    found = look(data_dir).understand()
     contents = {name: read(name, path) for name, path in found.paths.items()}
     for i, name in enumerate(found.missing):
         contents[name] = _download(data_dir / FOLDERS[0], found.missing[i:])

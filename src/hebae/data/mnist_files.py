@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hebae.base.errors import UserError
-from hebae.data.found import Found, gone, listed, stamp, there
+from hebae.data.found import Content, Found, Stamps, add_file, gone, listed, there
 
 # MD5 of the uncompressed files: the published MD5s are of one particular compression
 # of them, and many intact copies in circulation were compressed again.
@@ -31,16 +31,14 @@ BELOW = ("MNIST/raw", "MNIST", "mnist")
 
 
 @dataclass(frozen=True)
-class Files(Found):
+class Files(Content):
     """Those of MNIST's files that are there."""
 
-    paths: dict[str, Path] | None = None
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
 
-def look(data_dir: Path) -> Files:
+def look(data_dir: Path) -> Found:
     """MNIST's files in `data_dir`, or near it. Raises Gone for a closed folder."""
-    if data_dir.is_file():
-        return Files((), lambda: (), missing=tuple(MD5), paths={})
     beside = BESIDE.get(data_dir.name.lower(), ".")
     folders = [data_dir / name for name in (*FOLDERS, *NEAR, beside)]
     paths = {name: path for name in MD5 if (path := _find(folders, name))}
@@ -48,17 +46,16 @@ def look(data_dir: Path) -> Files:
         folders = [data_dir / name / below for name in listed(data_dir) for below in BELOW]
         paths = {name: path for name in MD5 if (path := _find(folders, name))}
 
-    def content() -> Iterator[tuple[str, str]]:
+    def pairs() -> Iterator[tuple[str, str]]:
         for name, path in paths.items():
             read(name, path)
             yield name, MD5[name]
 
-    return Files(
-        stamps=tuple(stamp(path, str(path.relative_to(data_dir))) for path in paths.values()),
-        content=content,
-        missing=tuple(name for name in MD5 if name not in paths),
-        paths=paths,
-    )
+    stamps = Stamps()
+    for path in paths.values():
+        add_file(stamps, path, str(path.relative_to(data_dir)))
+    missing = tuple(name for name in MD5 if name not in paths)
+    return Found(stamps, lambda: Files(pairs, missing, paths=paths))
 
 
 def _find(folders: list[Path], name: str) -> Path | None:

@@ -116,7 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--checksum-only", action="store_true", help="write nothing; print the dataset's checksum"
     )
     parser.add_argument(
-        "--identity", default="", help="what a workflow knows the raw data by (hebae.data.raw)"
+        "--identity",
+        default=raw.ABSENT,
+        help="what a workflow knows the raw data by (hebae.data.raw)",
     )
     parser.add_argument("--memory", type=Path, help="file that remembers what was prepared, .json")
     parser.add_argument("--threads", type=int, default=1)
@@ -133,13 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     before = _state(name, data_dir)
     arrays = _load(name, entry, data_dir, options.threads)
     found = raw.look(name, data_dir)
-    if found is not None and not found.stamps:
+    if entry.raw and not found.stamps:
         raise UserError(
             f"{name}: hebae.config.registry names raw files ({', '.join(entry.raw)}) that are "
             f"neither in {data_dir} nor in {data_dir / name}, so a change of them would not be "
             "noticed; correct the names"
         )
-    notes = found.notes if found else ()
+    notes = found.all_notes() if found else ()
     for note in notes:
         print(note.text, file=sys.stderr)
     print(
@@ -148,17 +150,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"to {options.output}",
         file=sys.stderr,
     )
-    prepared = write_prepared(name, arrays, options.output, notes)
-    print(f"checksum {prepared.checksum}", file=sys.stderr)
+    written = write_prepared(name, arrays, options.output, notes)
+    print(f"checksum {written.checksum}", file=sys.stderr)
     if options.memory:
         known = {}
         # files that were replaced while they were read gave nobody knows what
         if before in ("", _state(name, data_dir)):
             with suppress(UserError):
-                content = raw.content_of(name, found, options.memory, name)
-                known[content] = prepared.checksum
-        identity = {"identity": options.identity, "checksum": prepared.checksum}
-        raw.remember(options.memory, name, **identity, known=known)
+                content = raw.content_of(name, found, options.memory, name).content
+                known[content] = written.checksum
+        prepared = {"identity": options.identity, "checksum": written.checksum}
+        raw.remember(options.memory, name, prepared=prepared, known=known)
 
 
 def _load(name: str, entry: registry.DatasetEntry, data_dir: Path, threads: int) -> Arrays:
@@ -175,7 +177,9 @@ def _load(name: str, entry: registry.DatasetEntry, data_dir: Path, threads: int)
 def _state(name: str, data_dir: Path) -> str:
     """The state of raw files, empty where there are none to be read, or not all."""
     found = raw.look(name, data_dir)
-    return raw.state_of(name, found) if found is not None and found.whole else ""
+    if found is None or not found.stamps or found.understand().missing:
+        return ""
+    return raw.state_of(name, found)
 
 
 if __name__ == "__main__":

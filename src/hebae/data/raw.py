@@ -15,15 +15,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 from hebae.base import files, sources
 from hebae.base.errors import UserError
 from hebae.base.text import counted
+from hebae.config.fields import from_fields
 from hebae.config.registry import DATASETS, resolve
 from hebae.data.found import Found, Gone, named
+
+ABSENT = "absent"
+"""The identity of raw data that was never there: it will be downloaded."""
 
 LOOKS_KEPT = 20
 SLOW_FILES, SLOW_BYTES = 10_000, 300_000_000  # from here on reading them is announced
@@ -46,6 +51,19 @@ class Settled:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """What raw files were found to be."""
+
+    content: str = ""
+    """What tells them, and the code that reads them, from others; empty where they are not all
+    there."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of what is in them."""
+    missing: tuple[str, ...] = ()
+    """What would have to be downloaded."""
+
+
+@dataclass(frozen=True)
 class Memory:
     """What is known of the raw data of one dataset of an experiment."""
 
@@ -57,8 +75,8 @@ class Memory:
     """Of the arrays that were prepared then."""
     known: Mapping[str, str] = field(default_factory=dict)
     """By the content of raw data, the checksum of the arrays that it gives."""
-    looked: Mapping[str, str] = field(default_factory=dict)
-    """By the state of its files, the content of raw data; those last seen at the end."""
+    looked: Mapping[str, Looked] = field(default_factory=dict)
+    """By the state of its files, what raw data was; those last seen at the end."""
 
 
 def memory_path(results: Path, label: str) -> Path:
@@ -72,36 +90,33 @@ def memory_path(results: Path, label: str) -> Path:
 def read_memory(path: Path, source: str) -> Memory:
     """What is known of a dataset; nothing where that is of another one, or damaged."""
     try:
-        found = Memory(**json.loads(path.read_bytes()))
-        texts = [found.identity or "", found.checksum or ""]
-        for table in (found.known, found.looked):
-            texts += [*table.keys(), *table.values()]
-        if found.source == source and all(isinstance(text, str) for text in texts):
-            return found
-    except (OSError, ValueError, TypeError, AttributeError):
-        pass
-    return Memory(source)
+        fields = json.loads(path.read_bytes())
+        memory = from_fields(Memory, fields)
+    except (OSError, ValueError, TypeError, UserError):
+        return Memory(source)
+    return memory if memory.source == source else Memory(source)
 
 
-def remember(path: Path, source: str, **learned: Any) -> None:
-    """Add to what is known; fails silently, because only time is lost then."""
+def remember(
+    path: Path,
+    source: str,
+    *,
+    prepared: Mapping[str, str] = MappingProxyType({}),
+    known: Mapping[str, str] = MappingProxyType({}),
+    looked: Mapping[str, Looked] = MappingProxyType({}),
+) -> None:
+    """Add to what is known; fails silently, because only time is lost then.
+
+    Args:
+        prepared: an identity and a checksum.
+    """
     before = read_memory(path, source)  # again: another process may have written meanwhile
-    known = dict(before.known) | learned.pop("known", {})
-    looked = dict(before.looked)
-    for state, content in learned.pop("looked", {}).items():
-        looked.pop(state, None)
-        looked[state] = content
-    fields = {
-        "source": source,
-        "identity": before.identity,
-        "checksum": before.checksum,
-        **learned,
-        "known": known,
-        "looked": dict(list(looked.items())[-LOOKS_KEPT:]),
-    }
-    if Memory(**fields) != before:
+    old = {state: was for state, was in before.looked.items() if state not in looked}
+    kept = list({**old, **looked}.items())[-LOOKS_KEPT:]
+    after = replace(before, known={**before.known, **known}, looked=dict(kept), **prepared)
+    if after != before:
         with contextlib.suppress(OSError):
-            files.write_json(path, fields)
+            files.write_json(path, asdict(after))
 
 
 def look(source: str, data_dir: Path) -> Found | None:
@@ -115,6 +130,7 @@ def look(source: str, data_dir: Path) -> Found | None:
     return named(data_dir, source, entry.raw) if entry.raw else None
 
 
+@cache
 def code(source: str) -> str:
     """A fingerprint of what makes arrays of raw data."""
     return sources.fingerprint(["hebae.data.prepare", DATASETS[source].function.partition(":")[0]])
@@ -122,32 +138,30 @@ def code(source: str) -> str:
 
 def state_of(source: str, found: Found) -> str:
     """What changes where a file does, or what files are taken for."""
-    digest = hashlib.sha256(code(source).encode())
-    for stamp in sorted(found.stamps):
-        digest.update(os.fsencode(repr(tuple(stamp))))
-    return digest.hexdigest()
+    return hashlib.sha256(code(source).encode() + found.stamps.digest()).hexdigest()
 
 
-def content_of(source: str, found: Found | None, memory: Path, label: str) -> str:
-    """What tells raw data and the code that reads it from others.
+def content_of(source: str, found: Found | None, memory: Path, label: str) -> Looked:
+    """What raw files are; without reading those that are the same by size, time and inode.
 
-    Files that were read before, and are the same by size, time and inode, are not read again.
-
-    Raises UserError for a damaged file.
+    Raises UserError for a damaged file, and for files that contradict each other.
     """
     if found is None:
-        return code(source)
+        return Looked(code(source))
     state = state_of(source, found)
-    before = read_memory(memory, source).looked.get(state)
-    if before:
+    if before := read_memory(memory, source).looked.get(state):
         return before
-    if len(found.stamps) > SLOW_FILES or found.size > SLOW_BYTES:
+    content = found.understand()
+    if content.missing or not found.stamps:
+        return Looked("", missing=content.missing)
+    if len(found.stamps) > SLOW_FILES or found.stamps.size > SLOW_BYTES:
         _say(f"{label}: reading {counted(len(found.stamps), 'file')} that are new or have changed")
     digest = hashlib.sha256(code(source).encode())
-    for pair in found.content():
+    for pair in content.pairs():
         digest.update(os.fsencode(repr(pair)))
-    remember(memory, source, looked={state: digest.hexdigest()})
-    return digest.hexdigest()
+    looked = Looked(digest.hexdigest(), tuple(note.text for note in content.notes))
+    remember(memory, source, looked={state: looked})
+    return looked
 
 
 def settle(
@@ -180,17 +194,16 @@ def settle(
         checksum = _prepared_checksum(results / "data" / label, source)
     try:
         found = look(source, data_dir)
-        gone = found is not None and not found.whole
+        looked = content_of(source, found, path, label)
     except Gone as error:
         if checksum is None:
             raise
-        return Settled(
-            identity or "", checksum, (f"{error}; what was prepared is used",), (), False
-        )
-    notes = tuple(note.text for note in found.notes) if found else ()
-    if gone:
-        return Settled(identity or "", checksum, notes, found.missing, whole=False)
-    content = content_of(source, found, path, label)
+        notes = (f"{error}; what was prepared is used",)
+        return Settled(identity or ABSENT, checksum, notes, whole=False)
+    notes = (*(note.text for note in found.notes), *looked.notes) if found else ()
+    content = looked.content
+    if not content:
+        return Settled(identity or ABSENT, checksum, notes, looked.missing, whole=False)
     gives = memory.known.get(content)
     if gives is None and checksum is not None and decode:
         _say(f"{label}: its files or the code that reads them changed; looking at the images")
@@ -206,7 +219,7 @@ def settle(
 def recall(label: str, source: str, results: Path) -> Settled:
     """What :func:`settle` says where raw data is as it was, without a look at it."""
     memory = read_memory(memory_path(results, label), source)
-    return Settled(memory.identity or "", memory.checksum)
+    return Settled(memory.identity or ABSENT, memory.checksum)
 
 
 def decode(source: str, data_dir: Path, threads: int) -> str | None:

@@ -68,7 +68,7 @@ def splits(data: Path) -> tuple[list[int], list[int]]:
 
 def said(data: Path) -> str:
     """What a person is told of how the files were understood."""
-    return "\n".join(note.text for note in celeba_files.look(data).notes)
+    return "\n".join(note.text for note in celeba_files.look(data).all_notes())
 
 
 def refused(data: Path) -> str:
