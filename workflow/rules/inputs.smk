@@ -1,7 +1,6 @@
 # What single rules are given: files and parameters.
 
 from hebae.data import raw
-from hebae.workflow import hooks
 
 
 @cache
@@ -16,7 +15,7 @@ def settled(label):
     if not workflow.looks_at_data:
         return raw.recall(label, source, results)
     data_dir = Path(EXECUTION.data_dir).expanduser()
-    decode = partial(raw.decode, source, data_dir, len(os.sched_getaffinity(0)))
+    decode = partial(raw.decode, source, data_dir, os.cpu_count() or 1)
     try:
         # what a job would find out by decoding, the process that sent it has found out before
         decode = decode if workflow.is_main_process else None

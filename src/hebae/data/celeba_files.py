@@ -50,6 +50,7 @@ NEAR = ("Img", "img", "CelebA", "celeba/Img", "celeba/img", "CelebA/Img", "Celeb
 INSIDE = {"img", "eval", "anno", FOLDER, PNG_SOURCES[1]}  # folders of a CelebA, not above one
 
 JPEG, PNG = (".jpg", ".jpeg"), (".png",)
+IMAGE = (*JPEG, *PNG)
 OFFICIAL = re.compile(r"\d{6}\.(jpe?g|png)", re.IGNORECASE)
 LARGEST_BYTES = 50_000_000  # of an image; unpacked, a few kilobytes of a zip may be gigabytes
 
@@ -263,7 +264,7 @@ def _hints(data_dir: Path) -> list[Note]:
 
 def _wanted(name: str) -> bool:
     """Whether a file of this name counts."""
-    return name.lower().endswith((*JPEG, *PNG)) or name in (PARTITION, KAGGLE)
+    return name.lower().endswith(IMAGE) or name in (PARTITION, KAGGLE)
 
 
 def _zipped(source: Path) -> list[str]:
@@ -449,7 +450,7 @@ def _parsed(path: Path, content: bytes) -> Partition:
 def _stem(name: str) -> str:
     """What a name has in common with its spelling elsewhere: .JPG, .jpeg and the PNG edition."""
     stem, dot, suffix = name.lower().rpartition(".")
-    return stem if f"{dot}{suffix}" in (*JPEG, *PNG) else name.lower()
+    return stem if f"{dot}{suffix}" in IMAGE else name.lower()
 
 
 def _split(

@@ -6,6 +6,7 @@ Snakemake looks too when it plans, so nothing here imports NumPy or Pillow.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +41,14 @@ _64_BITS = 2**64 - 1
 
 class Gone(UserError):
     """Raw data that cannot be had now: closed, on a disk that is not mounted, or moved away."""
+
+
+def notes_of(manifest: Path) -> tuple[Note, ...]:
+    """The notes in a ``dataset.json``; none where it is not there or from before there were any."""
+    try:
+        return tuple(Note(**note) for note in json.loads(manifest.read_bytes()).get("notes", ()))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return ()
 
 
 class Stamps:
@@ -180,17 +189,16 @@ def walk(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> Sta
                 with os.scandir(number) as entries:
                     for entry in entries:
                         name = entry.name
-                        if junk(name):
-                            continue
                         if entry.is_dir():
-                            todo.append((place / name, f"{prefix}{name}/"))
-                        elif wanted(name):
-                            path = place
+                            if not junk(name):
+                                todo.append((place / name, f"{prefix}{name}/"))
+                        elif wanted(name) and not junk(name):
                             try:
-                                stamps.add(prefix + name, entry.stat())
+                                stat = entry.stat()
                             except OSError:
                                 path = place / name
                                 raise
+                            stamps.add(prefix + name, stat)
         except OSError as error:
             raise gone(path, error) from error
     return stamps

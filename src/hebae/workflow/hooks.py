@@ -33,9 +33,9 @@ def planning(workflow: Any, check: Callable[[], None]) -> None:
     """
     execute, build = workflow.execute, workflow._build_dag
 
-    def run(**settings: Any) -> None:
+    def run(*arguments: Any, **settings: Any) -> None:
         workflow.looks_at_data = True
-        execute(**settings)
+        execute(*arguments, **settings)
 
     def build_and_check() -> None:
         build()
