@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from tests.closed import close
 
 from hebae.base.errors import UserError
 from hebae.data import celeba, celeba_files, download
@@ -226,6 +227,275 @@ def test_a_malformed_partition_line_is_numbered(tmp_path, line):
 def test_a_split_without_images_is_refused(tmp_path, parts, split):
     put(tmp_path, faces(3), parts)
     assert f"is in the {split} split" in refused(tmp_path)
+
+
+# Copies of CelebA that are not as published
+
+
+def unpack(data: Path, images: dict[str, bytes], folder: str = celeba_files.FOLDER) -> Path:
+    """A folder of images."""
+    for name, content in images.items():
+        path = data / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return data / folder
+
+
+def partition_text(images: dict[str, bytes], parts: str, csv: bool = False) -> str:
+    if csv:
+        lines = [f"{name},{part}\n" for name, part in zip(images, parts, strict=True)]
+        return "".join(["image_id,partition\n", *lines])
+    return "".join(f"{name} {part}\n" for name, part in zip(images, parts, strict=True))
+
+
+TXT, CSV = celeba_files.PARTITION, celeba_files.KAGGLE
+INNER = f"{celeba_files.FOLDER}/{celeba_files.FOLDER}"
+
+
+@pytest.mark.parametrize(
+    "images, partition, data_dir",
+    [
+        (celeba_files.FOLDER, CSV, "."),
+        (f"celeba/{celeba_files.FOLDER}", f"celeba/{CSV}", "."),
+        (celeba_files.FOLDER, f"{celeba_files.FOLDER}/{TXT}", "."),
+        (celeba_files.FOLDER, f"{celeba_files.FOLDER}/{CSV}", "."),
+        (INNER, CSV, "."),
+        (INNER, TXT, celeba_files.FOLDER),
+        (INNER, TXT, INNER),
+        (INNER, f"{celeba_files.FOLDER}/{TXT}", INNER),
+        (f"Img/{celeba_files.FOLDER}", f"Eval/{TXT}", "."),
+        (f"Img/{celeba_files.FOLDER}", f"Eval/{TXT}", "Img"),
+        (f"Img/{celeba_files.FOLDER}", f"Eval/{TXT}", "Eval"),
+        (f"Img/{celeba_files.FOLDER}", f"Eval/{TXT}", f"Img/{celeba_files.FOLDER}"),
+        (f"celeba/Img/{celeba_files.FOLDER}", f"celeba/Eval/{TXT}", "."),
+        (f"CelebA/Img/{celeba_files.FOLDER}", f"CelebA/Eval/{TXT}", "."),
+        (f"faces/{celeba_files.FOLDER}", f"faces/{TXT}", "."),
+        (f"faces/celeba/{celeba_files.FOLDER}", f"faces/celeba/{TXT}", "."),
+        (f"faces/{celeba_files.FOLDER}", TXT, "."),
+        ("faces", f"faces/{TXT}", "faces"),
+        ("faces", f"faces/{CSV}", "faces"),
+    ],
+)
+@pytest.mark.parametrize("packed", [True, False])
+def test_layouts_in_circulation(tmp_path, images, partition, data_dir, packed):
+    files = faces(5)
+    folder = unpack(tmp_path, files, images)
+    path = tmp_path / partition
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(partition_text(files, "00212", path.suffix == ".csv"))
+    if packed and images != INNER and Path(images).name == celeba_files.FOLDER:
+        # the partition that was among the images is in the zip then
+        archive = folder.with_name(celeba_files.ZIP)
+        with zipfile.ZipFile(archive, "w") as stream:
+            for each in folder.iterdir():
+                stream.write(each, f"{celeba_files.FOLDER}\\{each.name}")
+                each.unlink()
+        folder.rmdir()
+        if Path(data_dir).name == celeba_files.FOLDER and not (tmp_path / data_dir).exists():
+            data_dir = Path(data_dir).with_name(celeba_files.ZIP)
+    assert splits(tmp_path / data_dir) == ([1, 2], [3, 5])
+    assert "OURS" not in said(tmp_path / data_dir)
+
+
+def test_two_folders_with_a_celeba_are_not_chosen_between(tmp_path):
+    for name in ("a", "b"):
+        unpack(tmp_path / name, faces(2))
+    message = refused(tmp_path)
+    assert "a/img_align_celeba and b/img_align_celeba" in message and "data_dir" in message
+
+
+@pytest.mark.parametrize("there, named", [(".JPG", ".jpg"), (".jpg", ".JPG"), (".jpeg", ".jpg")])
+def test_suffixes_that_differ_from_the_partition(tmp_path, there, named):
+    images = faces(3)
+    unpack(tmp_path, {name.replace(".jpg", there): content for name, content in images.items()})
+    text = partition_text(images, "002").replace(".jpg", named)
+    (tmp_path / TXT).write_text(text)
+    assert splits(tmp_path) == ([1, 2], [3])
+
+
+def test_two_names_of_a_partition_for_one_image_are_not_chosen_between(tmp_path):
+    unpack(tmp_path, {"1.jpeg": flat(1), "2.jpg": flat(2)})
+    (tmp_path / TXT).write_text("1.jpg 0\n1.JPG 2\n2.jpg 2\n")
+    assert "does not name 1 of the images, the first 1.jpeg" in refused(tmp_path)
+
+
+def test_a_linked_folder_counts_and_a_loop_ends(tmp_path):
+    images = faces(4)
+    unpack(tmp_path, dict(list(images.items())[:2]))
+    unpack(tmp_path / "elsewhere", dict(list(images.items())[2:]), "disk")
+    folder = tmp_path / celeba_files.FOLDER
+    (folder / "more").symlink_to(tmp_path / "elsewhere/disk")
+    (folder / "loop").symlink_to(folder)
+    (tmp_path / TXT).write_text(partition_text(images, "0202"))
+    assert splits(tmp_path) == ([1, 3], [2, 4])
+
+
+JUNK = [
+    "@eaDir/000001.jpg/SYNOPHOTO_THUMB_M.jpg",
+    "@eaDir/000001.jpg",
+    "#recycle/000001.jpg",
+    "@Recycle/000001.jpg",
+    "__MACOSX/000001.jpg",
+    ".AppleDouble/000001.jpg",
+    "._000001.jpg",
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("junk", JUNK)
+def test_what_systems_add_is_left_out(tmp_path, junk, packed):
+    images = faces(2)
+    if packed:
+        put(tmp_path, images, "02")
+        make_zip(tmp_path / celeba_files.ZIP, images | {junk: flat(9)})
+    else:
+        unpack(tmp_path, images | {junk: flat(9)})
+        (tmp_path / TXT).write_text(partition_text(images, "02"))
+    assert splits(tmp_path) == ([1], [2])
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_zip_that_was_packed_on_windows(tmp_path, inside):
+    images = faces(3)
+    text = partition_text(images, "002").encode()
+    members = {f"celeba\\img\\{name}": content for name, content in images.items()}
+    members |= {f"celeba\\{TXT}": text} if inside else {}
+    make_zip(tmp_path / celeba_files.ZIP, members, prefix="")
+    if not inside:
+        (tmp_path / TXT).write_bytes(text)
+    assert splits(tmp_path) == ([1, 2], [3])
+
+
+def turned(pixels: np.ndarray, orientation: int) -> bytes:
+    """A JPEG of these pixels as stored, with what its EXIF says of them."""
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=100, subsampling=0, exif=exif)
+    return buffer.getvalue()
+
+
+def test_an_image_is_turned_as_its_exif_says():
+    """As every viewer shows it: the stored pixels are those of a camera that was held sideways."""
+    upright = np.zeros((64, 64, 3), np.uint8)
+    upright[:32] = 200  # bright above
+    stored = {1: upright, 3: np.rot90(upright, 2), 6: np.rot90(upright, 1), 8: np.rot90(upright, 3)}
+    for orientation, pixels in stored.items():
+        seen = celeba._pixels("a.jpg", turned(pixels, orientation)).astype(int)
+        np.testing.assert_allclose(seen, upright, atol=20)
+    tall = np.zeros((200, 90, 3), np.uint8)
+    assert celeba._pixels("a.jpg", turned(tall, 6)).shape == (64, 64, 3)
+
+
+def test_damaged_exif_says_nothing():
+    content = turned(np.full((64, 64, 3), 77, np.uint8), 6)
+    at = content.index(b"Exif\0\0") + 6
+    broken = content[:at] + b"\xff" * 12 + content[at + 12 :]
+    assert abs(celeba._pixels("a.jpg", broken).astype(int) - 77).max() <= 2
+
+
+def test_the_png_edition(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    folder = unpack(
+        tmp_path, {"000001.png": jpeg(pixels, "PNG"), "000002.png": png()}, "img_align_celeba_png"
+    )
+    (tmp_path / TXT).write_text("000001.jpg 0\n000002.jpg 2\n")  # it has no partition of its own
+    (chunk,) = celeba.load(tmp_path).train_images.chunks
+    np.testing.assert_array_equal(chunk[0], pixels)
+    (folder / "000002.png").write_bytes(flat(1))
+    assert "000002.png is not an intact PNG (its content is something else)" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("folder", [celeba_files.FOLDER, "img_align_celeba_png"])
+def test_both_editions_are_not_chosen_between(tmp_path, folder):
+    unpack(tmp_path, faces(2))
+    unpack(tmp_path, {"000002.png": png()}, folder)
+    message = refused(tmp_path)
+    assert "editions" in message and ("one of them" in message)
+
+
+def test_a_png_that_is_no_edition_of_a_face_is_left_out_and_said(tmp_path):
+    images = faces(2)
+    unpack(tmp_path, images | {"overview.png": png()})
+    (tmp_path / TXT).write_text(partition_text(images, "02"))
+    assert splits(tmp_path) == ([1], [2])
+    assert "1 PNG among the JPEGs" in said(tmp_path) and "overview.png" in said(tmp_path)
+
+
+def test_which_of_a_zip_and_a_folder_is_used_is_said(tmp_path):
+    put(tmp_path, faces(2), "02")
+    unpack(tmp_path, faces(1))
+    assert splits(tmp_path) == ([1], [2])
+    assert "img_align_celeba.zip is used, and img_align_celeba beside it is not" in said(tmp_path)
+    # who names one of them means it
+    unpack(tmp_path, {"000002.jpg": flat(9)})
+    assert splits(tmp_path / celeba_files.FOLDER) == ([1], [9])
+
+
+def test_which_of_two_partitions_is_used_is_said_where_they_disagree(tmp_path):
+    images = faces(3)
+    put(tmp_path, images, "002")
+    (tmp_path / CSV).write_text(partition_text(images, "002", csv=True))
+    assert said(tmp_path) == ""
+    (tmp_path / CSV).write_text(partition_text(images, "020", csv=True))
+    assert splits(tmp_path) == ([1, 2], [3])
+    assert f"{TXT} is used; {CSV} says otherwise of 2 images" in said(tmp_path)
+
+
+def test_celebas_images_without_its_partition_say_loudly_that_the_split_is_ours(tmp_path):
+    unpack(tmp_path, faces(60))
+    assert "THE SPLIT IS OURS, NOT CELEBA'S" in said(tmp_path)
+    (note,) = celeba_files.look(tmp_path).all_notes()
+    assert note.caption.startswith("the split is ours, not CelebA’s")
+    (tmp_path / celeba_files.FOLDER / "me.jpg").write_bytes(flat(1))  # a user's own
+    assert "OURS" not in said(tmp_path) and "a tenth is the test split" in said(tmp_path)
+
+
+def test_a_subset_of_the_partition_is_said_in_captions(tmp_path):
+    put(tmp_path, faces(4), "0022")
+    make_zip(tmp_path / celeba_files.ZIP, dict(list(faces(4).items())[1:3]))
+    (note,) = celeba_files.look(tmp_path).all_notes()
+    assert note.caption == "2 of the 4 images that its partition names"
+
+
+def test_notes_are_the_same_wherever_the_data_lies(tmp_path):
+    notes = []
+    for place in ("a", "b/c"):
+        unpack(tmp_path / place, faces(40))
+        put(tmp_path / place, faces(40))
+        notes.append(celeba_files.look(tmp_path / place).all_notes())
+    assert notes[0] == notes[1] and len(notes[0]) == 2
+
+
+def test_images_of_another_celeba_are_refused(tmp_path):
+    unpack(tmp_path, faces(2), "img_celeba")
+    assert "aligned" in refused(tmp_path / "img_celeba")
+
+
+def test_what_may_be_celeba_under_another_name_is_named(tmp_path):
+    for name in ("img_align_celeba.7z", "celeba-dataset.zip"):
+        (tmp_path / name).write_bytes(b"")
+    assert "celeba-dataset.zip, img_align_celeba.7z is not read" in said(tmp_path)
+
+
+def test_a_closed_folder_is_not_missing(tmp_path, monkeypatch):
+    """Nothing is downloaded in its place."""
+    folder = unpack(tmp_path, faces(2))
+    close(monkeypatch, folder)
+    message = refused(tmp_path)
+    assert str(folder) in message and "Permission denied" in message and "readable" in message
+
+
+@pytest.mark.parametrize("name", [celeba_files.ZIP, celeba_files.PARTITION])
+def test_a_closed_file_is_not_damaged(tmp_path, monkeypatch, name):
+    put(tmp_path, faces(2), "02")
+    close(monkeypatch, tmp_path / name)
+    message = refused(tmp_path)
+    assert str(tmp_path / name) in message and "Permission denied" in message
+    assert "intact" not in message and "replace" not in message
 
 
 # Files that are not what they say
