@@ -6,15 +6,16 @@ from pathlib import Path
 
 
 def close(monkeypatch, path: Path) -> None:
-    """Have every attempt to open a path fail as one on a closed file does."""
+    """Have every attempt to open a path, or to look into it, fail as on a closed one."""
 
-    def refusing(open_):
+    def refusing(function, closed):
         def refuse(name, *arguments, **options):
-            if not isinstance(name, int) and Path(name) == path:
+            if not isinstance(name, int) and closed(Path(name)):
                 raise PermissionError(13, "Permission denied", str(name))
-            return open_(name, *arguments, **options)
+            return function(name, *arguments, **options)
 
         return refuse
 
     for module in (os, io):
-        monkeypatch.setattr(module, "open", refusing(module.open))
+        monkeypatch.setattr(module, "open", refusing(module.open, lambda name: name == path))
+    monkeypatch.setattr(os, "stat", refusing(os.stat, lambda name: name.parent == path))
