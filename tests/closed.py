@@ -18,4 +18,6 @@ def close(monkeypatch, path: Path) -> None:
 
     for module in (os, io):
         monkeypatch.setattr(module, "open", refusing(module.open, lambda name: name == path))
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda name, mode: Path(name) != path and access(name, mode))
     monkeypatch.setattr(os, "stat", refusing(os.stat, lambda name: name.parent == path))

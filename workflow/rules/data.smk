@@ -14,8 +14,8 @@ def check_raw_data():
                 source = EXPERIMENT.datasets[label].source
                 folder = Path("results", EXPERIMENT.name, "data", label)
                 data_plan.check(label, source, data_dir, folder, settled(label))
-                if missing := ", ".join(settled(label).missing):
-                    tell(f"{label}: {missing} not in {data_dir}: to be downloaded")
+                for line in data_plan.downloads(source, data_dir, settled(label)):
+                    tell(f"{label}: {line}")
         if any(name == "inception" for name, _ in used):
             data_plan.check_data_dir(data_dir)
     except UserError as error:

@@ -29,6 +29,7 @@ from hebae.data.found import (
     gone,
     junk,
     listed,
+    subfolders,
     there,
     walk,
 )
@@ -47,7 +48,7 @@ PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
 PLACES = (".", "celeba")  # under `data_dir`; downloads go to the last, as torchvision's do
 NEAR = ("Img", "img", "CelebA", "celeba/Img", "celeba/img", "CelebA/Img", "CelebA/img")
-INSIDE = {"img", "eval", "anno", FOLDER, PNG_SOURCES[1]}  # folders of a CelebA, not above one
+INSIDE = {"celeba", "img", "eval", "anno", FOLDER, PNG_SOURCES[1]}  # not above a CelebA
 
 JPEG, PNG = (".jpg", ".jpeg"), (".png",)
 IMAGE = (*JPEG, *PNG)
@@ -193,10 +194,10 @@ def _source(data_dir: Path, named: Path | None) -> tuple[Path | None, list[Note]
                 return folder, []
     found = _distinct(
         path
-        for name in listed(data_dir)
+        for folder in subfolders(data_dir)
         for place in (*PLACES, *NEAR)
         for source in (*SOURCES, *PNG_SOURCES)
-        if there(path := data_dir / name / place / source)
+        if there(path := folder / place / source)
     )
     if len({path.parent for path in found}) > 1:
         these = " and ".join(_from(data_dir, path) for path in found[:3])
@@ -308,10 +309,10 @@ def _images(source: Path, members: Iterable[str]) -> tuple[dict[str, str], list[
                     f"{source} has JPEGs and PNGs of faces, the first {name}: CelebA's editions "
                     "differ in their pixels; keep one of them"
                 )
-    left = [
-        Note(f"{counted(len(others), 'PNG')} among the JPEGs of {source.name} left out, the first "
-             f"{min(others)}")
-    ] if others else []  # fmt: skip
+    left = []
+    if others:
+        number, first = counted(len(others), "PNG"), min(others)
+        left.append(Note(f"{number} among the JPEGs of {source.name} left out, the first {first}"))
     return dict(sorted(images.items())), left
 
 

@@ -167,6 +167,15 @@ def listed(folder: Path) -> list[str]:
         raise gone(folder, error) from error
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without junk and what is closed to this user.
+
+    Of others who share a disk, a closed folder is no concern of ours.
+    """
+    paths = [folder / name for name in listed(folder)]
+    return [path for path in paths if path.is_dir() and os.access(path, os.R_OK | os.X_OK)]
+
+
 def walk(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> Stamps:
     """The files below a folder, in linked folders too, whose own names are `wanted`.
 

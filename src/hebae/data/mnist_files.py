@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hebae.base.errors import UserError
-from hebae.data.found import Content, Found, Stamps, add_file, gone, listed, there
+from hebae.data.found import Content, Found, Stamps, add_file, gone, subfolders, there
 
 # MD5 of the uncompressed files: the published MD5s are of one particular compression
 # of them, and many intact copies in circulation were compressed again.
@@ -43,7 +43,7 @@ def look(data_dir: Path) -> Found:
     folders = [data_dir / name for name in (*FOLDERS, *NEAR, beside)]
     paths = {name: path for name in MD5 if (path := _find(folders, name))}
     if not paths:
-        folders = [data_dir / name / below for name in listed(data_dir) for below in BELOW]
+        folders = [folder / below for folder in subfolders(data_dir) for below in BELOW]
         paths = {name: path for name in MD5 if (path := _find(folders, name))}
 
     def pairs() -> Iterator[tuple[str, str]]:

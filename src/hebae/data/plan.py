@@ -40,3 +40,11 @@ def check(label: str, source: str, data_dir: Path, folder: Path, settled: Settle
             f"longer in {data_dir}: put it back or correct data_dir; or, to have what can be "
             f"downloaded, delete {folder} yourself"
         )
+
+
+def downloads(source: str, data_dir: Path, settled: Settled) -> list[str]:
+    """What is said where raw data is not there: that it is to be downloaded, or made by others."""
+    if settled.missing:
+        return [f"{', '.join(settled.missing)} not in {data_dir}: to be downloaded"]
+    names = DATASETS[source].raw
+    return [] if settled.whole else [f"{', '.join(names)} not in {data_dir} or its {source}"]

@@ -272,6 +272,7 @@ INNER = f"{celeba_files.FOLDER}/{celeba_files.FOLDER}"
         (f"faces/{celeba_files.FOLDER}", f"faces/{TXT}", "."),
         (f"faces/celeba/{celeba_files.FOLDER}", f"faces/celeba/{TXT}", "."),
         (f"faces/{celeba_files.FOLDER}", TXT, "."),
+        (f"celeba/{celeba_files.FOLDER}", TXT, "celeba"),
         ("faces", f"faces/{TXT}", "faces"),
         ("faces", f"faces/{CSV}", "faces"),
     ],
@@ -487,6 +488,14 @@ def test_a_closed_folder_is_not_missing(tmp_path, monkeypatch):
     close(monkeypatch, folder)
     message = refused(tmp_path)
     assert str(folder) in message and "Permission denied" in message and "readable" in message
+
+
+def test_a_closed_folder_of_someone_else_is_no_concern(tmp_path, monkeypatch):
+    unpack(tmp_path / "faces", faces(2))
+    (tmp_path / "faces" / TXT).write_text(partition_text(faces(2), "02"))
+    (tmp_path / "another").mkdir()
+    close(monkeypatch, tmp_path / "another")
+    assert splits(tmp_path) == ([1], [2])
 
 
 @pytest.mark.parametrize("name", [celeba_files.ZIP, celeba_files.PARTITION])
