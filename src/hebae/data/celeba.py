@@ -132,7 +132,7 @@ def _pixels(path: str, content: bytes) -> np.ndarray:
             if image.mode not in ("RGB", "L"):
                 raise ValueError(f"its colours are {image.mode}, not RGB or grey")
             image.load()
-            with suppress(Exception):  # Pillow's many, of EXIF that is damaged: it says nothing
+            with suppress(Exception):  # Pillow's many, where the rest of its EXIF is damaged
                 ImageOps.exif_transpose(image, in_place=True)
             image = image.convert("RGB")
     except UnidentifiedImageError as error:
