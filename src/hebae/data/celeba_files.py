@@ -265,7 +265,8 @@ def _hints(data_dir: Path) -> list[Note]:
 
 def _wanted(name: str) -> bool:
     """Whether a file of this name counts."""
-    return name.lower().endswith(IMAGE) or name in (PARTITION, KAGGLE)
+    # most are as published, and there are 202,599
+    return name.endswith(IMAGE) or name.lower().endswith(IMAGE) or name in (PARTITION, KAGGLE)
 
 
 def _zipped(source: Path) -> list[str]:
