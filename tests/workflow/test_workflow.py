@@ -665,7 +665,7 @@ def test_real_faces_from_a_folder(project):
     colours = random.integers(0, 256, (61, 5, 5, 3), dtype=np.uint8)
     for i, image in enumerate(colours[:60]):
         Image.fromarray(image).resize((178, 218)).save(folder / f"{i:06}.jpg")
-    parts = [f"{i:06}.jpg {2 * (i % 3 == 0)}" for i in range(60)]
+    parts = [f"{i:06}.jpg {2 * (i % 3 == 0)}" for i in range(61)]
     (folder.parent / "list_eval_partition.txt").write_text("\n".join(parts))
 
     snakemake(project, config="faces.yaml")
@@ -678,6 +678,11 @@ def test_real_faces_from_a_folder(project):
     epochs = pd.read_csv(tables / "elbo_by_epoch.csv").groupby("model").epoch.max()
     assert epochs.to_dict() == {"HEBAE": 2, "WAE": 1}
     assert not (tables / "fid.csv").exists()
+    # what is to be known of the images stands beside what was made of them
+    said = "list_eval_partition.txt names 1 images that are not there, the first 000060.jpg; 60 are"
+    paths = [next((project / "results/faces/runs").rglob("run.json"))]
+    for path in [*paths, project / "figures/faces/fig2b.json"]:
+        assert json.loads(path.read_text())["dataset_notes"] == [f"celeba/{said}"]
     assert plan(project, config="faces.yaml") == {}
 
     # another set of images is other data, wherever it lies

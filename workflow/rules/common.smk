@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import yaml

@@ -1,28 +1,32 @@
 # What single rules are given: files and parameters.
 
-from hebae.base import files
+from hebae.data import raw
 
-SOON_READ = 1 << 28  # bytes, in a fifth of a second
+
+@cache
+def settled(label):
+    """Which dataset the raw data of a label is now, and what is to be said of it.
+
+    It is looked at where something is to be made, or would be in a dry run; where jobs or
+    reports only read these rules, it is what it was.
+    """
+    source = EXPERIMENT.datasets[label].source
+    results = Path("results", EXPERIMENT.name)
+    if not workflow.looks_at_data:
+        return raw.recall(label, source, results)
+    data_dir = Path(EXECUTION.data_dir).expanduser()
+    decode = partial(raw.decode, source, data_dir, os.cpu_count() or 1)
+    try:
+        # what a job would find out by decoding, the process that sent it has found out before
+        decode = decode if workflow.is_main_process else None
+        return raw.settle(label, source, data_dir, results, decode)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def raw_state(wildcards):
-    """What tells the raw files of a dataset of the user's own from others, at a glance.
-
-    Not places or times: moving or copying them remakes nothing. The content where it is soon
-    read, else the size. Nothing where a dataset is always the same, or is still to be downloaded.
-    """
-    state = []
-    data_dir = Path(EXECUTION.data_dir).expanduser()
-    source = EXPERIMENT.datasets[wildcards.dataset].source
-    for name, published in registry.DATASETS[source].raw.items():
-        for path in (data_dir / name, data_dir / source / name):
-            if path.is_dir():
-                state.append((name, len(os.listdir(path))))
-            elif path.is_file() and path.stat().st_size not in published:
-                size = path.stat().st_size
-                read = size < SOON_READ and os.access(path, os.R_OK)
-                state.append((name, files.sha256(path) if read else size))
-    return str(state)
+    """What changes where the raw data of a dataset becomes that of another, and only there."""
+    return settled(wildcards.dataset).identity
 
 
 def protocol(name):
@@ -79,12 +83,3 @@ def table_rows(wildcards):
     return [
         f"<results>/runs/{run.path}/{table.source}" for run in table.runs(EXPERIMENT)
     ]
-
-
-def checksum(dataset):
-    """The checksum of a prepared dataset as the plan's trainings will find it; None if not known."""
-    try:
-        manifest = Path("results", EXPERIMENT.name, "data", dataset, "dataset.json")
-        return json.loads(manifest.read_bytes())["checksum"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None

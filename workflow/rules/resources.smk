@@ -68,4 +68,4 @@ def torch_env(wildcards):
 
 def prepare_threads(wildcards):
     """All cores where images are decoded, one where they are only copied or drawn."""
-    return workflow.cores if source_entry(wildcards).raw else 1
+    return workflow.cores if source_entry(wildcards).n_train is None else 1

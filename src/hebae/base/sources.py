@@ -17,9 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The version, commit, error messages, locks, progress, what counts as code, what is kept or planned
-# and tables of names decide nothing about a result. What a run takes from the registry is compared
-# by itself.
+# The version, commit, error messages, locks, progress, what counts as code, what is kept, planned
+# or remembered of raw files, and tables of names decide nothing about a result. What a run takes
+# from the registry is compared by itself.
 NOT_A_SOURCE = frozenset(
     {
         "hebae",
@@ -29,6 +29,7 @@ NOT_A_SOURCE = frozenset(
         "hebae.base.progress",
         "hebae.base.sources",
         "hebae.config.registry",
+        "hebae.data.raw",
         "hebae.training.finished",
         "hebae.training.plan",
     }

@@ -299,10 +299,8 @@ RECONSTRUCTIONS = {
 class DatasetEntry:
     """A dataset, and what has to be known of it to check a config before anything is run.
 
-    ``n_train`` and ``n_test`` are None where they depend on what the user has: files or folders
-    of the names ``raw``, here with the sizes in bytes of the published ones (a text file may end
-    its lines in two ways). ``n_classes`` has the number of values of each label, and is empty
-    for a dataset without labels.
+    ``n_train`` and ``n_test`` are None where they depend on what the user has. ``n_classes`` has
+    the number of values of each label, and is empty for a dataset without labels.
     """
 
     function: str
@@ -310,7 +308,12 @@ class DatasetEntry:
     n_train: int | None
     n_test: int | None
     n_classes: tuple[int, ...]
-    raw: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    raw: tuple[str, ...] = ()
+    """The names of its raw files and folders, as they lie in ``data_dir``, or in its folder of the
+    dataset's name: other content makes it another dataset."""
+    look: str | None = None
+    """``look(data_dir)``, which finds raw files that ``raw`` cannot name (:mod:`hebae.data.found`).
+    """
     redistributable: bool = True
     """Whether images, and what networks make of them, may be handed on."""
 
@@ -320,18 +323,21 @@ DATASETS = {
     "toyfaces": DatasetEntry(
         "hebae.data.toyfaces:load", (64, 64, 3), 4000, 1000, (4, 6, 5, 3, 3, 4, 3, 5)
     ),
-    "mnist": DatasetEntry("hebae.data.mnist:load", (28, 28, 1), 60_000, 10_000, (10,)),
+    "mnist": DatasetEntry(
+        "hebae.data.mnist:load",
+        (28, 28, 1),
+        60_000,
+        10_000,
+        (10,),
+        look="hebae.data.mnist_files:look",
+    ),
     "celeba": DatasetEntry(
         "hebae.data.celeba:load",
         (64, 64, 3),
         None,
         None,
         (),
-        raw={
-            "img_align_celeba.zip": (1_443_490_838,),
-            "img_align_celeba": (),
-            "list_eval_partition.txt": (202_599 * 13, 202_599 * 14),
-        },
+        look="hebae.data.celeba_files:look",
         redistributable=False,  # for research alone
     ),
 }

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
 import sys
 import urllib.request
-import zlib
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
@@ -17,18 +14,7 @@ from hebae.base import files
 from hebae.base.errors import UserError
 from hebae.data.arrays import Arrays
 from hebae.data.download import FetchError, attempt, unwritable
-
-# MD5 of the uncompressed files: the published MD5s are of one particular compression
-# of them, and many intact copies in circulation were compressed again.
-MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-
-# Where files are looked for under `data_dir`; downloads go to the first, as torchvision's do.
-FOLDERS = ("MNIST/raw", "mnist", ".")
+from hebae.data.mnist_files import FOLDERS, MD5, look, read, uncompressed
 
 TIMEOUT_SECONDS = 20
 
@@ -36,18 +22,17 @@ TIMEOUT_SECONDS = 20
 def load(data_dir: Path, threads: int = 1) -> Arrays:
     """60,000 training and 10,000 test images, uint8 (N, 28, 28, 1); one label, 0 to 9.
 
-    The four files, gzipped or not, are looked for in `data_dir` and its folders ``MNIST/raw``
-    and ``mnist``; those in none of them are downloaded to ``MNIST/raw``. A file that is there
-    is never changed.
+    The four files, gzipped or not, are looked for in `data_dir`, its folders ``MNIST/raw``
+    and ``mnist``, and near it (:mod:`hebae.data.mnist_files`); those in none of them are
+    downloaded to ``MNIST/raw``. A file that is there is never changed.
 
     Raises :class:`UserError` for a damaged file, a failed download or a folder that cannot be
     written to.
     """
-    found = {name: path for name in MD5 if (path := _find(data_dir, name))}
-    contents = {name: _read(name, path) for name, path in found.items()}
-    missing = [name for name in MD5 if name not in found]
-    for i, name in enumerate(missing):
-        contents[name] = _download(data_dir / FOLDERS[0], missing[i:])
+    found = look(data_dir).understand()
+    contents = {name: read(name, path) for name, path in found.paths.items()}
+    for i, name in enumerate(found.missing):
+        contents[name] = _download(data_dir / FOLDERS[0], found.missing[i:])
     train_images, train_labels, test_images, test_labels = (_parse(contents[name]) for name in MD5)
     return Arrays(
         train_images[..., np.newaxis],
@@ -58,41 +43,7 @@ def load(data_dir: Path, threads: int = 1) -> Arrays:
     )
 
 
-def _find(data_dir: Path, name: str) -> Path | None:
-    """The first place that has the file, uncompressed before compressed."""
-    for folder in FOLDERS:
-        for path in (data_dir / folder / name, data_dir / folder / f"{name}.gz"):
-            # lexists: a link to a disk that is not mounted is not ours to replace
-            if os.path.lexists(path):
-                return path
-    return None
-
-
-def _read(name: str, path: Path) -> bytes:
-    try:
-        return _content(name, path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is not an intact {name} ({error}); it was left as it is: "
-            "delete it to have it downloaded, or put an intact copy in its place"
-        ) from error
-
-
-def _content(name: str, stored: bytes) -> bytes:
-    """The uncompressed file. Raises ValueError if that is not the one file of this name."""
-    # By content and not by suffix: browsers unpack .gz files and leave the name.
-    if stored.startswith(b"\x1f\x8b"):
-        try:
-            stored = gzip.decompress(stored)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"damaged gzip: {error}") from error
-    md5 = hashlib.md5(stored, usedforsecurity=False).hexdigest()
-    if md5 != MD5[name]:
-        raise ValueError(f"MD5 of the uncompressed content is {md5}, not {MD5[name]}")
-    return stored
-
-
-def _download(folder: Path, missing: list[str]) -> bytes:
+def _download(folder: Path, missing: Sequence[str]) -> bytes:
     """Download the first of the missing files into `folder`; its uncompressed content."""
     name = missing[0]
     path = folder / f"{name}.gz"
@@ -109,7 +60,7 @@ def _download(folder: Path, missing: list[str]) -> bytes:
         ) from error
     except OSError as error:
         raise unwritable("MNIST", folder, error) from error
-    return _content(name, stored)
+    return uncompressed(name, stored)
 
 
 def _fetch(name: str) -> bytes:
@@ -122,7 +73,7 @@ def _fetch(name: str) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
                 stored = response.read()
-            _content(name, stored)
+            uncompressed(name, stored)
             return stored
         except (OSError, HTTPException, ValueError) as error:
             reason = " ".join(f"{url}: {error}".split())

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
@@ -19,17 +21,23 @@ import numpy as np
 from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.config import registry
+from hebae.data import raw
 from hebae.data.arrays import Arrays, Stream
+from hebae.data.found import Note
 from hebae.data.store import MANIFEST, PreparedDataset
 
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
-def write_prepared(name: str, arrays: Arrays, directory: Path) -> PreparedDataset:
-    """Write a dataset; the same arrays give the same bytes. Raises OSError."""
+
+def write_prepared(
+    name: str, arrays: Arrays, directory: Path, notes: tuple[Note, ...] = ()
+) -> PreparedDataset:
+    """Write a dataset; the same arrays and notes give the same bytes. Raises OSError."""
     manifest_path = directory / MANIFEST
     # whoever reads while we write, or after we were killed, must not find the old one
     manifest_path.unlink(missing_ok=True)
     sums = {}
-    for key in ("train_images", "train_labels", "test_images", "test_labels"):
+    for key in ARRAYS:
         path = directory / f"{key}.npy"
         with files.replacing(path) as stream:
             _save(stream, getattr(arrays, key))
@@ -43,10 +51,42 @@ def write_prepared(name: str, arrays: Arrays, directory: Path) -> PreparedDatase
         factors=arrays.factors,
         n_classes=tuple((labels.max(0, initial=-1) + 1).tolist()),
         files=sums,
-        checksum=hashlib.sha256("".join(sums.values()).encode()).hexdigest(),
+        checksum=_checksum(sums.values()),
+        notes=notes,
     )
-    files.write_json(manifest_path, asdict(prepared))
+    fields = asdict(prepared)
+    if not notes:
+        del fields["notes"]
+    files.write_json(manifest_path, fields)
     return prepared
+
+
+def checksum(arrays: Arrays) -> str:
+    """That of :func:`write_prepared`, without writing anything."""
+    sums = []
+    for key in ARRAYS:
+        sink = _Hash()
+        _save(sink, getattr(arrays, key))
+        sums.append(sink.digest.hexdigest())
+    return _checksum(sums)
+
+
+def _checksum(sums: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+class _Hash(io.RawIOBase):
+    """A file that keeps nothing but the SHA-256 of what is written to it."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: bytes | memoryview) -> int:
+        self.digest.update(content)
+        return memoryview(content).nbytes
 
 
 def _save(stream: BinaryIO, array: np.ndarray | Stream) -> None:
@@ -71,26 +111,75 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--dataset", required=True, help="its name, as in hebae.config.registry")
     parser.add_argument("--data-dir", type=Path, required=True, help="where its raw files are")
-    parser.add_argument("--output", type=Path, required=True, help="directory to write")
+    parser.add_argument("--output", type=Path, help="directory to write")
+    parser.add_argument(
+        "--checksum-only", action="store_true", help="write nothing; print the dataset's checksum"
+    )
+    parser.add_argument(
+        "--identity",
+        default=raw.ABSENT,
+        help="what a workflow knows the raw data by (hebae.data.raw)",
+    )
+    parser.add_argument("--memory", type=Path, help="file that remembers what was prepared, .json")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
+    if not options.output and not options.checksum_only:
+        parser.error("--output is required")
 
-    entry = registry.lookup(registry.DATASETS, "dataset", options.dataset)
-    print(f"reading {options.dataset} (raw data in {options.data_dir})", file=sys.stderr)
-    arrays = registry.resolve(entry.function)(options.data_dir.expanduser(), options.threads)
-    if (shape := arrays.train_images.shape[1:]) != entry.image_shape:
+    name, data_dir = options.dataset, options.data_dir.expanduser()
+    entry = registry.lookup(registry.DATASETS, "dataset", name)
+    if options.checksum_only:
+        print(checksum(_load(name, entry, data_dir, options.threads)))
+        return
+    print(f"reading {name} (raw data in {options.data_dir})", file=sys.stderr)
+    before = _state(name, data_dir)
+    arrays = _load(name, entry, data_dir, options.threads)
+    found = raw.look(name, data_dir)
+    if entry.raw and not found.stamps:
         raise UserError(
-            f"{options.dataset}: images are {shape} (height, width, channels), and "
-            f"hebae.config.registry says {entry.image_shape}"
+            f"{name}: hebae.config.registry names raw files ({', '.join(entry.raw)}) that are "
+            f"neither in {data_dir} nor in {data_dir / name}, so a change of them would not be "
+            "noticed; correct the names"
         )
+    notes = found.all_notes() if found else ()
+    for note in notes:
+        print(note.text, file=sys.stderr)
     print(
         f"writing {arrays.train_images.shape[0]} training and {arrays.test_images.shape[0]} "
         "test images "
         f"to {options.output}",
         file=sys.stderr,
     )
-    prepared = write_prepared(options.dataset, arrays, options.output)
-    print(f"checksum {prepared.checksum}", file=sys.stderr)
+    written = write_prepared(name, arrays, options.output, notes)
+    print(f"checksum {written.checksum}", file=sys.stderr)
+    if options.memory:
+        known = {}
+        # files that were replaced while they were read gave nobody knows what
+        if before in ("", _state(name, data_dir)):
+            with suppress(UserError):
+                content = raw.content_of(name, found, options.memory, name).content
+                known[content] = written.checksum
+        prepared = {"identity": options.identity, "checksum": written.checksum}
+        raw.remember(options.memory, name, prepared=prepared, known=known)
+
+
+def _load(name: str, entry: registry.DatasetEntry, data_dir: Path, threads: int) -> Arrays:
+    """The arrays of a dataset. Raises UserError where the registry says they are others."""
+    arrays = registry.resolve(entry.function)(data_dir, threads)
+    if (shape := arrays.train_images.shape[1:]) != entry.image_shape:
+        raise UserError(
+            f"{name}: images are {shape} (height, width, channels), and "
+            f"hebae.config.registry says {entry.image_shape}"
+        )
+    return arrays
+
+
+def _state(name: str, data_dir: Path) -> str:
+    """The state of raw files, empty where there are none to be read, or not all."""
+    found = raw.look(name, data_dir)
+    if found is None or not found.stamps or found.understand().missing:
+        return ""
+    return raw.state_of(name, found)
 
 
 if __name__ == "__main__":

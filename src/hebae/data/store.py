@@ -10,6 +10,7 @@ import numpy as np
 
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
+from hebae.data.found import Note
 
 MANIFEST = "dataset.json"
 
@@ -26,6 +27,7 @@ class PreparedDataset:
     n_classes: tuple[int, ...]  # of each factor
     files: dict[str, str]  # file name: SHA-256
     checksum: str  # SHA-256 over those of the files, joined in their order
+    notes: tuple[Note, ...] = ()  # what a person should know of how raw data was understood
 
 
 def read_prepared(directory: Path) -> PreparedDataset:
@@ -34,8 +36,9 @@ def read_prepared(directory: Path) -> PreparedDataset:
     try:
         fields = json.loads(path.read_bytes())
         tuples = ("image_shape", "factors", "n_classes")
+        fields["notes"] = tuple(Note(**note) for note in fields.get("notes", ()))
         return PreparedDataset(**fields | {name: tuple(fields[name]) for name in tuples})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise _unreadable(path, error) from error
 
 

@@ -15,6 +15,7 @@ from hebae.base import files
 from hebae.base.checkout import commit, lock_sha256
 from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES
+from hebae.data.found import notes_of
 
 DRAWN_WITH = ("matplotlib", "numpy", "pandas")
 
@@ -55,6 +56,9 @@ def of_figure(
         "figure": figure,
         "experiment": experiment.name,
         "dataset": dataset,
+        "dataset_notes": [
+            note.text for note in notes_of(results / "data" / dataset / "dataset.json")
+        ],
         "seeds": list(data.seeds),
         "weight_seeds": list(data.weight_seeds),
         "commit": commit(),

@@ -17,6 +17,7 @@ from hebae.claims.verdicts import Finding, counts, read_findings
 from hebae.config.experiment import Dataset, Experiment
 from hebae.config.registry import DATASETS
 from hebae.config.run import weight_text
+from hebae.data.found import notes_of
 from hebae.report import origin
 from hebae.report.names import categories
 
@@ -72,12 +73,19 @@ def images_of(results: Path, data: Dataset) -> tuple[int | None, int | None]:
 
 
 def data_text(results: Path, data: Dataset) -> str:
-    """A dataset by its title, with its size: Digits 8×8 (1,297 training and 500 test images)."""
+    """A dataset by its title, with its size: Digits 8×8 (1,297 training and 500 test images).
+
+    So is what a reader has to know of it: that its split is not the published one.
+    """
     numbers = images_of(results, data)
-    if None in numbers:
-        return escape_rst(data.title)
-    n_train, n_test = numbers
-    return f"{escape_rst(data.title)} ({n_train:,} training and {n_test:,} test images)"
+    said = []
+    if None not in numbers:
+        n_train, n_test = numbers
+        said.append(f"{n_train:,} training and {n_test:,} test images")
+    notes = notes_of(results / "data" / data.name / "dataset.json")
+    said += [escape_rst(note.caption) for note in notes if note.caption]
+    text = "; ".join(said)
+    return f"{escape_rst(data.title)} ({text})" if text else escape_rst(data.title)
 
 
 def range_text(values: Iterable[int], noun: str) -> str:

@@ -121,6 +121,7 @@ def write_outputs(
     record = {
         "run": asdict(run),
         "dataset_checksum": manifest.checksum,
+        "dataset_notes": [note.text for note in manifest.notes],
         "image_shape": list(manifest.image_shape),
         "n_train": n_train,
         "final": {

@@ -21,11 +21,14 @@ def guarded(
     It is the first place that knows whether it will: rules are read before. In dry runs too, `plan`
     is called before Snakemake finds out which jobs there are to be done, and `planned`, with
     whether it is a dry run, after it and before anything is made or listed.
+    ``workflow.looks_at_data`` says whether jobs are planned or run, rather than listed or reported.
     """
     execute, build = workflow.execute, workflow._build_dag
+    workflow.looks_at_data = False
 
     def run(executor_plugin: Any, **settings: Any) -> None:
         common = executor_plugin.common_settings
+        workflow.looks_at_data = True
         if workflow.is_main_process and not common.dryrun_exec:
             prepare()
 

@@ -14,7 +14,6 @@ from hebae.config import registry
 from hebae.config.experiment import Execution, Experiment, Word
 from hebae.config.parse import parse
 from hebae.config.run import Run, weight_text
-from hebae.data import celeba
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -463,6 +462,7 @@ def test_every_entry_of_the_registries_can_be_resolved():
     entries = [objective.function for objective in registry.OBJECTIVES.values()]
     for table in ("NETWORKS", "RECONSTRUCTIONS", "DATASETS", "FEATURES"):
         entries += [entry.function for entry in getattr(registry, table).values()]
+    entries += [entry.look for entry in registry.DATASETS.values() if entry.look]
     for entry in entries:
         assert registry.resolve(entry) is not None
 
@@ -474,12 +474,6 @@ def test_the_registry_knows_the_datasets():
         assert (entry.n_train, entry.n_test) == (len(arrays.train_images), len(arrays.test_images))
         assert entry.image_shape == arrays.train_images.shape[1:]
         assert entry.n_classes == tuple(arrays.test_labels.max(0) + 1)
-    raw = registry.DATASETS["celeba"].raw
-    assert raw == {
-        celeba.ZIP: (celeba.ZIP_BYTES,),
-        celeba.FOLDER: (),
-        celeba.PARTITION: (celeba.IMAGES * 13, celeba.IMAGES * 14),
-    }
     mnist = registry.DATASETS["mnist"]
     assert (mnist.n_train, mnist.n_test, mnist.n_classes) == (60_000, 10_000, (10,))
 

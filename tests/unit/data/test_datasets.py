@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from tests.closed import close
 from torchvision.datasets import MNIST
 
 from hebae.base.errors import UserError
-from hebae.data import digits, download, mnist, prepare
+from hebae.data import digits, download, found, mnist, prepare
 from hebae.data import store as prepared_files
 from hebae.data.arrays import Arrays, Stream
 
@@ -203,6 +204,59 @@ def test_a_dangling_link_is_not_replaced(tiny, mirror, tmp_path):
         mnist.load(tmp_path / "data")
     assert str(path) in one_line(error)
     assert path.is_symlink() and mirror[1] == []
+
+
+DOTTED = [name.replace("-idx", ".idx") for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    "place, data_dir",
+    [
+        ("MNIST/raw", "MNIST"),
+        ("MNIST/raw", "MNIST/raw"),
+        ("MNIST/raw", "MNIST/processed"),
+        ("MNIST", "."),
+        ("torchvision/MNIST/raw", "."),
+        ("datasets/mnist", "."),
+        ("mnist/MNIST/raw", "."),
+    ],
+)
+def test_mnist_is_found_a_level_off(tiny, tmp_path, place, data_dir):
+    put(tmp_path / place, tiny)
+    (tmp_path / "MNIST/processed").mkdir(parents=True, exist_ok=True)
+    assert len(mnist.load(tmp_path / data_dir).train_images) == 300
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("spelling", ["dot", "folder", "folder and dot"])
+def test_mnist_as_kaggle_spells_it(tiny, tmp_path, spelling, suffix):
+    put(tmp_path, tiny, suffix)
+    for name, dotted in zip(NAMES, DOTTED, strict=True):
+        stored = (tmp_path / f"{name}{suffix}").rename(tmp_path / "file")
+        folder = tmp_path / name if "folder" in spelling else tmp_path
+        folder.mkdir(exist_ok=True)
+        stored.rename(folder / f"{dotted if 'dot' in spelling else name}{suffix}")
+    assert len(mnist.load(tmp_path).train_images) == 300
+
+
+def test_fashion_mnist_is_not_taken_for_mnist(tiny, mirror, tmp_path):
+    """Its files have the same names."""
+    put(mirror[0], tiny)
+    put(tmp_path / "FashionMNIST/raw", {name: array[::-1] for name, array in tiny.items()})
+    assert len(mnist.load(tmp_path).train_images) == 300
+    assert len(mirror[1]) == 4
+
+
+@pytest.mark.parametrize("name", ["MNIST/raw", f"MNIST/raw/{NAMES[0]}.gz"])
+def test_what_is_closed_is_neither_missing_nor_damaged(tiny, mirror, tmp_path, monkeypatch, name):
+    put(mirror[0], tiny)
+    put(tmp_path / "MNIST/raw", tiny)
+    close(monkeypatch, tmp_path / name)
+    with pytest.raises(UserError) as error:
+        mnist.load(tmp_path)
+    message = one_line(error)
+    assert str(tmp_path / name) in message and "Permission denied" in message
+    assert "intact" not in message and mirror[1] == []
 
 
 # MNIST from mirrors
@@ -398,6 +452,34 @@ def test_a_stream_of_another_length_is_not_written(tmp_path, n):
     with pytest.raises(ValueError, match=f"10 images in a stream of {n}"):
         prepare.write_prepared("faces", Arrays(stream, none, images[:n], none[:10], ()), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_checksum_alone_is_that_of_the_written_dataset(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (10, 5, 4, 3), dtype=np.uint8)
+    labels = np.arange(10)[:, np.newaxis]
+    for make in (lambda x: x, chunked):
+        arrays = Arrays(make(images), labels, make(images[:9]), labels[:9], ("kind",))
+        written = prepare.write_prepared("faces", arrays, tmp_path)
+        again = Arrays(make(images), labels, make(images[:9]), labels[:9], ("kind",))
+        assert prepare.checksum(again) == written.checksum
+
+
+def test_the_command_may_print_the_checksum_alone(tmp_path):
+    done = run("--dataset", "digits", "--data-dir", tmp_path / "none", "--checksum-only")
+    prepared = prepare.write_prepared("digits", digits.load(Path()), tmp_path)
+    assert done.stdout == f"{prepared.checksum}\n" and done.stderr == "" and done.returncode == 0
+
+
+def test_notes_come_back_and_may_be_missing(prepared):
+    assert prepared_files.read_prepared(prepared).notes == ()
+    assert found.notes_of(prepared / "dataset.json") == ()
+    assert "notes" not in json.loads((prepared / "dataset.json").read_bytes())
+    notes = (found.Note("a", "b"), found.Note("c"))
+    prepare.write_prepared("digits", digits.load(Path()), prepared, notes)
+    assert prepared_files.read_prepared(prepared).notes == notes
+    assert found.notes_of(prepared / "dataset.json") == notes
+    (prepared / "dataset.json").write_text('{"notes": [{"x": 1}]}')
+    assert found.notes_of(prepared / "dataset.json") == ()
 
 
 def test_a_killed_rewrite_leaves_no_manifest(prepared, monkeypatch):

@@ -47,11 +47,11 @@ def trainings():
     for job in workflow.dag.needrun_jobs():
         if job.rule.name == "train":
             run = run_of(job.wildcards)
-            decides = finished.of_run(run, checksum(run.dataset), machine())
+            decides = finished.of_run(run, settled(run.dataset).checksum, machine())
             yield planning.Asked(f"runs/{run.path}", decides)
         elif job.rule.name == "classifier":
             dataset = job.wildcards.dataset
-            decides = finished.of_classifier(checksum(dataset), machine())
+            decides = finished.of_classifier(settled(dataset).checksum, machine())
             yield planning.Asked(f"features/{dataset}/classifier", decides)
 
 
@@ -68,8 +68,9 @@ def force_kept():
                 workflow.dag.forcefiles.add(str(place.folder / "weights.pt"))
 
 
-def settle_trainings(dryrun):
-    """See which trainings are there already, and end in a few lines where one would be replaced."""
+def settle_plan(dryrun):
+    """See what raw data is and which trainings are there; end where one would be replaced."""
+    check_raw_data()
     results = Path("results", EXPERIMENT.name)
     asked = list(trainings())
     try:
@@ -83,5 +84,5 @@ def settle_trainings(dryrun):
 
 
 workflow.execute = hooks.guarded(
-    workflow, prepare_to_make, force_kept, settle_trainings
+    workflow, prepare_to_make, force_kept, settle_plan
 )
