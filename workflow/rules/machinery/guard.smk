@@ -83,6 +83,4 @@ def settle_plan(dryrun):
         sys.exit(f"error: {error}")
 
 
-workflow.execute = hooks.guarded(
-    workflow, prepare_to_make, force_kept, settle_plan
-)
+workflow.execute = hooks.guarded(workflow, prepare_to_make, force_kept, settle_plan)
