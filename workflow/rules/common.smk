@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from hebae.config import registry
 from hebae.base import sources
 from hebae.tables.collect import every_run, tables_of
 from hebae.base.errors import UserError
+from hebae.workflow import environment
 
 
 def with_conda():
@@ -29,23 +29,8 @@ def with_conda():
 
 
 def shell_prefix():
-    """What every job's shell begins with.
-
-    Jobs run this checkout's package, also in a conda environment, which does not have it.
-    Without conda they run the Python that runs Snakemake, whether or not it is activated.
-    """
-    variables = {
-        "PYTHONPATH": shlex.quote(str(ROOT / "src")),
-        "PYTHONNOUSERSITE": "1",
-        # TMPDIR may name a folder that is not there; a font cache for each job costs seconds
-        "MPLCONFIGDIR": "${MPLCONFIGDIR:-"
-        + shlex.quote(str(Path(tempfile.gettempdir(), "hebae-matplotlib")))
-        + "}",
-    }
-    if not with_conda():
-        variables["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ':"$PATH"'
-    exports = " ".join(f"{name}={value}" for name, value in variables.items())
-    return f"set -euo pipefail; export {exports}; "
+    """What the command of every job begins with."""
+    return environment.shell_prefix(ROOT / "src", with_conda())
 
 
 # Snakemake formats the prefix too, and a folder may have braces in its name
@@ -69,7 +54,9 @@ def load_config():
 
     An error ends the workflow in one line.
     """
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = yaml.safe_load(
+        (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    )
     try:
         experiment, execution = hebae_config.parse(config, schema)
         if execution.run_mode == "restore":

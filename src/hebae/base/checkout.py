@@ -16,7 +16,7 @@ def commit() -> str | None:
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(
-            describe, cwd=CHECKOUT, capture_output=True, text=True, timeout=10, check=True
+            describe, cwd=CHECKOUT, capture_output=True, encoding="utf-8", timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None  # not a checkout, or no git: an installed package

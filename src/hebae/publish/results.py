@@ -56,9 +56,11 @@ LARGE = 1_000_000
 
 def read_experiment(path: Path) -> Experiment:
     """The experiment that a config describes."""
-    schema = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = yaml.safe_load(
+        (CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    )
     try:
-        return parse(yaml.safe_load(path.read_text()), schema).experiment
+        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), schema).experiment
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except yaml.YAMLError as error:
@@ -104,7 +106,7 @@ def _text(path: Path) -> str:
     compressed = path.with_name(f"{path.name}.gz")
     if compressed.is_file():
         return gzip.decompress(compressed.read_bytes()).decode()
-    return path.read_text() if path.is_file() else ""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _same_runs(experiment: Experiment, before: Experiment) -> set[Key]:
@@ -125,7 +127,7 @@ def _rows(table: Table, experiment: Experiment, runs: Path, kept: dict) -> Itera
     for run in table.runs(experiment):
         path = runs / run.path / table.source
         if path.is_file():
-            yield from table.rows(table.read(path.read_text()))
+            yield from table.rows(table.read(path.read_text(encoding="utf-8")))
         else:
             yield from kept.get(_key_of(run), [])
 
@@ -229,7 +231,8 @@ def draw(
     done = subprocess.run(
         [sys.executable, "-m", "hebae.figures.draw", *map(str, arguments)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode == 0:
         return None
@@ -252,7 +255,7 @@ def verify(folder: Path) -> tuple[list[str], int]:
     path = folder / SUMS
     if not path.is_file():
         return [f"{path}: missing"], 0
-    wrong = _differences(path.read_text(), _sums(folder), folder)
+    wrong = _differences(path.read_text(encoding="utf-8"), _sums(folder), folder)
     experiment = read_experiment(folder / CONFIG)
     drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
     with tempfile.TemporaryDirectory() as made:
@@ -272,7 +275,7 @@ def verify(folder: Path) -> tuple[list[str], int]:
             if again != published:
                 wrong.append(f"{folder / table}: judged again, the claims come out otherwise")
         for figure in drawn:
-            made_from = json.loads((folder / f"figures/{figure}.json").read_text())
+            made_from = json.loads((folder / f"figures/{figure}.json").read_text(encoding="utf-8"))
             for name, sha256 in made_from["inputs"].items():
                 if not (copy / name).is_file() or files.sha256(copy / name) != sha256:
                     wrong.append(f"{folder}/figures/{figure}.json: made from another {name}")
@@ -285,7 +288,7 @@ def verify(folder: Path) -> tuple[list[str], int]:
 
 
 def _judged(table: Path) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(table.read_text())))
+    return list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
 
 
 def _differences(published: str, found: str, folder: Path) -> list[str]:

@@ -38,7 +38,7 @@ def version(package: str) -> str:
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name, as far as the system tells it."""
     try:
-        lines = cpuinfo.read_text().splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []  # not Linux
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

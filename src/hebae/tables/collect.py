@@ -82,7 +82,7 @@ def collect(table: Table, experiment: Experiment, runs: Path) -> Iterator[Row]:
     for run in table.runs(experiment):
         path = runs / run.path / table.source
         try:
-            rows = table.read(path.read_text())
+            rows = table.read(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
         except (ValueError, TypeError, KeyError, UserError):
