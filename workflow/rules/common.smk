@@ -9,11 +9,15 @@ from pathlib import Path
 
 import yaml
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import update_config
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from hebae.config import parse as hebae_config
+from hebae.config.checks import check_prepared
+from hebae.config.implemented import check_implemented
+from hebae.config.read import check_readable
 from hebae.config.fields import to_json
 from hebae.publish import archive
 from hebae.config import registry
@@ -49,20 +53,45 @@ def check_imported(experiment):
     )
 
 
+def check_config_files():
+    """See that no key is given twice: Snakemake takes the last."""
+    for path in workflow.configfiles:
+        try:
+            check_readable(path)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+
+def read_nested_values():
+    """Snakemake reads numbers within a --config value as text: datasets={'x': {'seeds': [1]}}."""
+    for entry in workflow.config_settings.config_args or ():
+        key, _, value = entry.partition("=")
+        if isinstance(config.get(key), (dict, list)):
+            update_config(config, {key: yaml.safe_load(value)})
+
+
 def load_config():
     """The config, checked: what it asks for, and how that is made.
 
     An error ends the workflow in one line.
     """
-    schema = yaml.safe_load(
-        (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
-    )
+    schema = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
     try:
-        experiment, execution = hebae_config.parse(config, schema)
+        check_config_files()
+        read_nested_values()
+        experiment, execution = hebae_config.parse(config, yaml.safe_load(schema))
+        check_implemented(experiment)
+        check_prepared(experiment, Path("results", experiment.name))
         if execution.run_mode == "restore":
             check_imported(experiment)
     except UserError as error:
         sys.exit(f"error: {error}")
+    if workflow.is_main_process and len(workflow.configfiles) > 1:
+        files = " and ".join(os.path.relpath(path) for path in workflow.configfiles)
+        print(
+            f"Config: {files}, merged; where both have a key, the last counts.",
+            file=sys.stderr,
+        )
     return experiment, execution
 
 
