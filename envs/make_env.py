@@ -56,6 +56,16 @@ def fingerprint(venv: Path) -> str:
     return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes() + where).hexdigest()
 
 
+def check_link(venv: Path) -> None:
+    """A new environment begins with an empty folder. What a link leads to may be anything."""
+    target = venv.resolve()
+    if venv.is_symlink() and target.exists() and (target.is_file() or any(target.iterdir())):
+        fail(
+            f"{venv.name} is a link to {target}, which would be erased; empty that folder "
+            f"yourself, or remove the link: rm {shlex.quote(str(venv))}"
+        )
+
+
 def check_machine() -> None:
     """Everything that would fail after gigabytes of download fails here instead."""
     # tarfile's safe extraction came with 3.11.4, and into some older ones
@@ -121,12 +131,14 @@ def install_minepy(python: Path, block: str, work: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
-    venv = parser.parse_args().venv.resolve()
+    given = parser.parse_args().venv
+    venv = given.resolve()
     stamp = venv / ".complete"
     wanted = fingerprint(venv)
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         print(f"environment is up to date ({venv.name})")
         return
+    check_link(given)
     check_machine()
     blocks = requirement_blocks(LOCK.read_text(encoding="utf-8"))
 
