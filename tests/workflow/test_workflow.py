@@ -160,6 +160,13 @@ def test_the_record_of_a_run_carries_its_provenance(project):
         "peak_memory_bytes",
     ):
         assert key in record
+    # tests/project.py copies the project to a folder that is no checkout
+    assert record["commit"] is None
+    assert record["commit_note"] in ("not a git checkout", "git is not installed here")
+    figure = json.loads((project / "figures/tiny/fig2a.json").read_text())
+    assert figure["config_files"] == ["tiny.yaml"]
+    notes = figure["trained"]["commit_note"]
+    assert (figure["commit"], figure["commit_note"]) == (None, *notes)
 
 
 def test_a_second_call_does_nothing(project):
@@ -211,6 +218,21 @@ def test_a_changed_config_retrains_what_it_changes(project):
 def test_where_and_on_what_it_runs_remakes_nothing(project, setting):
     done = snakemake(project, "--dry-run", "--config", setting)
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_gpu_that_is_not_there(project, monkeypatch):
+    """Where runs are to be trained on it; elsewhere jobs are, nothing is known of it."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (project / "new.yaml").write_text(yaml.safe_dump({**TINY, "seeds": [0, 1, 2]}))
+    for options in [("--config", "device=cuda"), ("-n", "--config", "device=cuda")]:
+        output = complain(project, *options, config="new.yaml")
+        assert "error: device: cuda was asked for, but" in output.splitlines()[-1]
+        assert "say device: auto or cpu" in output and "Traceback" not in output
+    assert snakemake(
+        project, "--dry-run", "--config", "device=cuda", "--profile", "profiles/slurm",
+        config="new.yaml",
+    )  # fmt: skip
+    assert "error" not in snakemake(project, "-n", config="new.yaml").stderr
 
 
 def test_without_conda_an_edited_environment_remakes_nothing(project):

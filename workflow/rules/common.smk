@@ -34,7 +34,8 @@ def with_conda():
 
 def shell_prefix():
     """What the command of every job begins with."""
-    return environment.shell_prefix(ROOT / "src", with_conda())
+    config_files = [Path(path) for path in workflow.configfiles]
+    return environment.shell_prefix(ROOT / "src", with_conda(), config_files)
 
 
 # Snakemake formats the prefix too, and a folder may have braces in its name

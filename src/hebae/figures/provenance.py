@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from hebae.base import files
-from hebae.base.checkout import commit, lock_sha256
+from hebae.base.checkout import commit, config_files, lock_sha256
 from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES
 
@@ -57,7 +57,8 @@ def of_figure(
         "dataset": dataset,
         "seeds": list(data.seeds),
         "weight_seeds": list(data.weight_seeds),
-        "commit": commit(),
+        **commit().fields(),
+        "config_files": config_files(),
         "config_sha256": config_sha256(experiment),
         "lock_sha256": lock_sha256(),
         "inputs": {
@@ -68,7 +69,8 @@ def of_figure(
             "runs": len(of_dataset),
             **{
                 name: _distinct(of_dataset, name)
-                for name in ("commit", "device", "precision", "torch")
+                for name in ("commit", "commit_note", "device", "precision", "torch")
+                if name in of_dataset
             },
         },
         "drawn": {

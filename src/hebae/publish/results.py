@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from hebae.claims.read import Claims, read_claims
 from hebae.claims.verdicts import Verdict
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
+from hebae.config.read import check_readable
 from hebae.config.registry import DATASETS, FIGURES
 from hebae.config.run import Run
 from hebae.figures.common import IMAGES
@@ -56,15 +57,13 @@ LARGE = 1_000_000
 
 def read_experiment(path: Path) -> Experiment:
     """The experiment that a config describes."""
-    schema = yaml.safe_load(
-        (CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
-    )
+    schema = (CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
     try:
-        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), schema).experiment
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        check_readable(path)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return parse(document, yaml.safe_load(schema)).experiment
 
 
 def checkout_claims() -> Claims:
@@ -132,6 +131,13 @@ def _rows(table: Table, experiment: Experiment, runs: Path, kept: dict) -> Itera
             yield from kept.get(_key_of(run), [])
 
 
+def _alike(rows: Iterable[Row]) -> list[Row]:
+    """Rows with the columns of all: those of earlier versions have fewer."""
+    rows = list(rows)
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return [{column: row.get(column, "") for column in columns} for row in rows]
+
+
 # Writing
 
 
@@ -149,7 +155,7 @@ def write(config: Path, results: Path, folder: Path) -> list[str]:
         for name, table in tables_of(experiment).items():
             published = _kept_rows(name, folder, before) if before else {}
             kept = {key: rows for key, rows in published.items() if key in same}
-            rows = list(_rows(table, experiment, runs, kept))
+            rows = _alike(_rows(table, experiment, runs, kept))
             there = {_key(row, experiment) for row in rows}
             wanted = {_key_of(run) for run in table.runs(experiment)}
             if missing := len(wanted - there):

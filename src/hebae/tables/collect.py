@@ -50,7 +50,16 @@ def provenance_row(text: str) -> list[Row]:
     """What a run's record says beside its description, on one line."""
     record = json.loads(text)
     versions = record["versions"]
-    own = ("n_train", "commit", "device", "machine", "threads", "precision", "packed")
+    own = (
+        "n_train",
+        "commit",
+        "commit_note",
+        "device",
+        "machine",
+        "threads",
+        "precision",
+        "packed",
+    )
     last = ("training_seconds", "peak_memory_bytes", "parameters")
     sums = ("weights_sha256", "dataset_checksum")
     return [
