@@ -19,12 +19,12 @@ command(main)
 """
 
 
-def run(what: str, stderr=subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess:
+def run(what: str, log=subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", COMMAND.format(what=what)],
         env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
+        stdout=log,
+        stderr=log,
     )
 
 
@@ -59,4 +59,4 @@ def test_a_locale_without_the_letters():
 @pytest.mark.parametrize("what", ["raise UserError('no space')", "print('x', file=sys.stderr)"])
 def test_a_log_that_cannot_be_written(what):
     with Path("/dev/full").open("wb") as full:
-        assert run(f"{what}; sys.stderr.flush()", stderr=full).returncode == UNSAID
+        assert run(f"{what}; sys.stderr.flush()", log=full).returncode == UNSAID
