@@ -17,10 +17,12 @@ if not workflow.configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/machinery/terminal.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/machinery/plan.smk"
 include: "workflow/rules/machinery/guard.smk"
+include: "workflow/rules/machinery/early.smk"
 include: "workflow/rules/machinery/preload.smk"
 include: "workflow/rules/machinery/reporting.smk"
 include: "workflow/rules/data.smk"

@@ -13,8 +13,8 @@ import yaml
 from hebae.config.parse import parse
 from hebae.tables.collect import tables_of
 
-schema = yaml.safe_load(Path("workflow/schemas/config.schema.yaml").read_text())
-experiment = parse(yaml.safe_load(Path(sys.argv[1]).read_text()), schema).experiment
+schema = yaml.safe_load(Path("workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+experiment = parse(yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8")), schema).experiment
 wrong = []
 for figure in experiment.figures:
     path = Path("figures", experiment.name, figure)

@@ -82,7 +82,10 @@ def our_run(width: float, precision: str):
 def silence() -> Iterator[None]:
     """Without the lines that a training prints."""
     logging.disable(logging.WARNING)
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+    ):
         yield
 
 

@@ -147,7 +147,10 @@ def timed(values: list[float], *commands: Sequence[str | Path], **environment: s
     begun = time.perf_counter()
     for command in commands:
         done = subprocess.run(
-            [sys.executable, *map(str, command)], env=environment, capture_output=True, text=True
+            [sys.executable, *map(str, command)],
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
         )
         if done.returncode:
             sys.exit(f"{command} failed:\n{done.stderr}")

@@ -189,7 +189,9 @@ def collecting(runs: int) -> Work:
         },
         "figures": {"fig1a": "digits"},
     }
-    schema = yaml.safe_load((harness.ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = yaml.safe_load(
+        (harness.ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    )
     experiment = parse(document, schema).experiment
     folder = tempfile.TemporaryDirectory()
     for run in experiment.runs():
@@ -201,7 +203,7 @@ def collecting(runs: int) -> Work:
             for split in ("train", "test"):
                 values = [*run.identity.values(), epoch, split, 81.26, -100.42, 1.5]
                 lines.append(",".join(map(str, values)))
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     options = ["--experiment", experiment.to_json(), "--table", "elbo_by_epoch"]
     options += ["--runs", folder.name, "--output", str(Path(folder.name, "table.csv"))]
 
@@ -263,7 +265,7 @@ def memory(what: str) -> int:
     On Linux ``ru_maxrss`` begins with that of the parent; elsewhere it stands for both.
     """
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024
     except (OSError, StopIteration):
         unit = 1 if sys.platform == "darwin" else 1024

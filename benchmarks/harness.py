@@ -30,7 +30,7 @@ def machine() -> dict[str, Any]:
     """What the numbers depend on besides the code: processor, memory, system, versions."""
     processor, flags = platform.processor(), set()
     if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
             if key.strip() == "model name":
                 processor = value.strip()
@@ -79,7 +79,7 @@ def together(
             [sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             env={**os.environ, "PYTHONPATH": path, **(environment or {})},
         )
         for _ in range(copies)
@@ -143,7 +143,7 @@ def save(name: str, rows: Iterable[Mapping[str, Any]], folder: Path) -> pd.DataF
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows)
     table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    (folder / f"{name}.json").write_text(json.dumps(machine(), indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(machine(), indent=1) + "\n", encoding="utf-8")
     return table
 
 

@@ -173,10 +173,12 @@ def demo(cores: int, *arguments: str) -> tuple[Usage, pd.DataFrame]:
         folder = Path(name)
         copy_checkout(folder)
         errors = folder / "src/hebae/base/errors.py"
-        errors.write_text(errors.read_text() + PROBE)
+        errors.write_text(errors.read_text(encoding="utf-8") + PROBE, encoding="utf-8")
         log = folder / "probe.jsonl"
         usage, _ = run(folder, "--cores", str(cores), *arguments, HEBAE_PROBE=str(log))
-        return usage, pd.DataFrame(json.loads(line) for line in log.read_text().splitlines())
+        return usage, pd.DataFrame(
+            json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()
+        )
 
 
 def split(usage: Usage, steps: pd.DataFrame, cores: int) -> dict[str, float]:
@@ -238,7 +240,7 @@ def dry_run(runs: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_checkout(folder)
-        (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep(*SWEEPS[runs])))
+        (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep(*SWEEPS[runs])), encoding="utf-8")
         usage, printed = run(folder, "-n", "--configfile", "sweep.yaml")
     jobs = dict(
         line.split() for line in printed.splitlines() if line.startswith(("train ", "total "))

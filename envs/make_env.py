@@ -56,6 +56,16 @@ def fingerprint(venv: Path) -> str:
     return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes() + where).hexdigest()
 
 
+def check_link(venv: Path) -> None:
+    """A new environment begins with an empty folder. What a link leads to may be anything."""
+    target = venv.resolve()
+    if venv.is_symlink() and target.exists() and (target.is_file() or any(target.iterdir())):
+        fail(
+            f"{venv.name} is a link to {target}, which would be erased; empty that folder "
+            f"yourself, or remove the link: rm {shlex.quote(str(venv))}"
+        )
+
+
 def check_machine() -> None:
     """Everything that would fail after gigabytes of download fails here instead."""
     # tarfile's safe extraction came with 3.11.4, and into some older ones
@@ -92,7 +102,8 @@ def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | Non
         env={**os.environ, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode:
         sys.stderr.write(done.stdout[-6000:])
@@ -105,7 +116,7 @@ def step(number: int, what: str) -> None:
 
 def install_minepy(python: Path, block: str, work: Path) -> None:
     requirement = work / "minepy.lock"
-    requirement.write_text(block)
+    requirement.write_text(block, encoding="utf-8")
     run(python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "minepy",
         "--no-build-isolation", "--require-hashes", "-r", requirement, "-d", work)  # fmt: skip
     (archive,) = work.glob("minepy-*.tar.gz")
@@ -120,14 +131,16 @@ def install_minepy(python: Path, block: str, work: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
-    venv = parser.parse_args().venv.resolve()
+    given = parser.parse_args().venv
+    venv = given.resolve()
     stamp = venv / ".complete"
     wanted = fingerprint(venv)
-    if stamp.is_file() and stamp.read_text() == wanted:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         print(f"environment is up to date ({venv.name})")
         return
+    check_link(given)
     check_machine()
-    blocks = requirement_blocks(LOCK.read_text())
+    blocks = requirement_blocks(LOCK.read_text(encoding="utf-8"))
 
     step(1, f"new virtual environment in {venv} (Python {sys.version.split()[0]})")
     run(sys.executable, "-m", "venv", "--clear", venv)
@@ -135,12 +148,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="make-env-") as temporary:
         work = Path(temporary)
         step(2, "uv")
-        (work / "uv.lock").write_text(blocks["uv"])
+        (work / "uv.lock").write_text(blocks["uv"], encoding="utf-8")
         run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", work / "uv.lock")
 
         step(3, f"{len(blocks) - 2} locked packages (several GB the first time, PyTorch included)")
         others = work / "requirements.lock"
-        others.write_text("".join(blocks[name] for name in blocks if name != "minepy"))
+        rest = "".join(blocks[name] for name in blocks if name != "minepy")
+        others.write_text(rest, encoding="utf-8")
         # the lock is complete, and leaves out what pyproject.toml overrides
         locked = ["--require-hashes", "--no-deps", "-r", others]
         try:
@@ -158,7 +172,7 @@ def main() -> None:
         "--editable", ROOT)  # fmt: skip
     modules = "hebae, matplotlib, minepy, pandas, pytorch_fid, snakemake, torch, torchvision"
     run(python, "-c", f"import {modules}")
-    stamp.write_text(wanted)
+    stamp.write_text(wanted, encoding="utf-8")
     print("environment ready", flush=True)
 
 

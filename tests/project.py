@@ -47,7 +47,9 @@ TINY = {
 
 def drawable(config: dict) -> list[str]:
     """The figures that a config of digits can draw."""
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = yaml.safe_load(
+        (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    )
     figures = []
     for figure in FIGURES:
         try:
@@ -76,7 +78,8 @@ def snakemake(folder: Path, *arguments: str, config: str = "tiny.yaml", check: b
         [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config],
         cwd=folder,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",  # what is printed is in the locale
         env=unactivated(),
         timeout=600,
     )
@@ -101,10 +104,12 @@ def checkpoint_each(folder: Path, seconds: float = 0) -> None:
     Those of a test last seconds. Real ones last hours, and have a checkpoint each 10 s.
     """
     smk = folder / "workflow/rules/train.smk"
-    text = smk.read_text()
+    text = smk.read_text(encoding="utf-8")
     command = "hebae.training.train "
     assert command in text
-    smk.write_text(text.replace(command, f"{command}--checkpoint-seconds {seconds} "))
+    smk.write_text(
+        text.replace(command, f"{command}--checkpoint-seconds {seconds} "), encoding="utf-8"
+    )
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

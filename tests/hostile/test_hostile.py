@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -385,3 +386,40 @@ def test_a_checkpoint_that_is_a_malicious_pickle(tmp_path):
     log = (folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
     assert log.count("removing a damaged checkpoint") == 2 and "epoch 1/400" in log
     assert not harm.exists()
+
+
+@pytest.mark.parametrize("cores", ["1", "2"])
+def test_a_disk_so_full_that_no_log_can_say_so(tmp_path, cores):
+    """The log is empty; the terminal says why, once."""
+    folder = new_project(tmp_path / "p", EXPERIMENT)
+    with small_disk(folder / "results", 0.3):
+        done = snakemake(folder, "--cores", cores, check=False)
+        output = done.stdout + done.stderr
+        line = only_line(output, done.returncode)
+        assert "No space left on device" in line and "make room" in line
+        remount(folder / "results", "size=64m")
+        snakemake(folder, "--cores", cores)
+
+
+def test_a_closed_folder_is_not_taken_for_an_empty_one(finished):
+    """Nothing that it holds is planned; of an administrator that may look into all, too."""
+    runs = finished / "results/tiny/runs"
+    (finished / "results/tiny/tables/covariance.csv").unlink()  # else nobody needs them
+    bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    command = [sys.executable, "-m", "snakemake", "--cores=1", "--configfile=tiny.yaml"]
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("an administrator may look into every folder")
+        command = [*bound, *command]
+    runs.chmod(0)
+    try:
+        for options in ([], ["--dry-run"]):
+            done = subprocess.run(
+                [*command, *options], cwd=finished, capture_output=True, text=True
+            )
+            line = only_line(done.stdout + done.stderr, done.returncode)
+            assert line.startswith("error: results/tiny/runs is closed for this user")
+    finally:
+        runs.chmod(0o755)
+    assert "train" not in plan(finished)
+    snakemake(finished)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -167,6 +168,13 @@ def test_the_record_of_a_run_carries_its_provenance(project):
         "peak_memory_bytes",
     ):
         assert key in record
+    # tests/project.py copies the project to a folder that is no checkout
+    assert record["commit"] is None
+    assert record["commit_note"] in ("not a git checkout", "git is not installed here")
+    figure = json.loads((project / "figures/tiny/fig2a.json").read_text())
+    assert figure["config_files"] == ["tiny.yaml"]
+    notes = figure["trained"]["commit_note"]
+    assert (figure["commit"], figure["commit_note"]) == (None, *notes)
 
 
 def test_a_second_call_does_nothing(project):
@@ -224,6 +232,21 @@ def test_a_changed_config_retrains_what_it_changes(project):
 def test_where_and_on_what_it_runs_remakes_nothing(project, setting):
     done = snakemake(project, "--dry-run", "--config", setting)
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_gpu_that_is_not_there(project, monkeypatch):
+    """Where runs are to be trained on it; elsewhere jobs are, nothing is known of it."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (project / "new.yaml").write_text(yaml.safe_dump({**TINY, "seeds": [0, 1, 2]}))
+    for options in [("--config", "device=cuda"), ("-n", "--config", "device=cuda")]:
+        output = complain(project, *options, config="new.yaml")
+        assert "error: device: cuda was asked for, but" in output.splitlines()[-1]
+        assert "say device: auto or cpu" in output and "Traceback" not in output
+    assert snakemake(
+        project, "--dry-run", "--config", "device=cuda", "--profile", "profiles/slurm",
+        config="new.yaml",
+    )  # fmt: skip
+    assert "error" not in snakemake(project, "-n", config="new.yaml").stderr
 
 
 def test_without_conda_an_edited_environment_remakes_nothing(project):
@@ -511,7 +534,7 @@ def test_infovae_from_config_to_figures(editable):
     entry = '"hebae.models.divergences.adversarial:adversarial",'
     assert entry in text
     divergence.write_text(divergence.read_text().removesuffix(EDIT))
-    path.write_text(text.replace(entry, entry.replace(':adversarial"', ':another"')))
+    path.write_text(text.replace(entry, entry.replace(':adversarial"', ':Discriminator"')))
     assert plan(editable, *REPLACE, config="info.yaml")["train"] == 2
     # what a config may set decides nothing about a run that does not set it
     path.write_text(text.replace(entry, entry + ' parameters={"slope": {"type": "number"}},'))
@@ -582,10 +605,85 @@ def test_a_bad_config_is_one_line(project, edit, message):
     assert len(errors) == 1 and message in errors[0]
 
 
-@pytest.mark.parametrize("content", ["a: [1,\n b", "only text", "- 1\n- 2\n", ""])
-def test_a_config_that_is_none(project, content):
-    (project / "bad.yaml").write_text(content)
-    assert "JSON or YAML" in complain(project, config="bad.yaml").splitlines()[-1]
+TRAINED_TWICE = """
+datasets:
+  digits:
+    training: {epochs: 1}
+    latent_dims: [3]
+    training: {epochs: 7}
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: [1,\n b", "bad.yaml, line 1: the [ is not closed"),
+        ("a:\n\tb: 1\n", "bad.yaml, line 2: a tab"),
+        (b"a: m\xf6glich\n", "bad.yaml, line 1: byte 0xf6 is not UTF-8"),
+        (TRAINED_TWICE, "bad.yaml, line 6: datasets.digits.training stands in line 4 already"),
+        ("only text", "bad.yaml, line 1: no keys at the top level"),
+        ("", "bad.yaml, line 1: no keys at the top level"),
+        (None, "cannot read the config bad.yaml: No such file"),
+    ],
+    ids=["bracket", "tab", "encoding", "twice", "text", "empty", "missing"],
+)
+def test_a_config_that_cannot_be_read(project, content, said):
+    (project / "bad.yaml").unlink(missing_ok=True)
+    if content is not None:
+        content = content if isinstance(content, bytes) else content.encode()
+        (project / "bad.yaml").write_bytes(content)
+    output = complain(project, "--dry-run", config="bad.yaml")
+    assert output.splitlines()[-1].startswith(f"error: {said}")
+    assert output.count("error") == 1
+
+
+def test_a_key_that_stands_twice_without_our_profile(project):
+    (project / "bad.yaml").write_text(yaml.safe_dump(TINY) + TRAINED_TWICE)
+    output = complain(project, "--workflow-profile", "none", config="bad.yaml")
+    assert "error: bad.yaml, line " in output and "datasets stands in line" in output
+
+
+def test_values_within_values_on_the_command_line(project):
+    """They are merged into the config, numbers as numbers."""
+    nested = "datasets={'digits': {'models': {'VAE': {'weights': [0.1, 1, 2]}}}}"
+    done = snakemake(project, "--dry-run", "--config", nested, "seeds=[0, 1]")
+    assert re.search(r"^train +1$", done.stdout, re.MULTILINE)
+    nested = "datasets={'digits': {'training': {'epochs': 'two'}}}"
+    output = complain(project, "--dry-run", "--config", nested)
+    assert "error: config: datasets.digits.training.epochs: 'two' is not of type" in output
+
+
+def test_two_configs_are_merged_and_named(project):
+    (project / "more.yaml").write_text("seeds: [0, 1, 2]\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--configfile", "tiny.yaml", "more.yaml"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Config: tiny.yaml and more.yaml, merged; where both have a key, the last" in done.stderr
+    assert re.search(r"^train +3$", done.stdout, re.MULTILINE)
+    assert "merged" not in snakemake(project, "--dry-run").stderr
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (("hebae.models.objectives.vae:vae", "hebae.models.objectives.vae:vea"), "has no vea"),
+        (("hebae.measures.covariance:rows", "hebae.measures.kovariance:rows"), "there is no "),
+    ],
+)
+def test_an_entry_of_the_registry_that_is_not_there(editable, edit, said):
+    registry = editable / "src/hebae/config/registry.py"
+    text = registry.read_text()
+    assert edit[0] in text
+    registry.write_text(text.replace(*edit))
+    for options in [(), ("--dry-run",)]:
+        (line,) = [
+            line for line in complain(editable, *options).splitlines() if line.startswith("error: ")
+        ]
+        assert edit[1] in line and said in line
 
 
 def test_an_unknown_figure_as_target(project):

@@ -1,5 +1,6 @@
 # Whether the papers' claims held, from the tables alone.
 
+from hebae.base import files
 from hebae.claims import read as hebae_claims
 from hebae.claims.measures import TABLES as CLAIM_TABLES
 

@@ -4,22 +4,26 @@ import json
 import os
 import shlex
 import sys
-import tempfile
 from functools import cache, partial
 from pathlib import Path
 
 import yaml
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import update_config
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from hebae.config import parse as hebae_config
+from hebae.config.checks import check_prepared
+from hebae.config.implemented import check_implemented
+from hebae.config.read import check_readable
 from hebae.config.fields import to_json
 from hebae.config import registry
 from hebae.base import sources
 from hebae.tables.collect import every_run, tables_of
 from hebae.base.errors import UserError
+from hebae.workflow import environment
 
 
 def with_conda():
@@ -28,27 +32,30 @@ def with_conda():
 
 
 def shell_prefix():
-    """What every job's shell begins with.
-
-    Jobs run this checkout's package, also in a conda environment, which does not have it.
-    Without conda they run the Python that runs Snakemake, whether or not it is activated.
-    """
-    variables = {
-        "PYTHONPATH": shlex.quote(str(ROOT / "src")),
-        "PYTHONNOUSERSITE": "1",
-        # TMPDIR may name a folder that is not there; a font cache for each job costs seconds
-        "MPLCONFIGDIR": "${MPLCONFIGDIR:-"
-        + shlex.quote(str(Path(tempfile.gettempdir(), "hebae-matplotlib")))
-        + "}",
-    }
-    if not with_conda():
-        variables["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ':"$PATH"'
-    exports = " ".join(f"{name}={value}" for name, value in variables.items())
-    return f"set -euo pipefail; export {exports}; "
+    """What the command of every job begins with."""
+    config_files = [Path(path) for path in workflow.configfiles]
+    return environment.shell_prefix(ROOT / "src", with_conda(), config_files)
 
 
 # Snakemake formats the prefix too, and a folder may have braces in its name
 shell.prefix(shell_prefix().replace("{", "{{").replace("}", "}}"))
+
+
+def check_config_files():
+    """See that no key is given twice: Snakemake takes the last."""
+    for path in workflow.configfiles:
+        try:
+            check_readable(path)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+
+def read_nested_values():
+    """Snakemake reads numbers within a --config value as text: datasets={'x': {'seeds': [1]}}."""
+    for entry in workflow.config_settings.config_args or ():
+        key, _, value = entry.partition("=")
+        if isinstance(config.get(key), (dict, list)):
+            update_config(config, {key: yaml.safe_load(value)})
 
 
 def load_config():
@@ -56,11 +63,21 @@ def load_config():
 
     An error ends the workflow in one line.
     """
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
     try:
-        experiment, execution = hebae_config.parse(config, schema)
+        check_config_files()
+        read_nested_values()
+        experiment, execution = hebae_config.parse(config, yaml.safe_load(schema))
+        check_implemented(experiment)
+        check_prepared(experiment, Path("results", experiment.name))
     except UserError as error:
         sys.exit(f"error: {error}")
+    if workflow.is_main_process and len(workflow.configfiles) > 1:
+        files = " and ".join(os.path.relpath(path) for path in workflow.configfiles)
+        print(
+            f"Config: {files}, merged; where both have a key, the last counts.",
+            file=sys.stderr,
+        )
     return experiment, execution
 
 

@@ -2,25 +2,86 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 from hebae.base import files
 
 CHECKOUT = Path(__file__).parents[3]
 LOCK = CHECKOUT / "requirements.lock"
 
+DIRTY = "-dirty"
+"""At the end of a commit from which files differ."""
 
-def commit() -> str | None:
-    """The checked-out commit of this project, "-dirty" where files differ from it."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+# what leads git elsewhere: it is set in hooks, and by those who keep several repositories
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
+
+CONFIG_FILES = "HEBAE_CONFIG_FILES"
+"""A variable of jobs: names of files, as JSON. No parameter: they decide nothing of a result."""
+
+
+class Commit(NamedTuple):
+    """Which code this is, as far as git tells."""
+
+    commit: str | None
+    """40 hexadecimal digits, with :data:`DIRTY` where tracked files differ from it."""
+    note: str | None
+    """In words, why there is none, or that files differ; else None."""
+
+    def fields(self) -> dict[str, str | None]:
+        """As records have it: ``commit`` is a commit or null, and the words stand beside it."""
+        return {"commit": self.commit, "commit_note": self.note}
+
+
+def commit() -> Commit:
+    """The checked-out commit of this project, never that of a repository around it."""
+    if not shutil.which("git"):
+        return Commit(None, "git is not installed here")
     try:
-        done = subprocess.run(
-            describe, cwd=CHECKOUT, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None  # not a checkout, or no git: an installed package
-    return done.stdout.strip()
+        top = _git("rev-parse", "--show-toplevel")
+        if not os.path.samefile(top, CHECKOUT):  # noqa: PTH121
+            return Commit(None, "lies inside another git repository, whose commit is not its own")
+        found = _git("describe", "--always", f"--dirty={DIRTY}", "--abbrev=40", "--exclude=*")
+    except subprocess.CalledProcessError as error:
+        return Commit(None, _reason(error.stderr))
+    except (OSError, subprocess.SubprocessError) as error:
+        return Commit(None, f"git did not answer: {type(error).__name__}")
+    return Commit(found, "with changes that are not committed" if found.endswith(DIRTY) else None)
+
+
+def _git(*arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=CHECKOUT,
+        env=environment | {"LC_ALL": "C"},
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",  # as in names of folders
+        timeout=10,
+        check=True,
+    )
+    return done.stdout.removesuffix("\n")
+
+
+def _reason(said: str) -> str:
+    """What git's error means."""
+    if "dubious ownership" in said:
+        return "the git checkout belongs to another user, and git does not read it"
+    if "not a git repository" in said:
+        return "not a git checkout"
+    if "HEAD" in said or "bad revision" in said:
+        return "the git checkout has no commit yet"
+    return f"git: {' '.join(said.split())[:200]}"
+
+
+def config_files() -> list[str]:
+    """The names of the config files that the workflow was given; none where it made no call."""
+    return json.loads(os.environ.get(CONFIG_FILES, "[]"))
 
 
 def lock_sha256() -> str | None:

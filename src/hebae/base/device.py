@@ -87,7 +87,7 @@ def settle_memory() -> None:
     libc.malloc.restype = ctypes.c_size_t
     libc.madvise.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
     libc.free(libc.malloc(RESERVED))
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         if line.endswith("[heap]"):
             start, end = (int(address, 16) for address in line.split()[0].split("-"))
             libc.madvise(start, end - start, MADV_HUGEPAGE)

@@ -50,8 +50,12 @@ def hold(path: Path) -> TextIO:
         stream.close()
     stream.truncate(0)
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    stream.write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
-    stream.flush()
+    try:
+        stream.write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
+        stream.flush()
+    except OSError as error:  # a write does not say where to
+        error.filename = str(path)
+        raise
     return stream
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # The version, commit, error messages, locks, progress, what counts as code, what is kept, planned
-# or remembered of raw files, and tables of names decide nothing about a result. What a run takes
-# from the registry is compared by itself.
+# or remembered of raw files, how a description is read, and tables of names decide nothing about a
+# result. A run's description and what it takes from the registry are compared by themselves.
 NOT_A_SOURCE = frozenset(
     {
         "hebae",
@@ -28,6 +28,7 @@ NOT_A_SOURCE = frozenset(
         "hebae.base.lock",
         "hebae.base.progress",
         "hebae.base.sources",
+        "hebae.config.fields",
         "hebae.config.registry",
         "hebae.data.raw",
         "hebae.training.finished",

@@ -110,7 +110,10 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Claims:
 def read_claims(path: Path, schema: Path) -> Claims:
     """The claims of a YAML file, checked."""
     try:
-        return parse(yaml.safe_load(path.read_text()), yaml.safe_load(schema.read_text()))
+        return parse(
+            yaml.safe_load(path.read_text(encoding="utf-8")),
+            yaml.safe_load(schema.read_text(encoding="utf-8")),
+        )
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except yaml.YAMLError as error:

@@ -121,7 +121,7 @@ def read_rows(path: Path, columns: Iterable[str], delimiter: str = ",") -> list[
         UserError: for a file that is missing, is no table, or lacks a column.
     """
     try:
-        stream = io.StringIO(path.read_text("utf-8"), newline="")
+        stream = io.StringIO(path.read_text(encoding="utf-8"), newline="")
         reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
         rows = list(reader)
     except OSError as error:

@@ -6,7 +6,11 @@ the wrong key, in one line.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hebae.base.errors import UserError
@@ -27,15 +31,56 @@ from hebae.config.run import Training, weight_text
 from hebae.config.schema import check_parameters
 
 
-def check_experiment(experiment: Experiment) -> None:
-    """Check datasets, models and figures against each other. Raises UserError."""
-    for data in experiment.datasets.values():
+def check_experiment(
+    experiment: Experiment, images: Mapping[str, DatasetEntry] | None = None
+) -> None:
+    """Check datasets, models and figures against each other.
+
+    Args:
+        images: what is known of the images of each dataset; what the registry knows where absent.
+
+    Raises:
+        UserError: for the first key that is wrong.
+    """
+    if images is None:
+        images = {name: DATASETS[data.source] for name, data in experiment.datasets.items()}
+    for name, data in experiment.datasets.items():
         _check_latent_dims(data)
-        _check_measures(data)
+        _check_measures(data, images[name])
         for model, recipe in data.models.items():
-            _check_recipe(data, experiment.models[model], recipe)
+            _check_recipe(data, images[name], experiment.models[model], recipe)
     for figure, dataset in experiment.figures.items():
         _check_figure(figure, dataset, experiment)
+        if FIGURES[figure].needs_images:
+            panels = experiment.datasets[dataset].panels
+            _check_panels(f"datasets.{dataset}.panels", images[dataset], panels)
+
+
+def check_prepared(experiment: Experiment, results: Path) -> None:
+    """Check datasets whose number of images is known only where they have been prepared.
+
+    Args:
+        results: the folder of the experiment; what is not there, or not readable, is let.
+
+    Raises:
+        UserError: for the first key that is wrong.
+    """
+    images = {name: DATASETS[data.source] for name, data in experiment.datasets.items()}
+    unknown = [name for name, entry in images.items() if entry.n_test is None]
+    for name in unknown:
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            there = json.loads((results / "data" / name / "dataset.json").read_bytes())
+            if there["name"] == experiment.datasets[name].source:
+                numbers = {key: int(there[key]) for key in ("n_train", "n_test")}
+                images[name] = replace(images[name], **numbers)
+    try:
+        if unknown:
+            check_experiment(experiment, images)
+    except UserError as error:
+        raise UserError(
+            f"config: {error} (as {results}/data has them; where they are others now, "
+            "delete that folder)"
+        ) from None
 
 
 def check_objective(where: str, objective: str, parameters: Mapping[str, Any]) -> None:
@@ -102,8 +147,8 @@ def _check_latent_dims(data: Dataset) -> None:
             )
 
 
-def _check_measures(data: Dataset) -> None:
-    where, images = f"datasets.{data.name}", DATASETS[data.source]
+def _check_measures(data: Dataset, images: DatasetEntry) -> None:
+    where = f"datasets.{data.name}"
     indices = data.mutual_information.indices
     if images.n_test is not None and indices > images.n_test:
         raise UserError(
@@ -148,8 +193,8 @@ def _check_fid(where: str, images: DatasetEntry, fid: Fid) -> None:
         )
 
 
-def _check_recipe(data: Dataset, model: Model, recipe: Recipe) -> None:
-    where, images = f"datasets.{data.name}", DATASETS[data.source]
+def _check_recipe(data: Dataset, images: DatasetEntry, model: Model, recipe: Recipe) -> None:
+    where = f"datasets.{data.name}"
     at = f"{where}.models.{model.name}"
     _check_training(f"{at}.training", images, recipe.training)
     _check_weights(at, model, recipe)
@@ -159,7 +204,7 @@ def _check_recipe(data: Dataset, model: Model, recipe: Recipe) -> None:
             "grey ones; leave fid out"
         )
     if OBJECTIVES[model.objective].needs_covariance:
-        _check_covariance(where, data, model.name, recipe)
+        _check_covariance(where, data, images, model.name, recipe)
 
 
 def _check_training(where: str, images: DatasetEntry, training: Training) -> None:
@@ -194,9 +239,11 @@ def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
                 )
 
 
-def _check_covariance(where: str, data: Dataset, model: str, recipe: Recipe) -> None:
+def _check_covariance(
+    where: str, data: Dataset, images: DatasetEntry, model: str, recipe: Recipe
+) -> None:
     """Check that no batch and no split is so small that its covariance is singular (Eq. 11)."""
-    batch_size, n_test = recipe.training.batch_size, DATASETS[data.source].n_test
+    batch_size, n_test = recipe.training.batch_size, images.n_test
     latent_dim = max(recipe.latent_dims or data.latent_dims)
     for what, size in (("batch_size", batch_size), ("test images", n_test)):
         if size is not None and latent_dim >= size:
@@ -234,10 +281,6 @@ def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
         raise UserError(f"{where}: no model of {dataset!r} has the covariance of a batch")
     if entry.needs_fid and experiment.datasets[dataset].fid is None:
         raise UserError(f"{where}: {dataset!r} has no fid block, so there is no distance to plot")
-    if entry.needs_images:
-        data = experiment.datasets[dataset]
-        images = DATASETS[data.source]
-        _check_panels(f"datasets.{dataset}.panels", images, data.panels)
     if entry.needs_diagnostics and experiment.datasets[dataset].diagnostics is None:
         raise UserError(f"{where}: {dataset!r} has no diagnostics block, so there are none to plot")
 

@@ -65,7 +65,7 @@ def _value(kind: Any, value: Any) -> Any:
         if kinds[1:] == (...,):
             kinds = (kinds[0],) * len(value)
         return tuple(_value(each, item) for each, item in zip(kinds, value, strict=True))
-    if origin is dict and isinstance(value, Mapping):
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: _value(kinds[1], item) for key, item in value.items()}
     plain = (int, float) if kind is float else kind
     if (

@@ -175,6 +175,8 @@ def read_run(path: Path) -> tuple[Run, dict[str, Any]]:
         return Run.from_record(record), record
     except FileNotFoundError:
         raise UserError(f"{path}: no such run; train it first") from None
+    except PermissionError:
+        raise  # it says so itself; training it again is no help
     except (OSError, ValueError, UserError) as error:
         raise UserError(f"{path}: not the record of a run ({error}); train it again") from None
 

@@ -14,6 +14,7 @@ from operator import getitem
 from typing import Any
 
 import jsonschema
+import yaml
 
 from hebae.base.errors import UserError
 
@@ -89,15 +90,28 @@ def _check(document: Any, schema: Mapping[str, Any], where: str = "") -> None:
     if error is None:
         return
     where = ".".join(filter(None, [where, *map(str, error.absolute_path)])) or "the top level"
-    hint = ""
-    if error.validator == "type" and isinstance(error.instance, str):
-        with suppress(ValueError):
-            # YAML 1.1 reads 1e-3 as text: a number needs its point
-            hint = f"; write {float(error.instance)!r}, or 1.0e-3 for powers of ten"
+    hint = f"; write {written}" if (written := _meant(error)) else ""
     if error.validator == "additionalProperties":
         hint = f"; known here: {', '.join(error.schema['properties'])}"
     message = " ".join(str(error.message).split())
     raise UserError(f"{where}: {message[:300]}{hint}")
+
+
+def _meant(error: jsonschema.ValidationError) -> str | None:
+    """What to write in the place of a value of the wrong type, where that would be right."""
+    value = error.instance
+    if error.validator != "type" or not isinstance(value, str | float):
+        return None
+    meant: list[Any] = []
+    with suppress(ValueError, OverflowError):
+        meant = [int(float(value))] if float(value).is_integer() else [float(value)]
+    if isinstance(value, str):
+        # YAML 1.1 reads 1e-3 as text: a number needs its point. A config on the command line too.
+        meant.append({"true": True, "false": False}.get(value.lower()))
+    for other in meant:
+        if other is not None and _Validator(error.schema).is_valid(other):
+            return str(yaml.safe_dump(other)).splitlines()[0]
+    return None
 
 
 def with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:

@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 from hebae.base import files
-from hebae.base.checkout import commit, lock_sha256
+from hebae.base.checkout import commit, config_files, lock_sha256
 from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES
 from hebae.data.found import notes_of
 
 DRAWN_WITH = ("matplotlib", "numpy", "pandas")
+COLUMNS = ("device", "precision", "torch", "kept")  # of the table of runs
 
 
 def config_sha256(experiment: Experiment) -> str:
@@ -61,7 +62,8 @@ def of_figure(
         ],
         "seeds": list(data.seeds),
         "weight_seeds": list(data.weight_seeds),
-        "commit": commit(),
+        **commit().fields(),
+        "config_files": config_files(),
         "config_sha256": config_sha256(experiment),
         "lock_sha256": lock_sha256(),
         "inputs": {
@@ -72,8 +74,8 @@ def of_figure(
             "runs": len(of_dataset),
             **{
                 name: _distinct(of_dataset, name)
-                for name in ("commit", "device", "precision", "torch", "kept")
-                # the table of earlier versions says nothing of runs that were kept
+                for name in ("commit", "commit_note", *COLUMNS)
+                # the table of earlier versions lacks some
                 if name in of_dataset
             },
         },

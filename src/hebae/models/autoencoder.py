@@ -250,6 +250,8 @@ def load(
         # weights_only: a file of tensors is data, never code
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         model.load_state_dict(state)
+    except PermissionError:
+        raise  # which is no damage
     except Exception as error:  # PyTorch states no list of what reading may raise
         reason = " ".join(str(error).split())[:200]
         raise UserError(

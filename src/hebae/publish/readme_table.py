@@ -129,7 +129,7 @@ def around_tables(path: Path) -> tuple[str, str, str]:
     Raises:
         UserError: for a file without the two comments.
     """
-    before, begin, rest = path.read_text().partition(BEGIN)
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     tables, end, behind = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{path}: has no place for the tables, {BEGIN} and {END}")

@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from hebae.claims.read import CLAIMS, CLAIMS_SCHEMA, Claims, read_claims
 from hebae.claims.verdicts import Verdict
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
+from hebae.config.read import check_readable
 from hebae.config.registry import DATASETS, FIGURES
 from hebae.config.run import Run
 from hebae.figures.common import IMAGES
@@ -56,13 +57,13 @@ LARGE = 1_000_000
 
 def read_experiment(path: Path) -> Experiment:
     """The experiment that a config describes."""
-    schema = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = (CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
     try:
-        return parse(yaml.safe_load(path.read_text()), schema).experiment
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        check_readable(path)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return parse(document, yaml.safe_load(schema)).experiment
 
 
 def checkout_claims() -> Claims:
@@ -103,7 +104,7 @@ def _text(path: Path) -> str:
     compressed = path.with_name(f"{path.name}.gz")
     if compressed.is_file():
         return gzip.decompress(compressed.read_bytes()).decode()
-    return path.read_text() if path.is_file() else ""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _same_runs(experiment: Experiment, before: Experiment) -> set[Key]:
@@ -124,9 +125,16 @@ def _rows(table: Table, experiment: Experiment, runs: Path, kept: dict) -> Itera
     for run in table.runs(experiment):
         path = runs / run.path / table.source
         if path.is_file():
-            yield from table.rows(table.read(path.read_text()))
+            yield from table.rows(table.read(path.read_text(encoding="utf-8")))
         else:
             yield from kept.get(_key_of(run), [])
+
+
+def _alike(rows: Iterable[Row]) -> list[Row]:
+    """Rows with the columns of all: those of earlier versions have fewer."""
+    rows = list(rows)
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return [{column: row.get(column, "") for column in columns} for row in rows]
 
 
 # Writing
@@ -146,7 +154,7 @@ def write(config: Path, results: Path, folder: Path) -> list[str]:
         for name, table in tables_of(experiment).items():
             published = _kept_rows(name, folder, before) if before else {}
             kept = {key: rows for key, rows in published.items() if key in same}
-            rows = list(_rows(table, experiment, runs, kept))
+            rows = _alike(_rows(table, experiment, runs, kept))
             there = {_key(row, experiment) for row in rows}
             wanted = {_key_of(run) for run in table.runs(experiment)}
             if missing := len(wanted - there):
@@ -228,7 +236,8 @@ def draw(
     done = subprocess.run(
         [sys.executable, "-m", "hebae.figures.draw", *map(str, arguments)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode == 0:
         return None
@@ -251,7 +260,7 @@ def verify(folder: Path) -> tuple[list[str], int]:
     path = folder / SUMS
     if not path.is_file():
         return [f"{path}: missing"], 0
-    wrong = _differences(path.read_text(), _sums(folder), folder)
+    wrong = _differences(path.read_text(encoding="utf-8"), _sums(folder), folder)
     experiment = read_experiment(folder / CONFIG)
     drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
     with tempfile.TemporaryDirectory() as made:
@@ -271,7 +280,7 @@ def verify(folder: Path) -> tuple[list[str], int]:
             if again != published:
                 wrong.append(f"{folder / table}: judged again, the claims come out otherwise")
         for figure in drawn:
-            made_from = json.loads((folder / f"figures/{figure}.json").read_text())
+            made_from = json.loads((folder / f"figures/{figure}.json").read_text(encoding="utf-8"))
             for name, sha256 in made_from["inputs"].items():
                 if not (copy / name).is_file() or files.sha256(copy / name) != sha256:
                     wrong.append(f"{folder}/figures/{figure}.json: made from another {name}")
@@ -284,7 +293,7 @@ def verify(folder: Path) -> tuple[list[str], int]:
 
 
 def _judged(table: Path) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(table.read_text())))
+    return list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
 
 
 def _differences(published: str, found: str, folder: Path) -> list[str]:

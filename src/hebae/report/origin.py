@@ -11,18 +11,18 @@ from importlib import metadata
 from pathlib import Path
 
 from hebae.base import checkout
+from hebae.base.checkout import DIRTY
 from hebae.base.text import counted, duration, listed
 from hebae.claims.verdicts import read_rows
 
 PACKAGES = ("torch", "snakemake")
-DIRTY = "-dirty"
 COLUMNS = ("commit", "python", "torch", "numpy", "device", "precision", "training_seconds")
 
 
-def commit_text(commit: str | None) -> str:
-    """A commit in words."""
+def commit_text(commit: str | None, note: str | None = None) -> str:
+    """A commit in words; records of earlier versions have no note."""
     if not commit:
-        return "unknown: not a git checkout"
+        return f"unknown: {note or 'not a git checkout'}"
     changed = " with changes that are not committed" if commit.endswith(DIRTY) else ""
     return commit.removesuffix(DIRTY) + changed
 
@@ -38,7 +38,7 @@ def version(package: str) -> str:
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name, as far as the system tells it."""
     try:
-        lines = cpuinfo.read_text().splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []  # not Linux
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -67,7 +67,7 @@ def made_with() -> dict[str, str]:
     now = datetime.now().astimezone()
     return {
         "made": f"{now.day} {now:%B %Y, %H:%M %Z}",
-        "commit": commit_text(checkout.commit()),
+        "commit": commit_text(*checkout.commit()),
         "requirements.lock": f"SHA-256 {checkout.lock_sha256() or 'unknown: there is none'}",
         "versions": listed([f"Python {platform.python_version()}", *packages]),
         "machine": f"{processor()}, {counted(cores(), 'core')}, {memory()}, {platform.system()}",
@@ -90,7 +90,7 @@ def trained_with(runs: Path) -> dict[str, str]:
     }
     return {
         "runs": f"{len(rows):,}, trained in {time}, one after the other",
-        "trained at": tally(commit_text(row["commit"]) for row in rows),
+        "trained at": tally(commit_text(row["commit"], row.get("commit_note")) for row in rows),
         "trained with": tally(versions_text(row) for row in rows),
         "trained on": tally(f"{row['device']} in {row['precision']}" for row in rows),
         **(otherwise if kept else {}),

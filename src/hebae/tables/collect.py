@@ -50,7 +50,16 @@ def provenance_row(text: str) -> list[Row]:
     """What a run's record says beside its description, on one line."""
     record = json.loads(text)
     versions = record["versions"]
-    own = ("n_train", "commit", "device", "machine", "threads", "precision", "packed")
+    own = (
+        "n_train",
+        "commit",
+        "commit_note",
+        "device",
+        "machine",
+        "threads",
+        "precision",
+        "packed",
+    )
     last = ("training_seconds", "peak_memory_bytes", "parameters")
     sums = ("weights_sha256", "dataset_checksum")
     return [
@@ -84,7 +93,7 @@ def collect(table: Table, experiment: Experiment, runs: Path) -> Iterator[Row]:
     for run in table.runs(experiment):
         path = runs / run.path / table.source
         try:
-            rows = table.read(path.read_text())
+            rows = table.read(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
         except (ValueError, TypeError, KeyError, UserError):

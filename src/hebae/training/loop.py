@@ -274,7 +274,7 @@ def _writing(history: Path | None, rows: list[Row]) -> Iterator[TextIO | None]:
         return
     history.unlink(missing_ok=True)
     try:
-        with history.open("w") as log:
+        with history.open("w", encoding="utf-8") as log:
             log.write(files.csv_text(rows))
             yield log
     except OSError as error:

@@ -50,7 +50,7 @@ def provenance(run: Run, device: torch.device) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in names},
         },
-        "commit": commit(),
+        **commit().fields(),
         "machine": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

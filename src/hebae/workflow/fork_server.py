@@ -62,7 +62,7 @@ def serve(folder: Path) -> None:
             os.close(stream)
         note = folder / str(_peer(connection))
         with suppress(OSError):
-            note.write_text(str(child))
+            note.write_text(str(child), encoding="utf-8")
         handle = os.pidfd_open(child)
 
         def abandoned() -> None:

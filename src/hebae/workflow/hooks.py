@@ -12,15 +12,16 @@ from typing import Any
 
 def guarded(
     workflow: Any,
-    prepare: Callable[[], None],
+    prepare: Callable[[Any], None],
     plan: Callable[[], None],
     planned: Callable[[bool], None],
 ) -> Callable[..., None]:
     """Snakemake's ``workflow.execute``, which then calls `prepare` where it will make something.
 
-    It is the first place that knows whether it will: rules are read before. In dry runs too, `plan`
-    is called before Snakemake finds out which jobs there are to be done, and `planned`, with
-    whether it is a dry run, after it and before anything is made or listed.
+    It is the first place that knows whether it will: rules are read before. `prepare` is given the
+    plugin that runs the jobs. In dry runs too, `plan` is called before Snakemake finds out which
+    jobs there are to be done, and `planned`, with whether it is a dry run, after it and before
+    anything is made or listed.
     ``workflow.looks_at_data`` says whether jobs are planned or run, rather than listed or reported.
     """
     execute, build = workflow.execute, workflow._build_dag
@@ -30,7 +31,7 @@ def guarded(
         common = executor_plugin.common_settings
         workflow.looks_at_data = True
         if workflow.is_main_process and not common.dryrun_exec:
-            prepare()
+            prepare(executor_plugin)
 
         def build_and_plan() -> None:
             if not workflow.is_main_process or common.touch_exec:

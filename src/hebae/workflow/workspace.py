@@ -42,7 +42,9 @@ def remove_stale_locks(locks: Path, claimed: Iterable[Path]) -> int:
     removed = 0
     for path in sorted(locks.glob("*.lock")):
         try:
-            stale = any(line.startswith(prefixes) for line in path.read_text().splitlines())
+            stale = any(
+                line.startswith(prefixes) for line in path.read_text(encoding="utf-8").splitlines()
+            )
             if stale:
                 path.unlink()
                 removed += 1

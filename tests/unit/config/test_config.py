@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import json
 from pathlib import Path
 
 import jsonschema
@@ -11,9 +12,12 @@ import yaml
 
 from hebae.base.errors import UserError
 from hebae.config import registry
+from hebae.config.checks import check_prepared
 from hebae.config.experiment import Execution, Experiment, Word
+from hebae.config.implemented import check_implemented
 from hebae.config.parse import parse
 from hebae.config.run import Run, weight_text
+from hebae.config.schema import check_schema
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -580,3 +584,140 @@ def test_the_order_of_keys_is_no_other_run():
     document["datasets"]["digits"]["network"] = dict(reversed(network.items()))
     swapped = experiment_of(document).runs()
     assert swapped[0].to_json() == experiment_of(DEMO).runs()[0].to_json()
+
+
+def places(schema, path=()):
+    """Where a config may have an integer or a number: the keys, and what may stand there."""
+    if reference := schema.get("$ref"):
+        target = SCHEMA
+        for key in reference.split("/")[1:]:
+            target = target[key]
+        schema = {**target, **schema}
+        del schema["$ref"]
+    kinds = schema.get("type", ())
+    if {"integer", "number"} & set([kinds] if isinstance(kinds, str) else kinds):
+        yield path, schema
+    for key, inner in schema.get("properties", {}).items():
+        yield from places(inner, (*path, key))
+    other = schema.get("additionalProperties")
+    if isinstance(other, dict):
+        yield from places(other, (*path, "any"))
+    for inner in filter(None, [schema.get("items"), *schema.get("prefixItems", [])]):
+        yield from places(inner, (*path, 0))
+
+
+PLACES = list(places(SCHEMA))
+WRITTEN = ["2", "2.0", "1e-3", "1e-05", "0.5", "1e400", "-1", ".5", "nan", "true", "two", 2.0, 0.5]
+
+
+@pytest.mark.parametrize(("path", "schema"), PLACES, ids=lambda v: ".".join(map(str, v))[:40])
+def test_a_hint_that_is_followed_is_accepted(path, schema):
+    """What it says to write is read as that, and is right there."""
+    own = schema
+    for key in reversed(path):
+        own = {"items": own} if key == 0 else {"properties": {key: own}}
+
+    def complaint(value) -> str:
+        for key in reversed(path):
+            value = [value] if key == 0 else {key: value}
+        try:
+            check_schema(value, own, "config")
+        except UserError as error:
+            return str(error)
+        return ""
+
+    for value in WRITTEN:
+        _, hinted, hint = complaint(value).partition("; write ")
+        if hinted:
+            assert complaint(yaml.safe_load(hint)) == ""
+        elif value in ("2", "2.0"):  # then no hint would help
+            assert complaint(2)
+
+
+def test_places_of_numbers_are_found():
+    assert {"epochs", "batch_size", "weight", "pack"} <= {path[-1] for path, _ in PLACES}
+    assert len(PLACES) > 20
+
+
+def test_hints():
+    for value, hint in (("2", "; write 2"), ("2.0", "; write 2"), (2.0, "; write 2")):
+        with pytest.raises(UserError) as error:
+            parse(edited("datasets.digits.training.epochs", value), SCHEMA)
+        assert str(error.value).endswith(hint)
+    with pytest.raises(UserError, match="; write false"):
+        parse(edited("replace", "False"), SCHEMA)
+    with pytest.raises(UserError, match="of type 'integer'") as error:
+        parse(edited("datasets.digits.training.epochs", 2.5), SCHEMA)
+    assert "write" not in str(error.value)
+
+
+def prepared(folder, label: str, name: str = "celeba", **numbers) -> None:
+    (folder / "data" / label).mkdir(parents=True)
+    manifest = {"name": name, "n_train": 100, "n_test": 30} | numbers
+    (folder / "data" / label / "dataset.json").write_text(json.dumps(manifest))
+
+
+CELEBA = {
+    "network": {"name": "convolutional"},
+    "reconstruction": {"name": "squared_error"},
+    "latent_dims": [8],
+    "training": {"epochs": 1, "batch_size": 20},
+    "models": {"HEBAE": {"weight": 1}},
+    "panels": {"interpolations": [[0, 29]], "end_points": "image"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"mutual_information": {"indices": 31}}, "indices: 31 is more than the 30 test images"),
+        ({"bounds": {"images": 31}}, "bounds.images: 31 is more than the 30 test images"),
+        ({"training": {"epochs": 1, "batch_size": 101}}, "101 is more than the 100 training"),
+        (
+            {"latent_dims": [2], "diagnostics": {"training_sizes": [100]}},
+            "100 is not below the 100 training images",
+        ),
+        ({"latent_dims": [31], "training": {"epochs": 1, "batch_size": 90}}, "31 test images"),
+        (
+            {"panels": {"interpolations": [[0, 30]], "end_points": "image"}},
+            "there is no test image 30; test images are 0 to 29",
+        ),
+    ],
+)
+def test_what_is_known_once_images_are_prepared(tmp_path, changes, message):
+    document = edited("datasets.faces", {"source": "celeba", **CELEBA, **changes})
+    document["figures"] = {"appendix_c": "faces"}
+    experiment = experiment_of(document)
+    check_prepared(experiment, tmp_path)  # nothing is there yet
+    prepared(tmp_path, "faces")
+    if message is None:
+        return check_prepared(experiment, tmp_path)
+    with pytest.raises(UserError) as error:
+        check_prepared(experiment, tmp_path)
+    assert message in str(error.value) and f"{tmp_path}/data" in str(error.value)
+    # of other images, or damaged: nothing is known
+    manifest = tmp_path / "data/faces/dataset.json"
+    manifest.write_text(manifest.read_text().replace("celeba", "mine"))
+    check_prepared(experiment, tmp_path)
+    manifest.write_text("{")
+    check_prepared(experiment, tmp_path)
+
+
+def test_what_the_registry_names_is_looked_up(monkeypatch):
+    experiment = experiment_of(DEMO)
+    check_implemented(experiment)
+    entry = registry.OBJECTIVES["vae"]
+    for function, said in (
+        ("hebae.models.objectives.vae:vea", "and hebae/models/objectives/vae.py has no vea"),
+        ("hebae.models.vee:vae", "and there is no hebae/models/vee.py"),
+    ):
+        other = dataclasses.replace(entry, function=function)
+        monkeypatch.setitem(registry.OBJECTIVES, "vae", other)
+        with pytest.raises(UserError, match=f"objective 'vae' is {function}, {said}"):
+            check_implemented(experiment)
+
+
+def test_all_that_the_registry_names_is_there():
+    for path in CONFIGS:
+        check_implemented(experiment_of(yaml.safe_load(path.read_text())))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -76,7 +77,7 @@ class Outer:
     name: str
     inner: Inner
     shape: tuple[int, int]
-    known: dict[str, Inner]
+    known: Mapping[str, Inner]
     free: dict[str, Any]
     ready: bool = False
     least: Inner | float | None = None

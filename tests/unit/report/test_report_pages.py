@@ -367,8 +367,10 @@ def test_the_first_page_has_claims_data_runs_and_origin(tmp_path, experiment):
     write_csv(
         tmp_path / "results/tables/runs.csv",
         [
-            run | {"commit": commit}
-            for commit in ("a" * 40, "b" * 40, "a" * 40, "c" * 40 + "-dirty")
+            *(run | {"commit": commit, "commit_note": ""} for commit in ("a" * 40, "b" * 40)),
+            run | {"commit": "a" * 40, "commit_note": ""},
+            run | {"commit": "c" * 40 + "-dirty", "commit_note": "with changes"},
+            run | {"commit": "", "commit_note": "git is not installed here"},
         ],
     )
     snakemake = told(experiment, tmp_path, [claim(), claim("fig2a", "does not hold")])
@@ -379,8 +381,9 @@ def test_the_first_page_has_claims_data_runs_and_origin(tmp_path, experiment):
         "1 claim in 2 tests: ✓ holds: 1, ✗ does not hold: 1.",
         "Digits 8×8 (1,000 training and 10 test images): VAE, HEBAE, HEBAE (diagonal) and WAE-MMD",
         "3 seeds (0, 1 and 2)",
-        "4, trained in 2 h 00 min",
-        f"{'a' * 40} (2); {'b' * 40} (1); {'c' * 40} with changes that are not committed (1)",
+        "5, trained in 2 h 30 min",
+        f"{'a' * 40} (2); {'b' * 40} (1); {'c' * 40} with changes that are not committed (1); "
+        "unknown: git is not installed here (1)",
         "Python 1.2, torch 1.2 and numpy 1.2",
         "requirements.lock",
         "snakemake 9.",

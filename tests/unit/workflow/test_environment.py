@@ -169,6 +169,13 @@ def make_env(tmp_path, **changes):
     )
 
 
+def load_builder():
+    spec = importlib.util.spec_from_file_location("make_env", ROOT / "envs/make_env.py")
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    return builder
+
+
 def test_without_a_compiler_nothing_is_downloaded(tmp_path):
     done = make_env(tmp_path, PATH=str(tmp_path), CC="")
     assert done.returncode == 1
@@ -178,9 +185,7 @@ def test_without_a_compiler_nothing_is_downloaded(tmp_path):
 
 
 def test_a_finished_environment_is_left_alone_and_a_changed_one_is_not(tmp_path):
-    spec = importlib.util.spec_from_file_location("make_env", ROOT / "envs/make_env.py")
-    builder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(builder)
+    builder = load_builder()
     stamp = tmp_path / "venv/.complete"
     stamp.parent.mkdir()
     stamp.write_text(builder.fingerprint(tmp_path / "venv"))
@@ -191,3 +196,18 @@ def test_a_finished_environment_is_left_alone_and_a_changed_one_is_not(tmp_path)
     # moved elsewhere, or made from another lock: without a compiler it gets as far as wanting one
     stamp.write_text(builder.fingerprint(tmp_path / "elsewhere"))
     assert "no C compiler" in make_env(tmp_path, PATH=str(tmp_path), CC="").stderr
+
+
+def test_what_a_link_leads_to_is_never_erased(tmp_path):
+    """Of an environment elsewhere that is finished, an empty folder and one of somebody's files."""
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    (tmp_path / "venv").symlink_to(target)
+    assert "no C compiler" in make_env(tmp_path, PATH=str(tmp_path), CC="").stderr  # it would begin
+    (target / "thesis.tex").write_text("years of work")
+    done = make_env(tmp_path, PATH=str(tmp_path), CC="")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"venv is a link to {target}, which would be erased" in done.stderr
+    assert (target / "thesis.tex").read_text() == "years of work"
+    (target / ".complete").write_text(load_builder().fingerprint(target))
+    assert "up to date" in make_env(tmp_path, PATH=str(tmp_path), CC="").stdout

@@ -22,8 +22,9 @@ def drop_default_rate_limit():
         settings.max_jobs_per_timespan = None
 
 
-def prepare_to_make():
+def prepare_to_make(executor_plugin):
     """Claim the results, or end in one line."""
+    check_executor(executor_plugin)
     drop_default_rate_limit()
     results = Path("results", EXPERIMENT.name)
     figures = Path("figures", EXPERIMENT.name)
@@ -70,6 +71,8 @@ def force_kept():
 
 def settle_plan(dryrun):
     """See what raw data is and which trainings are there; end where one would be replaced."""
+    check_open()
+    check_device()
     check_raw_data()
     results = Path("results", EXPERIMENT.name)
     asked = list(trainings())

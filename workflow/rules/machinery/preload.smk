@@ -8,15 +8,6 @@ from snakemake import benchmark
 
 STEP = "python -m hebae.workflow.step "  # how the commands of such jobs begin
 
-THREADS = [
-    "OMP_NUM_THREADS",
-    "GOTO_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-]
-
 
 class Observed(psutil.Process):
     """A job's process, of which those count as children that were forked for them elsewhere."""
@@ -26,7 +17,7 @@ class Observed(psutil.Process):
         children = super().children(recursive)
         for process in tuple(children):
             try:
-                number = Path(folder, str(process.pid)).read_text()
+                number = Path(folder, str(process.pid)).read_text(encoding="utf-8")
                 children.append(psutil.Process(int(number)))
             except (OSError, ValueError, psutil.Error):
                 continue  # not handed over, or over
@@ -55,15 +46,13 @@ def preload():
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = f"{shell_prefix()} exec python -m hebae.workflow.fork_server {shlex.quote(str(folder))}"
-    # what Snakemake adds for a job of one thread: libraries read it as they are loaded
-    threads = dict.fromkeys(THREADS, "1")
     # its stdin ends when this process does
     workflow.preloaded = folder, subprocess.Popen(
         ["bash", "-c", command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | threads,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # as for a job of one thread
     )
     os.environ.update(HEBAE_PRELOADED=str(folder / "socket"))
     benchmark.BenchmarkTimer = BenchmarkTimer

@@ -122,6 +122,8 @@ def _verify(path: Path) -> None:
         sha256 = files.sha256(path)
         if sha256 != SHA256:
             raise ValueError(f"its SHA-256 is {sha256}, not {SHA256}")
+    except PermissionError:
+        raise  # which is no damage
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is not the intact Inception weights ({error}); it was left as it is: "

@@ -78,6 +78,8 @@ def read_record(folder: Path) -> FeaturesRecord:
         record = FeaturesRecord(**json.loads(path.read_bytes()))
         if type(record.n_features) is not int or not isinstance(record.weights_sha256, str):
             raise ValueError("fields of the wrong type")
+    except PermissionError:
+        raise  # which is no damage
     except (OSError, ValueError, TypeError) as error:
         raise _unreadable(path, error) from None
     return record
@@ -92,6 +94,8 @@ def open_features(folder: Path, device: torch.device) -> FeatureNet:
         if files.sha256(path) != record.weights_sha256:
             raise ValueError(f"its SHA-256 is not the one in {RECORD}")
         network = load(path)
+    except PermissionError:
+        raise
     except Exception as error:  # PyTorch states no list of what reading may raise
         raise _unreadable(path, error) from None
     return FeatureNet(record, network.eval().to(device), device)

@@ -1,0 +1,96 @@
+"""What Snakemake says of jobs that failed, and in which letters."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hebae.base.errors import FULL, UNSAID, print_in_any_locale
+
+SHOWN = 15
+"""Lines of the log of a job that failed."""
+
+NO_SPACE = [os.strerror(number) for number in FULL]
+
+
+def say_in_any_locale(handlers: Iterable[logging.Handler]) -> None:
+    """Print what Snakemake says in whatever locale, and write its log files in UTF-8."""
+    print_in_any_locale()
+    for handler in handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            handler.stream.reconfigure(encoding="utf-8")
+            handler.handleError = _unless_disk_is_full(handler.handleError)
+
+
+def _unless_disk_is_full(
+    complain: Callable[[logging.LogRecord], None],
+) -> Callable[[logging.LogRecord], None]:
+    """Logging's traceback for a line that could not be written: who needs the disk says so."""
+
+    def handle(record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            complain(record)
+
+    return handle
+
+
+class FailedJobs(logging.Filter):
+    """The last lines of a failed job's log, in the place of all; and what its log cannot say.
+
+    To be added to Snakemake's logger, whose ``show_logs`` is to be :meth:`last_lines`.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self.logger = logger
+        self.before: dict[str, tuple[int, int] | None] = {}
+        """Logs as they were when their job began: of an earlier attempt, then."""
+        self.full: str | None = None
+        """The first log that says that the disk is full; empty where that one could not."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record is let; some are noted."""
+        if _event(record) == "job_info":
+            self.before.update({str(log): _state(Path(log)) for log in record.log or ()})
+        elif self.full is None and f"non-zero exit status {UNSAID}" in record.getMessage():
+            self.full = ""
+            self.logger.error(
+                "error: No space left on device: a job could not even write its log; make room "
+                "where results/ is, and give the same command again"
+            )
+        return True
+
+    def last_lines(self, logs: Iterable[str]) -> Iterator[str]:
+        """The end of each log that this attempt has written."""
+        for log in map(str, logs):
+            path = Path(log)
+            state = _state(path)
+            if state is None or state == self.before.get(log):
+                yield f"The job did not get as far as writing its log, {log}."
+                continue
+            lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+            if lines and any(reason in lines[-1] for reason in NO_SPACE):
+                self.full = log if self.full is None else self.full
+                if self.full != log:
+                    yield f"{log}: no space left here either."
+                    continue
+            left = len(lines) - SHOWN
+            yield f"{log}{f', its last {SHOWN} lines' if left > 0 else ''}:"
+            yield from lines[-SHOWN:] or ["(it is empty)"]
+
+
+def _event(record: logging.LogRecord) -> Any:
+    event = getattr(record, "event", None)
+    return getattr(event, "value", event)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
