@@ -42,10 +42,7 @@ rule prepare:
         # where raw data lies decides nothing about a result: not among the params, which do
         data_dir=EXECUTION.data_dir,
     params:
-        code=lambda wildcards: code(
-            "hebae.data.prepare",
-            module_of(source_entry(wildcards).function),
-        ),
+        # the code that prepares it is part of what it is known by
         raw=raw_state,
         memory=lambda wildcards: raw.memory_path(
             Path("results", EXPERIMENT.name), wildcards.dataset
