@@ -29,7 +29,7 @@ def unnamed(source: str) -> Iterator[str]:
         elif name == "open":
             modes = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
             called = ast.unparse(node.func)
-            opens_text = called not in ("Image.open", "tarfile.open", "Trained.open")
+            opens_text = called not in ("Image.open", "tarfile.open", "Trained.open", "os.open")
             asked = opens_text and not any("b" in str(mode) for mode in modes)
         else:
             asked = True

@@ -146,7 +146,7 @@ def test_the_dataset_is_prepared_and_measured_and_other_images_are_noticed(follo
     assert plan(followed, config=CONFIG) == {}
     try:
         np.save(paths[0], before[0][::-1])  # of the same size
-        assert plan(followed, config=CONFIG)["prepare"] == 1
+        assert plan(followed, "--config", "replace=True", config=CONFIG)["prepare"] == 1
         for path, images in zip(paths, before, strict=True):
             np.save(path, images[:, :8])
         target = "results/mine/data/blobs/dataset.json"

@@ -27,6 +27,7 @@ CONFIG = {
             "latent_dims": [2],
             "training": {"epochs": 1, "batch_size": 10},
             "models": {"VAE": {"weight": 1}},
+            "mutual_information": {"indices": 2, "draws": 5, "sets": 1},
         }
         for name in ("celeba", "blobs", "pictures")
     },

@@ -44,9 +44,11 @@ def check_experiment(
     """
     if images is None:
         images = {name: DATASETS[data.source] for name, data in experiment.datasets.items()}
+    bounded = {run.dataset for run in experiment.bounds_runs()}
     for name, data in experiment.datasets.items():
         _check_latent_dims(data)
         _check_measures(data, images[name])
+        _check_bounds(f"datasets.{name}.bounds", images[name], data.bounds, name in bounded)
         for model, recipe in data.models.items():
             _check_recipe(data, images[name], experiment.models[model], recipe)
     for figure, dataset in experiment.figures.items():
@@ -161,12 +163,11 @@ def _check_measures(data: Dataset, images: DatasetEntry) -> None:
                 f"{where}.diagnostics.training_sizes: {size} is not below the {images.n_train} "
                 "training images there are, which are always among them"
             )
-    _check_bounds(f"{where}.bounds", images, data.bounds)
     if data.fid is not None:
         _check_fid(f"{where}.fid", images, data.fid)
 
 
-def _check_bounds(where: str, images: DatasetEntry, bounds: Bounds) -> None:
+def _check_bounds(where: str, images: DatasetEntry, bounds: Bounds, taken: bool) -> None:
     largest = max(bounds.samples)
     for k in bounds.samples:
         if largest % k:
@@ -174,7 +175,7 @@ def _check_bounds(where: str, images: DatasetEntry, bounds: Bounds) -> None:
                 f"{where}.samples: {k} does not divide the largest, {largest}, whose codes serve "
                 "for all"
             )
-    if None not in (bounds.images, images.n_test) and bounds.images > images.n_test:
+    if taken and None not in (bounds.images, images.n_test) and bounds.images > images.n_test:
         raise UserError(
             f"{where}.images: {bounds.images} is more than the {images.n_test} test images"
         )

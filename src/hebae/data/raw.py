@@ -22,7 +22,6 @@ from types import MappingProxyType
 
 from hebae.base import files, sources
 from hebae.base.errors import UserError
-from hebae.base.text import counted
 from hebae.config.fields import from_fields
 from hebae.config.registry import DATASETS, resolve
 from hebae.data.found import Found, Gone, named
@@ -155,7 +154,7 @@ def content_of(source: str, found: Found | None, memory: Path, label: str) -> Lo
     if content.missing or not found.stamps:
         return Looked("", missing=content.missing)
     if len(found.stamps) > SLOW_FILES or found.stamps.size > SLOW_BYTES:
-        _say(f"{label}: reading {counted(len(found.stamps), 'file')} that are new or have changed")
+        _say(f"{label}: reading {len(found.stamps):,} files that are new or have changed")
     digest = hashlib.sha256(code(source).encode())
     for pair in content.pairs():
         digest.update(os.fsencode(repr(pair)))

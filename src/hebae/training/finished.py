@@ -307,7 +307,9 @@ def take(
         labels = {"dataset": run.dataset, "model": run.model}
         if fields | labels != fields:
             record["run"] = {**fields, **labels}
-            history = _labelled((finished.folder / "history.csv").read_text("utf-8"), labels)
+            history = _labelled(
+                (finished.folder / "history.csv").read_text(encoding="utf-8"), labels
+            )
             content["history.csv"] = history.encode()
             record["history_sha256"] = hashlib.sha256(content["history.csv"]).hexdigest()
     if asked is not None and (other := unlike(finished.decides, asked)):

@@ -27,11 +27,20 @@ FREE = frozenset({"_", "OLDPWD", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPD
 PRELOADED = ("tqdm", "minepy", "threadpoolctl")
 
 
-def serve(folder: Path) -> None:
+def listen(folder: Path) -> socket.socket:
+    """The socket ``folder/socket``, at which jobs may ask before there is anyone to answer."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "socket"))
+    listener.listen(128)
+    return listener
+
+
+def serve(folder: Path, listener: socket.socket) -> None:
     """Import PyTorch, and fork a child for each job until stdin ends; then wait for the last.
 
-    The socket is ``folder/socket``. While a job runs, ``folder/<its process>`` has the number
-    of the child. Nothing of the folder is left, and nothing is lost where it is taken away.
+    Jobs ask at `listener`, made by :func:`listen`. While a job runs, ``folder/<its process>`` has
+    the number of the child. Nothing of the folder is left, and nothing is lost where it is taken
+    away.
     """
     # longer than most: what happens to a socket, a child and this process shares one selector
     import gc
@@ -41,9 +50,6 @@ def serve(folder: Path) -> None:
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     before = dict(os.environ)  # imports add to it
     address = folder / "socket"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(address))
-    listener.listen(128)
     selector = selectors.PollSelector()
 
     def accept() -> None:
@@ -171,4 +177,4 @@ def _become(arguments: list[str], environment: dict[str, str], streams: list[int
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])))

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,7 +47,9 @@ def sockets(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("s")
 
 
-def start(package: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+def start(
+    package: Path, *arguments: str, descriptors: tuple[int, ...] = (), **environment: str
+) -> subprocess.Popen:
     # one that pytest changes as it goes
     variables = {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1", "PYTEST_CURRENT_TEST": ""}
     return subprocess.Popen(
@@ -57,8 +60,15 @@ def start(package: Path, *arguments: str, **environment: str) -> subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        pass_fds=descriptors,
         preexec_fn=heed_interrupts,
     )
+
+
+def serve(package: Path, sockets: Path, listener: socket.socket) -> subprocess.Popen:
+    number = listener.fileno()
+    arguments = ("hebae.workflow.fork_server", str(sockets), str(number))
+    return start(package, *arguments, descriptors=(number,))
 
 
 def wait_until(condition) -> None:
@@ -70,8 +80,8 @@ def wait_until(condition) -> None:
 
 @pytest.fixture
 def server(package, sockets):
-    process = start(package, "hebae.workflow.fork_server", str(sockets))
-    wait_until((sockets / "socket").exists)
+    with fork_server.listen(sockets) as listener:
+        process = serve(package, sockets, listener)
     with process:
         yield process
         process.kill()
@@ -106,6 +116,23 @@ def test_a_step_is_a_child_of_the_process(server, step):
     assert out == f"['sys.exit(7)', 'two words'] {server.pid} /elsewhere False False\n"
     assert err == "to stderr\n"
     assert done.returncode == 7
+
+
+def test_a_step_may_ask_before_the_process_is_there(package, sockets, step):
+    with fork_server.listen(sockets) as listener:
+        asking = step("sys.exit(7)")
+        time.sleep(0.3)  # it waits
+        assert asking.poll() is None
+        with serve(package, sockets, listener) as process:
+            assert asking.wait(20) == 7 and parent(asking) == process.pid
+            process.kill()
+
+
+def test_a_step_runs_by_itself_where_the_process_ends_before_it_answers(package, sockets, step):
+    with fork_server.listen(sockets):
+        asking = step("sys.exit(7)")
+        time.sleep(0.3)
+    assert asking.wait(20) == 7 and parent(asking) == os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -199,8 +226,8 @@ def test_its_folder_may_be_taken_away(server, step, sockets):
 
 def test_what_is_imported_beside_torch_may_be_missing(package, sockets, step):
     (package / "tqdm.py").write_text("raise ImportError")
-    with start(package, "hebae.workflow.fork_server", str(sockets)) as server:
-        wait_until((sockets / "socket").exists)
+    listener = fork_server.listen(sockets)
+    with listener, serve(package, sockets, listener) as server:
         done = step("pass")
         assert parent(done) == server.pid
         server.kill()
@@ -223,8 +250,8 @@ def test_without_the_process_a_step_runs_by_itself(step):
 
 def test_a_process_that_cannot_import_torch_holds_nobody_up(package, sockets, step):
     (package / "torch.py").write_text("import time; time.sleep(.5); raise ImportError")
-    server = start(package, "hebae.workflow.fork_server", str(sockets))
-    wait_until((sockets / "socket").exists)
+    with fork_server.listen(sockets) as listener:
+        server = serve(package, sockets, listener)
     done = step("pass")
     assert parent(done) == os.getpid()
     server.communicate(timeout=20)

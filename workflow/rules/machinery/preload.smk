@@ -6,6 +6,8 @@ import subprocess
 import psutil
 from snakemake import benchmark
 
+from hebae.workflow import fork_server
+
 STEP = "python -m hebae.workflow.step "  # how the commands of such jobs begin
 
 
@@ -45,7 +47,12 @@ def preload():
     folder = Path(".snakemake/preloaded", EXPERIMENT.name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    command = f"{shell_prefix()} exec python -m hebae.workflow.fork_server {shlex.quote(str(folder))}"
+    # here, so that the first job finds it: that process takes a second to begin
+    listener = fork_server.listen(folder)
+    server = "python -m hebae.workflow.fork_server"
+    command = (
+        f"{shell_prefix()} exec {server} {shlex.quote(str(folder))} {listener.fileno()}"
+    )
     # its stdin ends when this process does
     workflow.preloaded = folder, subprocess.Popen(
         ["bash", "-c", command],
@@ -53,6 +60,8 @@ def preload():
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"OMP_NUM_THREADS": "1"},  # as for a job of one thread
+        pass_fds=[listener.fileno()],
     )
+    listener.close()
     os.environ.update(HEBAE_PRELOADED=str(folder / "socket"))
     benchmark.BenchmarkTimer = BenchmarkTimer
