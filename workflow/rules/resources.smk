@@ -53,7 +53,9 @@ def machine():
     if workflow.non_local_exec:
         return Machine(None, None, None)
     if on_gpu(None):
-        return Machine(versions(), "cuda", None)
+        # auto: PyTorch may see none where there is one
+        device = "cuda" if EXECUTION.device == "cuda" else None
+        return Machine(versions(), device, None)
     precision = {True: "bfloat16", False: "float32", None: None}[cpu.has_bfloat16()]
     return Machine(versions(), "cpu", precision)
 

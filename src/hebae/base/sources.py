@@ -122,6 +122,11 @@ def _say(node: object, said: list[str]) -> None:
 
 def digests(modules: Iterable[str]) -> dict[str, str]:
     """A hash of what each file of :func:`closure` computes, by its path below the package."""
+    return dict(_digests(tuple(modules)))
+
+
+@cache
+def _digests(modules: tuple[str, ...]) -> dict[str, str]:
     return {path.relative_to(ROOT / "hebae").as_posix(): _digest(path) for path in closure(modules)}
 
 

@@ -111,7 +111,7 @@ class ObjectiveEntry:
     """Whether the function is told λ, which must then be above 0."""
     takes_progress: bool = False
     """Whether the function is told the share of training steps done."""
-    divergences: tuple[str, ...] = ()
+    divergences: tuple[str, ...] = field(default=(), repr=False)
     """Those the function can be given as ``divergence``; the first where a config names none."""
 
 
@@ -175,15 +175,15 @@ class NetworkEntry:
 
     function: str
     parameters: Parameters = field(default_factory=dict, repr=False)
-    required: tuple[str, ...] = ()
+    required: tuple[str, ...] = field(default=(), repr=False)
     """The parameters that a config must set."""
-    multiple: int = 1
+    multiple: int = field(default=1, repr=False)
     """Height and width of an image must be multiples of this."""
-    channels: int | None = None
+    channels: int | None = field(default=None, repr=False)
     """How many channels an image must have; any number where None."""
-    reconstructions: tuple[str, ...] = ()
+    reconstructions: tuple[str, ...] = field(default=(), repr=False)
     """The reconstruction terms that its decoder's output fits; all where empty."""
-    packs: bool = False
+    packs: bool = field(default=False, repr=False)
     """Whether several may be trained as one stack (:mod:`hebae.training.stack`)."""
     autoregressive: bool = False
     """Whether the decoder states each pixel given the ones before it: it is told the image, and

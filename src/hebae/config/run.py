@@ -184,17 +184,24 @@ def read_run(path: Path) -> tuple[Run, dict[str, Any]]:
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """In which keys two descriptions differ: key, value there and here, as JSON or "unset".
 
-    A key within another is "training.epochs".
+    A key within another is "training.epochs". 1 and 1.0 are the same.
     """
     flat = dict(_leaves(there)), dict(_leaves(here))
     found = []
     for key in sorted(flat[0].keys() | flat[1].keys()):
+        values = [own.get(key) for own in flat]
+        if _number(values[0]) and _number(values[1]) and values[0] == values[1]:
+            continue
         was, says = (
             json.dumps(own[key], ensure_ascii=False) if key in own else "unset" for own in flat
         )
         if was != says:
             found.append((key, was, says))
     return found
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _leaves(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,6 @@ Snakemake looks too when it plans, so nothing here imports NumPy or Pillow.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hebae.base.errors import UserError
+from hebae.data.notes import Note
 
 # What Finder, Windows and network disks put beside files and into folders. All else that begins
 # with a dot is theirs too: .DS_Store, ._000001.jpg, .AppleDouble.
@@ -43,14 +43,6 @@ class Gone(UserError):
     """Raw data that cannot be had now: closed, on a disk that is not mounted, or moved away."""
 
 
-def notes_of(manifest: Path) -> tuple[Note, ...]:
-    """The notes in a ``dataset.json``; none where it is not there or from before there were any."""
-    try:
-        return tuple(Note(**note) for note in json.loads(manifest.read_bytes()).get("notes", ()))
-    except (OSError, ValueError, TypeError, AttributeError):
-        return ()
-
-
 class Stamps:
     """What tells files from others without reading them: names, sizes, times and inodes.
 
@@ -65,7 +57,8 @@ class Stamps:
         """Count a file."""
         self.names.append(name)
         # a time may be negative, an inode is any 64 bits
-        self.numbers.extend((stat.st_size, stat.st_mtime_ns & _64_BITS, stat.st_ino & _64_BITS))
+        numbers = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        self.numbers.extend(number & _64_BITS for number in numbers)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,23 +66,13 @@ class Stamps:
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(self.numbers[::3])
+        return sum(self.numbers[::4])
 
     def digest(self) -> bytes:
         """A hash of them all, in the order in which the disk lists them."""
         digest = hashlib.sha256(os.fsencode("\0".join(self.names)))
         digest.update(self.numbers)
         return digest.digest()
-
-
-@dataclass(frozen=True)
-class Note:
-    """What a person should know of how raw data was understood."""
-
-    text: str
-    """A sentence; its paths are seen from the data_dir, so that it is the same on every machine."""
-    caption: str = ""
-    """What the caption of a figure says of it; most notes matter in none."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from hebae.base.errors import UserError, command
 from hebae.config import registry
 from hebae.data import raw
 from hebae.data.arrays import Arrays, Stream
-from hebae.data.found import Note
+from hebae.data.notes import Note
 from hebae.data.store import MANIFEST, PreparedDataset
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")

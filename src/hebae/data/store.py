@@ -10,7 +10,7 @@ import numpy as np
 
 from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
-from hebae.data.found import Note
+from hebae.data.notes import Note
 
 MANIFEST = "dataset.json"
 

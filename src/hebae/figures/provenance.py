@@ -15,7 +15,7 @@ from hebae.base import files
 from hebae.base.checkout import commit, config_files, lock_sha256
 from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES
-from hebae.data.found import notes_of
+from hebae.data.notes import notes_of
 
 DRAWN_WITH = ("matplotlib", "numpy", "pandas")
 COLUMNS = ("device", "precision", "torch", "kept")  # of the table of runs

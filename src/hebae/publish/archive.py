@@ -386,6 +386,10 @@ def _trained(folder: Path, manifest: Manifest, archive: Path) -> list[Finished]:
             raise UserError(f"{archive}: {name} is the record of {finished.label}")
         if not finished.intact():
             raise UserError(f"{archive}: {name} is not the record of the files beside it")
+        own = finished.record.get("run", {})
+        config = {key: own[key] for key in own if key not in ("dataset", "model")}
+        if "decides" in finished.record and own and config != finished.decides["config"]:
+            raise UserError(f"{archive}: {name} says two things of how it was trained")
         found.append(finished)
     return found
 
@@ -417,16 +421,20 @@ def import_archive(archive: Path, results: Path) -> str:
     try:
         manifest = read_archive(archive, private / "archive")
         trained = _trained(private / "archive", manifest, archive)
+        there = {each.key: store.get(each.key) for each in trained}
+        for key, kept in there.items():
+            if kept is not None and not kept.intact():
+                store.drop(key)
         new = sum(store.get(finished.key) is None for finished in trained)
         for finished in trained:
             if store.keep(finished) is None:
                 raise UserError(f"{store.folder} cannot be written; make it writable")
     finally:
         shutil.rmtree(private, ignore_errors=True)
-    there = f", {len(trained) - new} of them were there already" if new < len(trained) else ""
+    old = f", {len(trained) - new} of which were there already" if new < len(trained) else ""
     return (
         f"{store.folder}: {counted(len(trained), 'finished training')} of "
-        f"{manifest.experiment}{there}; to measure and draw without training:\n"
+        f"{manifest.experiment}{old}; to measure and draw without training:\n"
         "snakemake --cores 2 --configfile CONFIG --config runs=restore"
     )
 

@@ -17,7 +17,7 @@ from hebae.claims.verdicts import Finding, counts, read_findings
 from hebae.config.experiment import Dataset, Experiment
 from hebae.config.registry import DATASETS
 from hebae.config.run import weight_text
-from hebae.data.found import notes_of
+from hebae.data.notes import notes_of
 from hebae.report import origin
 from hebae.report.names import categories
 

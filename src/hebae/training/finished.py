@@ -104,7 +104,16 @@ def _decides(
 
 def key_of(decides: Decides) -> str:
     """The key under which a finished training is kept."""
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps(_plain(decides), sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _plain(value: Any) -> Any:
+    """With 1 and 1.0 the same, as in a comparison."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def of_record(record: Mapping[str, Any]) -> Decides:
@@ -171,11 +180,17 @@ def unlike(there: Decides, here: Decides) -> list[str]:
     return found
 
 
+def same_question(there: Decides, here: Decides) -> bool:
+    """Whether two trainings are of one config on the same images, whatever computed them."""
+    asked = {name: here[name] for name in here if name not in ("config", "data")}
+    return not unlike(there | asked, here)
+
+
 def _other_files(there: Mapping[str, str], here: Mapping[str, str]) -> str:
     if not there or "commit" in there:
         return "code of an earlier version" if there != here else ""
     other = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
-    more = f" and {len(other) - 3} more files" if len(other) > 3 else ""
+    more = f" and {len(other) - 3} more" if len(other) > 3 else ""
     return f"other code in {', '.join(other[:3])}{more}" if other else ""
 
 
@@ -208,6 +223,11 @@ class Finished:
             return f"runs/{Run.from_record(self.record).path}"
         return f"features/{self.record.get('dataset')}/classifier"
 
+    def agreed(self, asked: Decides) -> bool:
+        """Whether it was kept, by the user's word, in the place of what is asked for."""
+        kept = self.record.get("kept")
+        return isinstance(kept, dict) and "asked" in kept and not unlike(kept["asked"], asked)
+
     def intact(self) -> bool:
         """Whether its files are what the record says; reads all of them."""
         sums = {"weights.pt": "weights_sha256", "history.csv": "history_sha256"}
@@ -222,12 +242,16 @@ class Finished:
             return False
 
 
-def read(folder: Path) -> Finished | None:
-    """The finished training in a folder; None where there is none that is whole."""
+def read(folder: Path, whole: bool = True) -> Finished | None:
+    """The finished training in a folder; None where there is none.
+
+    Args:
+        whole: whether all its files have to be there, or the record alone.
+    """
     for names in (RUN_FILES, CLASSIFIER_FILES):
         try:
             record = json.loads((folder / names[-1]).read_bytes())
-            if all((folder / name).is_file() for name in names):
+            if not whole or all((folder / name).is_file() for name in names):
                 return Finished(folder, names, record, of_record(record))
         except (OSError, ValueError, TypeError, LookupError, AttributeError, UserError):
             continue
@@ -261,12 +285,17 @@ class Store:
             for name in finished.names:
                 _copy(finished.folder / name, new / name, link=not copy)
             _without_keeping(new / finished.names[-1])
-            shutil.rmtree(self.folder / key, ignore_errors=True)
-            new.rename(self.folder / key)
+            try:
+                new.rename(self.folder / key)
+            except OSError:
+                if kept := self.get(key):  # another process was first
+                    return kept
+                shutil.rmtree(self.folder / key, ignore_errors=True)  # a part of one
+                new.rename(self.folder / key)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            return self.get(key)  # another process was first, or the folder is not ours
+            return self.get(key)  # the folder is not ours
         finally:
             shutil.rmtree(new, ignore_errors=True)
         return self.get(key)
@@ -282,6 +311,15 @@ class Store:
                 if not folder.name.startswith(".") and (finished := read(folder)):
                     yield finished
 
+    def lock(self, decides: Decides) -> Path:
+        """The file that whoever trains it locks."""
+        return self.folder / f".{key_of(decides)}.lock"
+
+    def alike(self, asked: Decides) -> list[Finished]:
+        """Those of the same config on the same images, the most alike first."""
+        same = [each for each in self.all() if same_question(each.decides, asked)]
+        return sorted(same, key=lambda each: (len(unlike(each.decides, asked)), each.key))
+
     def drop(self, key: str) -> None:
         """Keep a training no longer."""
         shutil.rmtree(self.folder / key, ignore_errors=True)
@@ -296,7 +334,8 @@ def take(
         finished: what is kept.
         output: folder of the run or classifier.
         run: whose labels of dataset and model it gets; its own where None.
-        asked: what was asked for. If that is something else, the record says so under ``kept``.
+        asked: what was asked for. If that is something else, the record says so under ``kept``,
+            with what differs.
     """
     if not finished.intact():
         return False
@@ -313,7 +352,7 @@ def take(
             content["history.csv"] = history.encode()
             record["history_sha256"] = hashlib.sha256(content["history.csv"]).hexdigest()
     if asked is not None and (other := unlike(finished.decides, asked)):
-        record["kept"] = {"key": key_of(asked), "differs": other}
+        record["kept"] = {"differs": other, "asked": asked}
     if record != finished.record:
         content[finished.names[-1]] = files.json_bytes(record)
     for name, written in content.items():  # the record is the last

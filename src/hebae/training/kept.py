@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hebae.base.errors import UserError, command
+from hebae.base.lock import Held, hold
 from hebae.base.text import counted
 from hebae.training.finished import FOLDER, Finished, Store, read
+from hebae.training.plan import read_plan
 
 LEFT_SECONDS = 3600  # after which nobody still writes a folder that has no name yet
 
 
 def referred(results: Path) -> set[str]:
-    """The keys of what the experiments of a folder have in their places."""
+    """The keys of what the experiments of a folder have in their places, or will put there.
+
+    A record without its files counts, and so does what a job that was killed was to put back.
+    """
     places = [*results.glob("*/runs/**/run.json"), *results.glob("*/features/*/*/features.json")]
-    return {finished.key for path in places if (finished := read(path.parent))}
+    found = (read(path.parent, whole=False) for path in places)
+    keys = {finished.key for finished in found if finished is not None}
+    for path in results.glob("*/plan.json"):
+        with contextlib.suppress(UserError):
+            keys |= {instead.key for instead in read_plan(path).instead.values()}
+    return keys
 
 
 def listing(results: Path) -> list[tuple[Finished, bool]]:
@@ -34,7 +45,23 @@ def own_bytes(finished: Finished) -> int:
 
 
 def prune(results: Path) -> str:
-    """Drop what no experiment there refers to; a line that says what was done."""
+    """Drop what no experiment there refers to; a line that says what was done.
+
+    Raises:
+        UserError: while one of them is being made.
+    """
+    with contextlib.ExitStack() as held:
+        for path in results.glob("*/.lock"):
+            try:
+                held.enter_context(hold(path))
+            except Held as holder:
+                raise UserError(
+                    f"{path.parent.name} is being made by {holder}; prune when that has ended"
+                ) from None
+        return _prune(results)
+
+
+def _prune(results: Path) -> str:
     unused = [finished for finished, here in listing(results) if not here]
     freed = sum(map(own_bytes, unused))
     for finished in unused:

@@ -11,7 +11,17 @@ from hebae.base import files
 from hebae.base.errors import UserError
 from hebae.config.fields import from_json, to_json
 from hebae.config.run import Run
-from hebae.training.finished import Decides, Store, key_of, take
+from hebae.training.finished import Decides, Finished, Store, key_of, take, unlike
+
+
+@dataclass(frozen=True)
+class Instead:
+    """A finished training that is taken where what is asked for is not there."""
+
+    key: str
+    agreed: bool
+    """Whether the user has said that it is to be kept although it is another. If not, it is taken
+    where it turns out to be what is asked for as far as the plan could know."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +30,8 @@ class Plan:
 
     packs: tuple[tuple[Run, ...], ...] = ()
     """Runs that are trained together (:mod:`hebae.training.packs`)."""
-    instead: dict[str, str] = field(default_factory=dict)
-    """The key of the finished training that is taken where what is asked for is not there, by the
-    folder of the run or classifier below ``results/<experiment>``."""
+    instead: dict[str, Instead] = field(default_factory=dict)
+    """By the folder of the run or classifier below ``results/<experiment>``."""
     train: bool = True
     """Whether anything may be trained."""
     runs: tuple[str, ...] = ()
@@ -74,22 +83,45 @@ def taken(
         UserError: where nothing may be trained, and it would have to be.
     """
     label = label or f"runs/{run.path}"
-    exact = key_of(decides)
-    for key in (exact, plan.instead.get(label)):
-        finished = None if key is None else store.get(key)
-        if finished is None:
-            continue
+    shape = None if run is None else list(image_shape)
+    exact, instead = key_of(decides), plan.instead.get(label)
+    candidates = [store.get(exact)]
+    if not plan.train:
+        candidates += store.alike(decides)
+    elif instead is not None:
+        other = store.get(instead.key)
+        candidates.append(other)
+        if other is not None and candidates[0] is None:
+            _check_kept(label, other, instead, decides, shape)
+    for finished in filter(None, candidates):
         # an archive may say anything, and this much memory is taken before weights are read
-        fits = run is None or finished.record.get("image_shape") == list(image_shape)
-        if fits and take(finished, output, run, decides):
-            kept = "" if key == exact else ", otherwise than asked, and is kept as it is"
+        if shape is not None and finished.record.get("image_shape") != shape:
+            continue
+        if take(finished, output, run, decides):
+            kept = "" if finished.key == exact else ", otherwise than asked, and is kept as it is"
             print(f"{label} was trained already{kept}: its files are put back", file=sys.stderr)
             return True
         print(f"dropping a damaged training: {finished.folder}", file=sys.stderr, flush=True)
-        store.drop(key)
+        store.drop(finished.folder.name)
     if not plan.train:
         raise UserError(
             f"{label}: runs=restore trains nothing, and no finished training of this config on "
             "these images is here; import an archive that has it, or train with runs=train"
         )
     return False
+
+
+def _check_kept(
+    label: str, other: Finished, instead: Instead, decides: Decides, shape: list[int] | None
+) -> None:
+    """Raises UserError where another training would be taken, or lost, without the user's word."""
+    if shape is not None and other.record.get("image_shape") != shape:
+        raise UserError(
+            f"{label}: it was trained on images of another shape, so it cannot be kept; add "
+            "--config replace=True to train it anew"
+        )
+    if not instead.agreed and (reasons := unlike(other.decides, decides)):
+        raise UserError(
+            f"{label}: its finished training is another than asked ({'; '.join(reasons)}), and was "
+            "not replaced; add --config keep=True to keep it, or replace=True to train it anew"
+        )

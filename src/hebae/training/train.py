@@ -59,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # held until this process ends: the same run is trained by one process at a time
     held = lock.wait_for(root / run.path / "lock", run.path)
     shape = manifest.image_shape
-    if store is None or not taken(store, plan, decides, options.output, run, shape):
+    there = store is not None and taken(store, plan, decides, options.output, run, shape)
+    if store is not None and not there:
+        # the same run of another experiment may be under way
+        _same = lock.wait_for(store.lock(decides), run.path)
+        there = taken(store, plan, decides, options.output, run, shape)
+    if not there:
         images, n_train = load_images(run, options.data, device)
         options.output.mkdir(parents=True, exist_ok=True)
         trainee = Single(run, images["train"].shape[1:], device)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from hebae.base.errors import UserError
 from hebae.base.text import counted, duration
 from hebae.config.experiment import Word
-from hebae.training.finished import Decides, Finished, Store, key_of, read, unlike
+from hebae.training.finished import Decides, Finished, Store, read, same_question, unlike
+from hebae.training.plan import Instead, Plan, read_plan
 
 SHOWN = 4  # of differences, in a message of a few lines
 
@@ -34,13 +35,28 @@ class Decision(NamedTuple):
 
     trained: list[str]
     """The labels of those that are to be trained."""
-    instead: dict[str, str]
-    """The key of the finished training that is taken where what is asked for is not there."""
+    instead: dict[str, Instead]
+    """What is taken where what is asked for is not there."""
     said: list[str]
     """Lines for the user."""
 
 
-def decide(asked: Iterable[Asked], results: Path, word: Word, keep: bool) -> Decision:
+def place_of(results: Path, label: str, store: Store, before: Plan) -> Finished | None:
+    """The finished training that belongs in a place, though its files may have gone from there.
+
+    A run whose weights were deleted is known by its record; one whose job was killed while it put
+    them back, by the plan of that time.
+    """
+    if place := read(results / label):
+        return place
+    if record := read(results / label, whole=False):
+        return store.get(record.key)
+    if label in before.instead:
+        return store.get(before.instead[label].key)
+    return None
+
+
+def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Decision:
     """Decide about the trainings that a plan asks for.
 
     Args:
@@ -53,41 +69,45 @@ def decide(asked: Iterable[Asked], results: Path, word: Word, keep: bool) -> Dec
         UserError: where one would replace a finished training without the user's word, or nothing
             may be trained and one would have to be.
     """
-    store = Store(results.parent)
-    everything = list(store.all())
+    store, before = Store(results.parent), plan_before(results)
+    # of jobs that were killed, until their places are filled
+    instead = {
+        label: other
+        for label, other in before.instead.items()
+        if read(results / label) is None and label not in {each.label for each in asked}
+    }
+    everything = list(store.all()) if asked else []
     kept = _by_config(everything)
     trained: list[str] = []
-    instead: dict[str, str] = {}
     found = 0
     otherwise: list[tuple[Finished, list[str]]] = []
     missing: list[Asked] = []
     places: list[Finished] = []
     for label, decides in asked:
-        place = read(results / label)
+        place = place_of(results, label, store, before)
         places += [place] * (place is not None)
         alike = kept[_config(decides)] + ([place] if place else [])
+        other = [] if place is None else unlike(place.decides, decides)
         if any(not unlike(finished.decides, decides) for finished in alike):
             found += 1
-            if place is not None and word is not Word.REPLACE:
+            if place is not None and not other and word is not Word.REPLACE:
                 # a plan does not know everything: the job may find that it is another
-                instead[label] = place.key
+                instead[label] = Instead(place.key, agreed=word is Word.KEEP)
         elif word is Word.RESTORE:
-            same = [each for each in alike if _same_question(each.decides, decides)]
-            if same:
-                instead[label] = min(same, key=lambda each: _distance(each, decides)).key
+            if any(same_question(each.decides, decides) for each in alike):
                 found += 1
             else:
                 missing.append(Asked(label, decides))
         elif place is None or word is Word.REPLACE:
             trained.append(label)
         else:
-            instead[label] = place.key
-            if (place.record.get("kept") or {}).get("key") != key_of(decides):
-                otherwise.append((place, unlike(place.decides, decides)))
+            instead[label] = Instead(place.key, agreed=True)
+            if not place.agreed(decides):
+                otherwise.append((place, other))
     if missing:
         raise UserError(_missing(missing, found, results, everything))
     if otherwise and word is not Word.KEEP:
-        raise UserError(_refusal(otherwise, results.name))
+        raise UserError(_refusal(otherwise, results))
     for place in places if keep else ():
         store.keep(place)
     said = []
@@ -97,6 +117,14 @@ def decide(asked: Iterable[Asked], results: Path, word: Word, keep: bool) -> Dec
         reasons = "; ".join(_reasons(otherwise))
         said.append(f"{counted(len(otherwise), 'finished training')} kept as found: {reasons}.")
     return Decision(trained, instead, said)
+
+
+def plan_before(results: Path) -> Plan:
+    """The plan of the last call; an empty one where there was none, or of another version."""
+    try:
+        return read_plan(results / "plan.json")
+    except (OSError, UserError):
+        return Plan()
 
 
 def _config(decides: Decides) -> str:
@@ -110,16 +138,6 @@ def _by_config(finished: Iterable[Finished]) -> defaultdict[str, list[Finished]]
     return found
 
 
-def _same_question(there: Decides, here: Decides) -> bool:
-    """Whether two trainings are of one config on the same images, whatever computed them."""
-    names = ("config", "data")
-    return not unlike(there | {name: here[name] for name in here if name not in names}, here)
-
-
-def _distance(finished: Finished, decides: Decides) -> tuple[int, str]:
-    return len(unlike(finished.decides, decides)), finished.key
-
-
 def _reasons(found: Sequence[tuple[Finished, Sequence[str]]]) -> list[str]:
     """What differs, the most frequent first, and in how many trainings where not in all."""
     counts = Counter(reason for _, reasons in found for reason in reasons)
@@ -130,14 +148,14 @@ def _reasons(found: Sequence[tuple[Finished, Sequence[str]]]) -> list[str]:
     return lines[:SHOWN] + [f"and {counted(more, 'other difference')}"] * (more > 0)
 
 
-def _refusal(found: Sequence[tuple[Finished, Sequence[str]]], experiment: str) -> str:
+def _refusal(found: Sequence[tuple[Finished, Sequence[str]]], results: Path) -> str:
     total = sum(place.seconds for place, _ in found)
     took = f", which took {duration(total)} to train," if total else ""
     first = found[0][0]
     return "\n".join(
         [
-            f"{counted(len(found), 'finished training')} of {experiment}{took} would be trained "
-            f"anew; nothing was changed. The first is {first.folder}. What differs:",
+            f"{counted(len(found), 'finished training')} of {results.name}{took} would be trained "
+            f"anew; nothing was changed. The first is {results / first.label}. What differs:",
             *(f"  {reason}" for reason in _reasons(found)),
             "To keep them as they are, add --config keep=True (the report says so).",
             "To train them anew, add --config replace=True.",

@@ -247,7 +247,7 @@ def test_results_that_change_during_an_export_are_an_error(results, tmp_path, mo
 def test_importing_twice(exported, tmp_path):
     archive.import_archive(exported, tmp_path)
     before = content_of(tmp_path / ".trained")
-    assert ", 4 of them were there already; " in archive.import_archive(exported, tmp_path)
+    assert ", 4 of which were there already; " in archive.import_archive(exported, tmp_path)
     assert content_of(tmp_path / ".trained") == before
 
 
@@ -673,9 +673,8 @@ def test_an_archive_of_an_earlier_version_is_restored(results, data, tmp_path):
 @pytest.mark.parametrize("name", archive.RUN_FILES)
 @pytest.mark.parametrize("content", [b"", b"other", None])
 def test_a_run_changed_after_the_import_is_not_restored(here, data, name, content):
-    decision = decide(asked(data), here / "new", Word.RESTORE, keep=True)
-    (key,) = decision.instead.values()
-    path = here / ".trained" / key / name
+    (found,) = Store(here).alike(asked(data)[0].decides)
+    path = found.folder / name
     path.unlink()
     if content is not None:
         path.write_bytes(content)

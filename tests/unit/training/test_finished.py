@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 from tests.runs import HERE, RUN, add, changed
 
+from hebae.base import files
 from hebae.base.errors import UserError
-from hebae.training import finished, kept
+from hebae.base.lock import hold
+from hebae.config.run import Run
+from hebae.training import kept
 from hebae.training.finished import Machine, Store, key_of, of_record, of_run, read, take, unlike
+from hebae.training.plan import Instead, Plan, taken, write_plan
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -50,6 +54,13 @@ def test_what_decides_nothing_is_not_in_it():
     assert key_of(of_run(RUN, "d", narrow)) == own
     auto = changed(precision="auto")
     assert key_of(of_run(auto, "d", narrow)) != key_of(of_run(auto, "d", HERE))
+
+
+def test_1_and_1_0_are_one_config():
+    whole = of_run(changed(learning_rate_decay=1), "d", HERE)
+    point = of_run(changed(learning_rate_decay=1.0), "d", HERE)
+    assert key_of(whole) == key_of(point) and unlike(whole, point) == []
+    assert unlike(whole, of_run(changed(learning_rate_decay=1.5), "d", HERE))
 
 
 def test_a_key_outlives_json(tmp_path):
@@ -89,7 +100,7 @@ def test_files_of_other_code_are_named():
     assert unlike(there, here) == ["other code in models/objectives/hebae.py"]
     for name in list(here["code"])[:5]:
         here["code"][name] = "other"
-    assert unlike(there, here)[0].endswith("more files")
+    assert unlike(there, here)[0].endswith(" more")
     here["code"] = {"commit": "1234"}
     assert unlike(here, there) == ["code of an earlier version"]
 
@@ -149,10 +160,8 @@ def test_what_is_taken_in_place_of_another_says_so(tmp_path):
     asked = of_run(changed(epochs=50), "d", HERE)
     assert take(found, tmp_path / "new", RUN, asked)
     taken = read(tmp_path / "new")
-    assert taken.record["kept"] == {
-        "key": key_of(asked),
-        "differs": ["training.epochs 12 there, 50 here"],
-    }
+    assert taken.record["kept"]["differs"] == ["training.epochs 12 there, 50 here"]
+    assert taken.agreed(asked) and not taken.agreed(found.decides)
     assert taken.key == found.key
     # and kept again it is what it was
     Store(tmp_path).drop(found.key)
@@ -218,8 +227,10 @@ def test_two_processes_keep_the_same(tmp_path, monkeypatch):
         answers = iter([None])
         get = Store.get
         patch.setattr(Store, "get", lambda self, key: next(answers, get(self, key)))
-        patch.setattr(finished.shutil, "rmtree", lambda *_, **__: None)
         assert store.keep(two).key == one.key
+    assert (store.folder / one.key / "run.json").stat().st_ino == (
+        one.folder / "run.json"
+    ).stat().st_ino  # the first's
 
 
 def test_a_store_that_cannot_be_written_keeps_nothing(tmp_path, monkeypatch):
@@ -254,6 +265,19 @@ def test_what_no_experiment_has_is_listed_and_dropped(tmp_path, capsys):
     assert ", 1 unused by any experiment there (0.0 MB; prune drops them)" in lines[-1]
     states = {line.split()[-5]: line.split()[1] for line in lines[:-1]}
     assert states[f"runs/{unused.path}"] == "unused" and states[f"runs/{used.path}"] == "in"[:2]
+    # nothing is dropped whose files have gone from its place, or are to be put there
+    record = tmp_path / "tiny/runs" / unused.path / "run.json"
+    files.write_json(
+        record, json.loads(add(tmp_path / "x", unused).joinpath("run.json").read_text())
+    )
+    assert kept.prune(tmp_path).startswith("0 finished trainings dropped")
+    record.unlink()
+    key = key_of(of_run(unused, "d", HERE))
+    write_plan(tmp_path / "tiny/plan.json", Plan(instead={"runs/x": Instead(key, True)}))
+    assert kept.prune(tmp_path).startswith("0 finished trainings dropped")
+    write_plan(tmp_path / "tiny/plan.json", Plan())
+    with hold(tmp_path / "tiny/.lock"), pytest.raises(UserError, match="tiny is being made by pr"):
+        kept.prune(tmp_path)
     kept.main(["prune", "--results", str(tmp_path)])
     assert capsys.readouterr().out.startswith("1 finished training dropped, 0.0 MB free")
     assert [each.label for each in store.all()] == [f"runs/{used.path}"]
@@ -275,3 +299,60 @@ def test_the_space_of_a_file_with_another_name_is_not_counted(tmp_path):
     for path in place.iterdir():
         path.unlink()
     assert kept.own_bytes(found) == sizes
+
+
+SHAPE = (8, 8, 1)
+
+
+def kept_run(results: Path, run: Run = RUN, machine: Machine = HERE, shape=SHAPE, data="d"):
+    place = add(results / "elsewhere" / run.path, run, machine, data, image_shape=list(shape))
+    return Store(results).keep(read(place))
+
+
+def take_planned(results: Path, plan: Plan, run: Run = RUN, machine: Machine = HERE) -> bool:
+    """As the job of a run does, whose images are d."""
+    asked = of_run(run, "d", machine)
+    return taken(Store(results), plan, asked, results / "tiny/runs" / run.path, run, SHAPE)
+
+
+OLD = HERE._replace(versions={"torch": "2.14.0", "numpy": "2.4.0"})
+
+
+def test_a_job_that_finds_out_more_than_the_plan_knew_asks(tmp_path):
+    """As on a cluster: PyTorch is another there, and nobody has said what is to be done."""
+    old = kept_run(tmp_path, machine=OLD)
+    label = f"runs/{RUN.path}"
+    with pytest.raises(UserError) as error:
+        take_planned(tmp_path, Plan(instead={label: Instead(old.key, agreed=False)}))
+    message = str(error.value)
+    assert "(torch 2.14.0 there, 2.15.0 here), and was not replaced; add --config keep" in message
+    assert Store(tmp_path).get(old.key) is not None
+    assert take_planned(tmp_path, Plan(instead={label: Instead(old.key, agreed=True)}))
+    assert read(tmp_path / "tiny" / label).record["kept"]["differs"] == [
+        "torch 2.14.0 there, 2.15.0 here"
+    ]
+
+
+def test_images_of_another_shape_cannot_be_kept_and_nothing_is_dropped(tmp_path):
+    other = kept_run(tmp_path, shape=(16, 16, 1), data="e")
+    plan = Plan(instead={f"runs/{RUN.path}": Instead(other.key, agreed=True)})
+    with pytest.raises(UserError, match="images of another shape, so it cannot be kept; add"):
+        take_planned(tmp_path, plan)
+    assert Store(tmp_path).get(other.key) is not None
+
+
+def test_restoring_takes_the_images_asked_for_and_the_most_alike(tmp_path):
+    kept_run(tmp_path, machine=OLD, data="e")
+    far = OLD._replace(device="cuda")
+    keys = [kept_run(tmp_path, machine=machine).key for machine in (far, OLD)]
+    assert take_planned(tmp_path, Plan(train=False))
+    assert read(tmp_path / "tiny/runs" / RUN.path).key == keys[1]
+    with pytest.raises(UserError, match="runs=restore trains nothing"):
+        take_planned(tmp_path, Plan(train=False), changed(epochs=50))
+
+
+def test_a_damaged_training_is_never_answered_by_another(tmp_path):
+    own = kept_run(tmp_path)
+    (own.folder / "weights.pt").write_bytes(b"damaged")
+    assert not take_planned(tmp_path, Plan())
+    assert Store(tmp_path).get(own.key) is None

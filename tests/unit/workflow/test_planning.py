@@ -8,6 +8,7 @@ from tests.runs import HERE, RUN, add, changed
 from hebae.base.errors import UserError
 from hebae.config.experiment import Word
 from hebae.training.finished import Machine, Store, key_of, of_run, read
+from hebae.training.plan import Instead, Plan, write_plan
 from hebae.workflow.planning import Asked, decide
 
 
@@ -30,6 +31,10 @@ def key(run=RUN, data: str = "d", machine: Machine = HERE) -> str:
     return key_of(of_run(run, data, machine))
 
 
+INSTEAD = {f"runs/{RUN.path}": Instead(key(), agreed=False)}
+AGREED = {f"runs/{RUN.path}": Instead(key(), agreed=True)}
+
+
 def test_what_was_never_trained_is_trained(results):
     new = changed(seed=9)
     decision = decide([asked(new)], results, Word.ASK, keep=True)
@@ -38,7 +43,7 @@ def test_what_was_never_trained_is_trained(results):
 
 def test_the_same_is_kept_and_taken(results):
     decision = decide([asked()], results, Word.ASK, keep=True)
-    assert decision.trained == [] and decision.instead == {f"runs/{RUN.path}": key()}
+    assert decision.trained == [] and decision.instead == INSTEAD
     assert decision.said == ["1 finished training found: taken, not trained again."]
     assert Store(results.parent).get(key()) is not None
 
@@ -82,7 +87,7 @@ def test_many_reasons_are_counted_and_not_all_shown(results):
 def test_keeping_takes_what_is_there(results):
     new = changed(epochs=50)
     decision = decide([asked(new)], results, Word.KEEP, keep=True)
-    assert decision.trained == [] and decision.instead == {f"runs/{RUN.path}": key()}
+    assert decision.trained == [] and decision.instead == AGREED
     assert decision.said == [
         "1 finished training kept as found: training.epochs 12 there, 50 here."
     ]
@@ -91,8 +96,8 @@ def test_keeping_takes_what_is_there(results):
 def test_the_user_s_word_is_asked_for_once(results):
     """A run that was kept for what is asked for again."""
     new = changed(epochs=50)
-    add(place_of(results), kept={"key": key(new), "differs": ["…"]})
-    assert decide([asked(new)], results, Word.ASK, keep=True).instead == {f"runs/{RUN.path}": key()}
+    add(place_of(results), kept={"asked": asked(new).decides, "differs": ["…"]})
+    assert decide([asked(new)], results, Word.ASK, keep=True).instead == AGREED
     with pytest.raises(UserError, match="would be trained anew"):  # for something else again
         decide([asked(changed(epochs=51))], results, Word.ASK, keep=True)
 
@@ -121,7 +126,8 @@ def test_what_a_plan_cannot_know_is_not_held_against_a_run(results, word):
     unknown = Machine(None, None, None)
     decision = decide([asked(machine=unknown, data=None)], results, word, keep=True)
     assert decision.trained == []
-    assert decision.instead == ({} if word is Word.REPLACE else {f"runs/{RUN.path}": key()})
+    expected = {Word.REPLACE: {}, Word.KEEP: AGREED}.get(word, INSTEAD)
+    assert decision.instead == expected
 
 
 def test_of_other_labels_the_config_and_the_images_count(results):
@@ -134,25 +140,37 @@ def test_of_other_labels_the_config_and_the_images_count(results):
 def test_restoring_takes_what_another_machine_trained(results):
     cluster = Machine({"torch": "2.14.0", "numpy": "2.4.0"}, "cuda", "float32")
     run = changed(seed=9)
-    found = Store(results.parent).keep(read(add(results.parent / "x", run, cluster)))
+    Store(results.parent).keep(read(add(results.parent / "x", run, cluster)))
     decision = decide([asked(run)], results, Word.RESTORE, keep=True)
-    assert decision.trained == [] and decision.instead == {f"runs/{run.path}": found.key}
+    assert decision.trained == [] and len(decision.said) == 1
     with pytest.raises(UserError, match="import an archive that has them"):
         decide([asked(run, data="e")], results, Word.RESTORE, keep=True)
 
 
-def test_restoring_prefers_what_is_most_alike(results):
-    run = changed(seed=9)
-    far = Machine({"torch": "2.13.0", "numpy": "2.4.0"}, "cuda", "float32")
-    near = HERE._replace(versions={"torch": "2.14.0", "numpy": "2.4.0"})
-    keys = [
-        Store(results.parent).keep(read(add(results.parent / name, run, machine))).key
-        for name, machine in (("far", far), ("near", near))
-    ]
-    decision = decide([asked(run)], results, Word.RESTORE, keep=True)
-    assert decision.instead == {f"runs/{run.path}": keys[1]}
+def test_another_training_than_what_stands_there_is_no_answer_to_what_was_trained(results):
+    """What is asked for is kept, and may be damaged: then it is trained, and no other is taken."""
+    new = changed(epochs=50)
+    Store(results.parent).keep(read(add(results.parent / "elsewhere", new)))
+    assert decide([asked(new)], results, Word.ASK, keep=True).instead == {}
 
 
-def test_a_place_with_half_a_run_is_trained(results):
+@pytest.mark.parametrize("left", [[], ["run.json"], ["run.json", "history.csv"]])
+def test_a_job_that_was_killed_while_it_put_a_run_back(results, left):
+    """The same command asks for nothing else, and another config is refused."""
+    new = changed(epochs=50)
+    decision = decide([asked(new)], results, Word.KEEP, keep=True)
+    write_plan(results / "plan.json", Plan(instead=decision.instead))
+    for path in place_of(results).iterdir():
+        if path.name not in left:
+            path.unlink()
+    assert decide([asked(new)], results, Word.KEEP, keep=True).instead == AGREED
+    with pytest.raises(UserError, match=r"training\.epochs 12 there, 50 here"):
+        decide([asked(new)], results, Word.ASK, keep=True)
+    # a plan of something else does not forget it
+    other = decide([asked(changed(seed=9))], results, Word.ASK, keep=True)
+    assert other.instead == AGREED
+
+
+def test_a_place_with_half_a_run_that_nobody_kept_is_trained(results):
     (place_of(results) / "history.csv").unlink()
     assert decide([asked(changed(epochs=50))], results, Word.ASK, keep=True).trained

@@ -43,30 +43,56 @@ def prepare_to_make(executor_plugin):
         sys.exit(f"error: {error}")
 
 
+@cache
+def checksum(label):
+    """That of a dataset as trainings will find it. Looked into where a finished run may be lost."""
+    known = settled(label)
+    results = Path("results", EXPERIMENT.name)
+    asks = EXECUTION.word == Word.RESTORE or any(
+        finished.read(results / "runs" / run.path)
+        for run in every_run(EXPERIMENT)
+        if run.dataset == label
+    )
+    if known.checksum is None and known.whole and asks:
+        source = EXPERIMENT.datasets[label].source
+        data_dir = Path(EXECUTION.data_dir).expanduser()
+        return raw.decode(source, data_dir, os.cpu_count() or 1)
+    return known.checksum
+
+
 def trainings():
     """The trainings that the plan asks for, each with what decides it."""
     for job in workflow.dag.needrun_jobs():
         if job.rule.name == "train":
             run = run_of(job.wildcards)
-            decides = finished.of_run(run, settled(run.dataset).checksum, machine())
+            decides = finished.of_run(run, checksum(run.dataset), machine())
             yield planning.Asked(f"runs/{run.path}", decides)
         elif job.rule.name == "classifier":
             dataset = job.wildcards.dataset
-            decides = finished.of_classifier(settled(dataset).checksum, machine())
+            decides = finished.of_classifier(checksum(dataset), machine())
             yield planning.Asked(f"features/{dataset}/classifier", decides)
 
 
-def force_kept():
-    """Have runs trained anew that were kept in the place of others, where the user says replace.
+def force_others():
+    """Have runs trained in whose places there are others, whatever Snakemake knows of them.
 
-    To Snakemake they are what was asked for.
+    It may have lost what it noted, or have been told that a run is to be kept. What they were
+    computed with counts where they are asked for, not for asking.
     """
-    if EXECUTION.word == Word.REPLACE:
-        results = Path("results", EXPERIMENT.name)
-        for run in every_run(EXPERIMENT):
-            place = finished.read(results / "runs" / run.path)
-            if place is not None and "kept" in place.record:
-                workflow.dag.forcefiles.add(str(place.folder / "weights.pt"))
+    results = Path("results", EXPERIMENT.name)
+    unknown = finished.Machine(None, None, None)
+    for run in every_run(EXPERIMENT):
+        place = finished.read(results / "runs" / run.path)
+        if place is None:
+            continue
+        asked = finished.of_run(run, settled(run.dataset).checksum, unknown)
+        other = finished.unlike(place.decides, asked)
+        if EXECUTION.word == Word.REPLACE:
+            other = other or "kept" in place.record
+        elif place.agreed(asked):
+            other = False
+        if other:
+            workflow.dag.forcefiles.add(str(place.folder / "weights.pt"))
 
 
 def settle_plan(dryrun):
@@ -86,4 +112,4 @@ def settle_plan(dryrun):
         sys.exit(f"error: {error}")
 
 
-workflow.execute = hooks.guarded(workflow, prepare_to_make, force_kept, settle_plan)
+workflow.execute = hooks.guarded(workflow, prepare_to_make, force_others, settle_plan)

@@ -117,7 +117,13 @@ def planned(folder: Path, dataset: str = "celeba", **config: object) -> dict[str
     return plan(folder, run_of(dataset), *(settings if config else []))
 
 
-ANEW = {"prepare": 1, "train": 1}
+def is_another(folder: Path, dataset: str = "celeba", **config: object) -> None:
+    """A finished run is not replaced without a word, and with it all is made anew."""
+    settings = ["--config", *(f"{key}={value}" for key, value in config.items())]
+    said = complain(folder, run_of(dataset), "--dry-run", *(settings if config else []))
+    assert "1 finished training of tiny" in said and "\n  other images or another split\n" in said
+    anew = {"prepare": 1, "train": 1}
+    assert planned(folder, dataset, replace=True, **config) == anew
 
 
 def images(folder: Path) -> Path:
@@ -181,7 +187,7 @@ def edit_partition(folder: Path) -> None:
 def add_some_deeper(folder: Path) -> None:
     move_deeper(folder)
     (folder / "raw/list_eval_partition.txt").unlink()
-    planned(folder)  # seen once
+    planned(folder, replace=True)  # seen once
     for number in range(FACES + 1, FACES + 9):
         (images(folder) / f"img_align_celeba/{number:06}.jpg").write_bytes(jpeg(number))
 
@@ -189,14 +195,14 @@ def add_some_deeper(folder: Path) -> None:
 @pytest.mark.parametrize("change", [replace_one, edit_partition, add_some_deeper])
 def test_other_images_or_another_split_are_another_dataset(project, change):
     change(project)
-    assert planned(project) == ANEW
+    is_another(project)
 
 
 def test_images_removed_from_the_folder_that_data_dir_names(project):
     assert planned(project, data_dir="raw/img_align_celeba") == {}
     for number in (1, 2, 5):
         (images(project) / f"{number:06}.jpg").unlink()
-    assert planned(project, data_dir="raw/img_align_celeba") == ANEW
+    is_another(project, data_dir="raw/img_align_celeba")
 
 
 def test_raw_data_that_has_gone_changes_nothing(project):
@@ -225,7 +231,7 @@ def test_other_content_of_a_users_own_files_is_another_dataset(project, dataset)
     (path.parent / ".DS_Store").write_bytes(b"junk")
     assert planned(project, dataset) == {}
     np.save(path, own_images(5, 30))  # of the same size
-    assert planned(project, dataset) == ANEW
+    is_another(project, dataset)
 
 
 def test_a_registry_entry_that_names_files_elsewhere_is_refused(project):
