@@ -161,7 +161,8 @@ def test_other_images_under_the_same_label_are_refused(finished, source):
     """Another source, or other code of it with nothing remembered of the images."""
     config = json.loads(json.dumps(TINY))
     if source == "toyfaces":
-        config["datasets"]["digits"] |= {"source": source}
+        config["datasets"]["digits"]["source"] = source
+        config["datasets"]["digits"]["panels"]["interpolations"] = [[0, 1]]
     else:
         path = finished / "src/hebae/data/digits.py"
         text = path.read_text()
@@ -181,7 +182,8 @@ def test_other_images_under_the_same_label_are_refused(finished, source):
 
 def test_images_of_another_shape_cannot_be_kept(finished):
     config = json.loads(json.dumps(TINY))
-    config["datasets"]["digits"] |= {"source": "toyfaces"}
+    config["datasets"]["digits"]["source"] = "toyfaces"
+    config["datasets"]["digits"]["panels"]["interpolations"] = [[0, 1]]
     (finished / "tiny.yaml").write_text(yaml.safe_dump(config))
     target = "results/tiny/runs/digits/VAE/z3/w1/s0/run.json"
     done = snakemake(finished, target, "--config", "keep=True", check=False)

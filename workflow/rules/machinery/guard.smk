@@ -47,9 +47,10 @@ def prepare_to_make(executor_plugin):
 def checksum(label):
     """That of a dataset as trainings will find it. Looked into where a finished run may be lost."""
     known = settled(label)
-    results = Path("results", EXPERIMENT.name)
+    results, store = Path("results", EXPERIMENT.name), finished.Store(Path("results"))
+    before = planning.plan_before(results)
     asks = EXECUTION.word == Word.RESTORE or any(
-        finished.read(results / "runs" / run.path)
+        planning.place_of(results, f"runs/{run.path}", store, before)
         for run in every_run(EXPERIMENT)
         if run.dataset == label
     )
