@@ -1,5 +1,6 @@
 # What is refused as soon as it is known which jobs there are, by dry runs too.
 
+from hebae.data import plan as data_plan
 from hebae.workflow import closed, gpu
 
 
@@ -33,3 +34,26 @@ def check_device():
             sys.exit(
                 f"error: device: cuda was asked for, but {reason}; say device: auto or cpu"
             )
+
+
+def check_raw_data():
+    """Say what the raw data of this plan's jobs is, or end in one line."""
+    jobs = workflow.dag.needrun_jobs()
+    used = {(job.rule.name, job.wildcards.get("dataset")) for job in jobs}
+    data_dir = Path(EXECUTION.data_dir).expanduser()
+    try:
+        for label in EXPERIMENT.datasets:
+            if ("prepare", label) in used:
+                source = EXPERIMENT.datasets[label].source
+                folder = Path("results", EXPERIMENT.name, "data", label)
+                data_plan.check(label, source, data_dir, folder, settled(label))
+                for line in data_plan.downloads(source, data_dir, settled(label)):
+                    tell(f"{label}: {line}")
+        if any(name == "inception" for name, _ in used):
+            data_plan.check_data_dir(data_dir)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for label in EXPERIMENT.datasets:
+        if any(label == dataset for _, dataset in used):
+            for note in settled(label).notes:
+                tell(f"{label}: {note}")
