@@ -3,6 +3,7 @@
 #   make figures        the environment, then every figure on embedded data (config/demo.yaml)
 #   make report         report.html: claims and figures; of config/demo.yaml or CONFIG=config/X.yaml
 #   make test           the test suite
+#   make test-ways      conda, archives, and the recipes of CONTRIBUTING.md
 #   make test-hostile   full disks, clocks set back, two at once, malicious files
 #   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
 #   make test-report    the report of a small experiment in a real browser: Debian's Chromium
@@ -20,7 +21,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures report test test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
+.PHONY: figures report test test-ways test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -32,8 +33,11 @@ report: env
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile
 
+test-ways: env
+	$(BIN)/python -m pytest tests/ways -n $(CORES) --maxprocesses 8 --dist loadfile
+
 test-hostile: env
-	$(BIN)/python -m pytest tests/hostile
+	$(BIN)/python -m pytest tests/hostile -n $(CORES) --maxprocesses 2 --dist loadfile
 
 test-cluster: env
 	$(BIN)/python -m pytest tests/cluster

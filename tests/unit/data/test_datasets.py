@@ -17,9 +17,10 @@ from tests.closed import close
 from torchvision.datasets import MNIST
 
 from hebae.base.errors import UserError
-from hebae.data import digits, download, found, mnist, prepare
+from hebae.data import digits, download, mnist, prepare
 from hebae.data import store as prepared_files
 from hebae.data.arrays import Arrays, Stream
+from hebae.data.notes import Note, notes_of
 
 NAMES = list(mnist.MD5)
 
@@ -472,14 +473,14 @@ def test_the_command_may_print_the_checksum_alone(tmp_path):
 
 def test_notes_come_back_and_may_be_missing(prepared):
     assert prepared_files.read_prepared(prepared).notes == ()
-    assert found.notes_of(prepared / "dataset.json") == ()
+    assert notes_of(prepared / "dataset.json") == ()
     assert "notes" not in json.loads((prepared / "dataset.json").read_bytes())
-    notes = (found.Note("a", "b"), found.Note("c"))
+    notes = (Note("a", "b"), Note("c"))
     prepare.write_prepared("digits", digits.load(Path()), prepared, notes)
     assert prepared_files.read_prepared(prepared).notes == notes
-    assert found.notes_of(prepared / "dataset.json") == notes
+    assert notes_of(prepared / "dataset.json") == notes
     (prepared / "dataset.json").write_text('{"notes": [{"x": 1}]}')
-    assert found.notes_of(prepared / "dataset.json") == ()
+    assert notes_of(prepared / "dataset.json") == ()
 
 
 def test_a_killed_rewrite_leaves_no_manifest(prepared, monkeypatch):

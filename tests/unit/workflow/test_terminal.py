@@ -26,7 +26,9 @@ def failed(logger):
 
 def begin(logger, *logs) -> None:
     """As Snakemake says that a job begins."""
-    logger.info("", extra={"event": "job_info", "log": [str(log) for log in logs]})
+    extra = {"event": "job_info", "log": [str(log) for log in logs]}
+    # not by its level: other libraries in this process may have switched all logging off
+    logger.handle(logger.makeRecord("", logging.INFO, "", 0, "", (), None, extra=extra))
 
 
 def shown(failed, *logs) -> list[str]:
