@@ -117,8 +117,8 @@ def files_below(folder: Path) -> dict[str, bytes]:
         str(path.relative_to(folder)): path.read_bytes()
         for name in ("results", "figures")
         for path in sorted((folder / name).rglob("*"))
-        # of the last call: the process that had the results, and what it planned
-        if path.is_file() and path.name not in (".lock", "plan.json")
+        # of the last call: the processes that had the results, and what it planned
+        if path.is_file() and path.suffix != ".lock" and path.name not in (".lock", "plan.json")
     }
 
 

@@ -34,7 +34,7 @@ STAGES = {
     "measure": (r"codes\.\w+|measures\.(fid\.)?\w+|tables\.collect", 0.28),
     "draw": (r"figures\.\w+", 0.2),
 }
-TIMED = ("seconds", "training_seconds", "wall_seconds", "peak_memory_bytes")
+TIMED = ("seconds", "training_seconds", "wall_seconds", "peak_memory_bytes", "history_sha256")
 
 EXPERIMENT = json.loads(json.dumps(TINY)) | {"experiment": "soak"}
 EXPERIMENT["datasets"]["digits"]["training"]["epochs"] = 200
@@ -126,7 +126,8 @@ def results(folder: Path) -> dict[str, object]:
     return {
         name: content(Path(name), data)
         for name, data in files_below(folder).items()
-        if not re.match(r"results/soak/(logs|benchmarks)/", name)
+        # what begins with a dot in there is what a killed process was keeping
+        if not re.match(r"results/(soak/(logs|benchmarks)|\.trained/\.[^/]+)/", name)
     }
 
 

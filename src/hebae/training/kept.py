@@ -69,6 +69,8 @@ def _prune(results: Path) -> str:
     for folder in Store(results).folder.glob(".*"):  # of processes that were killed
         if time.time() - folder.stat().st_mtime > LEFT_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
+            if folder.is_file():  # a lock
+                folder.unlink(missing_ok=True)
     return f"{counted(len(unused), 'finished training')} dropped, {freed / 1e6:.1f} MB free"
 
 

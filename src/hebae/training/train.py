@@ -60,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     held = lock.wait_for(root / run.path / "lock", run.path)
     shape = manifest.image_shape
     there = store is not None and taken(store, plan, decides, options.output, run, shape)
+    same = None
     if store is not None and not there:
         # the same run of another experiment may be under way
-        _same = lock.wait_for(store.lock(decides), run.path)
+        same = lock.wait_for(store.lock(decides), run.path)
         there = taken(store, plan, decides, options.output, run, shape)
     if not there:
         images, n_train = load_images(run, options.data, device)
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         if store is None or store.keep(finished) is not None:
             checkpoints.clear()
+    if same is not None:
+        lock.release(same, store.folder)
     lock.release(held, root)
 
 
