@@ -98,6 +98,14 @@ def copy_project(folder: Path, checkout: Path = ROOT) -> None:
             shutil.copy(source, folder / name)
 
 
+def made(folder: Path, config: dict = TINY) -> Path:
+    """A checkout in which a tiny experiment has been run."""
+    copy_project(folder)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    snakemake(folder)
+    return folder
+
+
 def checkpoint_each(folder: Path, seconds: float = 0) -> None:
     """Have the trainings of a copy write checkpoints so often, at most one an epoch.
 

@@ -59,7 +59,9 @@ def silent() -> Progress:
 HERE = Machine({"torch": "2.15.0", "numpy": "2.4.0"}, "cpu", "bfloat16")
 
 
-def add(folder: Path, run: Run = RUN, machine: Machine = HERE, data: str = "d", **fields) -> Path:
+def add_run(
+    folder: Path, run: Run = RUN, machine: Machine = HERE, data: str = "d", **fields
+) -> Path:
     """A run's folder as a training leaves it."""
     files.write_bytes(folder / "weights.pt", run.path.encode())
     rows = [{**run.identity, "epoch": epoch, "seconds": 1.5 * epoch} for epoch in (1, 2)]

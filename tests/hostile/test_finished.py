@@ -8,19 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.project import TINY, complain, copy_project, plan, snakemake
+from tests.project import TINY, complain, copy_project, made, plan, snakemake
 
 REPLACE = ("--config", "replace=True")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A checkout in which the tiny experiment has been run."""
-    folder = tmp_path_factory.mktemp("project")
-    copy_project(folder)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
-    snakemake(folder)
-    return folder
+    return made(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from tests.project import ROOT, TINY, copy_project, files_below, snakemake
+from tests.project import ROOT, TINY, files_below, made
 
 from hebae.publish import results
 from hebae.publish.results import read_experiment, shareable_figures
@@ -24,12 +24,7 @@ CONFIG = {**TINY, "figures": FIGURES}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A checkout in which the tiny experiment has been run."""
-    folder = tmp_path_factory.mktemp("published")
-    copy_project(folder)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
-    snakemake(folder)
-    return folder
+    return made(tmp_path_factory.mktemp("published"), CONFIG)
 
 
 def published(project: Path, *arguments: str, check: bool = True):

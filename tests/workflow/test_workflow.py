@@ -24,6 +24,7 @@ from tests.project import (
     complain,
     copy_project,
     files_below,
+    made,
     plan,
     snakemake,
     unactivated,
@@ -42,12 +43,7 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A checkout in which the tiny experiment has been run."""
-    folder = tmp_path_factory.mktemp("project with spaces")
-    copy_project(folder)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
-    snakemake(folder)
-    return folder
+    return made(tmp_path_factory.mktemp("project with spaces"))
 
 
 @pytest.fixture

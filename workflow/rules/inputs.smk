@@ -1,6 +1,20 @@
 # What single rules are given: files and parameters.
 
+from hebae.config.experiment import Word
 from hebae.data import raw
+from hebae.training.finished import Store
+from hebae.workflow import planning
+
+
+def compares_images(label):
+    """Whether finished runs are to be compared by the images of a dataset."""
+    results, store = Path("results", EXPERIMENT.name), Store(Path("results"))
+    before = planning.plan_before(results)
+    return EXECUTION.word == Word.RESTORE or any(
+        planning.place_of(results, f"runs/{run.path}", store, before)
+        for run in every_run(EXPERIMENT)
+        if run.dataset == label
+    )
 
 
 @cache
@@ -19,7 +33,8 @@ def settled(label):
     try:
         # what a job would find out by decoding, the process that sent it has found out before
         decode = decode if workflow.is_main_process else None
-        return raw.settle(label, source, data_dir, results, decode)
+        needed = workflow.is_main_process and compares_images(label)
+        return raw.settle(label, source, data_dir, results, decode, needed)
     except UserError as error:
         sys.exit(f"error: {error}")
 

@@ -169,6 +169,7 @@ def settle(
     data_dir: Path,
     results: Path,
     decode: Callable[[], str | None] | None = None,
+    needed: bool = False,
 ) -> Settled:
     """Which dataset the raw data in `data_dir` is.
 
@@ -182,6 +183,8 @@ def settle(
         results: folder ``results/<experiment>``.
         decode: decodes it all and returns the checksum, None where it could not. Without this,
             raw data of which that is not known is another dataset.
+        needed: whether the checksum is to be known though nothing is remembered of the dataset:
+            finished runs are compared by it.
 
     Raises:
         UserError: for raw data that cannot be prepared, unless it merely has gone.
@@ -204,8 +207,9 @@ def settle(
     if not content:
         return Settled(identity or ABSENT, checksum, notes, looked.missing, whole=False)
     gives = memory.known.get(content)
-    if gives is None and checksum is not None and decode:
-        _say(f"{label}: its files or the code that reads them changed; looking at the images")
+    if gives is None and decode and (checksum is not None or needed):
+        changed = "its files or the code that reads them changed; " * (checksum is not None)
+        _say(f"{label}: {changed}looking at the images")
         gives = decode()
         if gives is not None:
             remember(path, source, known={content: gives})

@@ -102,8 +102,8 @@ def _decides(
     }
 
 
-def key_of(decides: Decides) -> str:
-    """The key under which a finished training is kept."""
+def key_of(decides: Mapping[str, Any]) -> str:
+    """The key under which a finished training is kept, of what decides it."""
     return hashlib.sha256(json.dumps(_plain(decides), sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -166,10 +166,10 @@ def unlike(there: Decides, here: Decides) -> list[str]:
         f"{name} {was} there, {says} here"
         for name, was, says in differences(there["config"], here["config"])
     ]
-    for name, word in (("device", "device"), ("precision", "precision")):
+    for name in ("device", "precision"):
         was, says = there.get(name), here.get(name)
         if None not in (was, says) and was != says:
-            found.append(f"{word} {was} there, {says} here")
+            found.append(f"{name} {was} there, {says} here")
     if None not in (there.get("versions"), here.get("versions")):
         for name, was, says in differences(there["versions"], here["versions"]):
             found.append(f"{name} {was} there, {says} here".replace('"', ""))
@@ -225,8 +225,10 @@ class Finished:
 
     def agreed(self, asked: Decides) -> bool:
         """Whether it was kept, by the user's word, in the place of what is asked for."""
-        kept = self.record.get("kept")
-        return isinstance(kept, dict) and "asked" in kept and not unlike(kept["asked"], asked)
+        try:
+            return not unlike(_checked(self.record["kept"]["asked"]), asked)
+        except (LookupError, TypeError, UserError):
+            return False
 
     def intact(self) -> bool:
         """Whether its files are what the record says; reads all of them."""

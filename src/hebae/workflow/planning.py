@@ -6,7 +6,6 @@ dry run too.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +14,15 @@ from typing import NamedTuple
 from hebae.base.errors import UserError
 from hebae.base.text import counted, duration
 from hebae.config.experiment import Word
-from hebae.training.finished import Decides, Finished, Store, read, same_question, unlike
+from hebae.training.finished import (
+    Decides,
+    Finished,
+    Store,
+    key_of,
+    read,
+    same_question,
+    unlike,
+)
 from hebae.training.plan import Instead, Plan, read_plan
 
 SHOWN = 4  # of differences, in a message of a few lines
@@ -70,11 +77,12 @@ def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Dec
             may be trained and one would have to be.
     """
     store, before = Store(results.parent), plan_before(results)
+    labels = {each.label for each in asked}
     # of jobs that were killed, until their places are filled
     instead = {
         label: other
         for label, other in before.instead.items()
-        if read(results / label) is None and label not in {each.label for each in asked}
+        if label not in labels and read(results / label) is None
     }
     everything = list(store.all()) if asked else []
     kept = _by_config(everything)
@@ -128,7 +136,7 @@ def plan_before(results: Path) -> Plan:
 
 
 def _config(decides: Decides) -> str:
-    return json.dumps(decides["config"], sort_keys=True)
+    return key_of(decides["config"])
 
 
 def _by_config(finished: Iterable[Finished]) -> defaultdict[str, list[Finished]]:

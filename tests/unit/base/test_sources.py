@@ -25,6 +25,9 @@ def test_training_depends_on_what_it_runs_and_on_no_other_objective():
     assert not found & {"config/experiment.py", "data/prepare.py", "config/registry.py"}
     assert "models/objectives/__init__.py" in found
     assert not found & {"base/errors.py", "__init__.py"}
+    # how a description is read, what is kept or planned, and which files are junk
+    assert not found & {"config/fields.py", "training/finished.py", "training/plan.py"}
+    assert not found & {"data/found.py", "data/raw.py"}
     assert not any(name.startswith(("figures/", "measures/")) for name in found)
 
 

@@ -114,6 +114,25 @@ def test_other_content_in_place_keeps_the_inode_and_is_noticed(world):
     assert world.settle().identity != first.identity
 
 
+def test_other_content_in_place_with_its_size_and_time_put_back_is_noticed(world):
+    first = world.prepare()
+    path = world.data / "train.npy"
+    times = path.stat()
+    with path.open("r+") as stream:
+        stream.write("T")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_mtime_ns == times.st_mtime_ns
+    assert world.settle().identity != first.identity
+
+
+def test_images_are_looked_at_where_finished_runs_hang_on_them(world):
+    """Though nothing is remembered of them; once."""
+    assert world.settle().checksum is None and world.decoded == 0
+    for _ in range(2):
+        settled = raw.settle("own", "own", world.data, world.results, world.decode, needed=True)
+        assert settled.checksum == world.gives and world.decoded == 1
+
+
 def test_what_decodes_to_the_same_is_the_same(world):
     first = world.prepare()
     (world.data / "pictures/deep/b").rename(world.data / "pictures/c")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.runs import RUN, changed
+from tests.runs import HERE, RUN, changed
 
 from hebae.base.errors import UserError
 from hebae.codes import encode
@@ -248,6 +248,11 @@ def test_importing_twice(exported, tmp_path):
     archive.import_archive(exported, tmp_path)
     before = content_of(tmp_path / ".trained")
     assert ", 4 of which were there already; " in archive.import_archive(exported, tmp_path)
+    assert content_of(tmp_path / ".trained") == before
+    damaged = next((tmp_path / ".trained").glob("*/weights.pt"))
+    damaged.unlink()
+    damaged.write_bytes(b"damaged")
+    assert ", 3 of which were there already; " in archive.import_archive(exported, tmp_path)
     assert content_of(tmp_path / ".trained") == before
 
 
@@ -706,6 +711,11 @@ def test_what_was_trained_on_other_images_is_not_restored(results, here, data, t
         ("run", {}, "is not the record of a whole training"),
         ("decides", {"config": 3}, "is not the record of a whole training"),
         ("decides", [], "is not the record of a whole training"),
+        (
+            "decides",
+            of_run(changed(epochs=100), "c", HERE),
+            "says two things of how it was trained",
+        ),
     ],
 )
 def test_a_record_that_does_not_fit_is_not_imported(results, tmp_path, key, value, message):

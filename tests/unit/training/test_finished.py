@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -9,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.runs import HERE, RUN, add, changed
+from tests.runs import HERE, RUN, add_run, changed
 
 from hebae.base import files
 from hebae.base.errors import UserError
 from hebae.base.lock import hold
+from hebae.config.registry import NETWORKS, OBJECTIVES
 from hebae.config.run import Run
 from hebae.training import kept
 from hebae.training.finished import Machine, Store, key_of, of_record, of_run, read, take, unlike
@@ -56,6 +58,26 @@ def test_what_decides_nothing_is_not_in_it():
     assert key_of(of_run(auto, "d", narrow)) != key_of(of_run(auto, "d", HERE))
 
 
+def test_of_the_registry_what_a_run_computes_is_in_its_key(monkeypatch):
+    """One more divergence to choose from is no other run."""
+    run = changed(objective="infovae", parameters={"divergence": {"name": "mmd"}})
+    own = key_of(of_run(run, "d", HERE))
+    entry = OBJECTIVES["infovae"]
+    more = dataclasses.replace(entry, divergences=(*entry.divergences, "new"))
+    monkeypatch.setitem(OBJECTIVES, "infovae", more)
+    network = dataclasses.replace(NETWORKS["dense"], packs=False, required=("encoder_widths",))
+    monkeypatch.setitem(NETWORKS, "dense", network)
+    assert key_of(of_run(run, "d", HERE)) == own
+    monkeypatch.setitem(OBJECTIVES, "infovae", dataclasses.replace(entry, takes_lam=False))
+    assert key_of(of_run(run, "d", HERE)) != own
+
+
+@pytest.mark.parametrize("kept", [3, {}, {"asked": 3}, {"asked": {"config": {}}}, None])
+def test_a_record_that_says_nonsense_of_being_kept_agreed_to_nothing(tmp_path, kept):
+    found = read(add_run(tmp_path, kept=kept))
+    assert not found.agreed(of_run(changed(epochs=50), "d", HERE))
+
+
 def test_1_and_1_0_are_one_config():
     whole = of_run(changed(learning_rate_decay=1), "d", HERE)
     point = of_run(changed(learning_rate_decay=1.0), "d", HERE)
@@ -64,7 +86,7 @@ def test_1_and_1_0_are_one_config():
 
 
 def test_a_key_outlives_json(tmp_path):
-    record = json.loads((add(tmp_path) / "run.json").read_text())
+    record = json.loads((add_run(tmp_path) / "run.json").read_text())
     assert key_of(of_record(record)) == key_of(of_run(RUN, "d", HERE))
 
 
@@ -106,7 +128,7 @@ def test_files_of_other_code_are_named():
 
 
 def test_a_finished_training_is_linked_and_taken(tmp_path):
-    place = add(tmp_path / "tiny/runs" / RUN.path)
+    place = add_run(tmp_path / "tiny/runs" / RUN.path)
     store = Store(tmp_path)
     found = store.keep(read(place))
     assert found.key == key_of(of_run(RUN, "d", HERE)) and found.seconds == 3.0
@@ -123,7 +145,7 @@ def test_a_finished_training_is_linked_and_taken(tmp_path):
 
 
 def test_files_that_will_not_stay_are_copied(tmp_path):
-    place = add(tmp_path / "outputs")
+    place = add_run(tmp_path / "outputs")
     found = Store(tmp_path).keep(read(place), copy=True)
     assert content_of(found.folder) == content_of(place)
     assert (found.folder / "weights.pt").stat().st_ino != (place / "weights.pt").stat().st_ino
@@ -134,13 +156,13 @@ def test_where_nothing_can_be_linked_it_is_copied(tmp_path, monkeypatch):
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr("hebae.training.finished.os.link", unsupported)
-    place = add(tmp_path / "place")
+    place = add_run(tmp_path / "place")
     found = Store(tmp_path).keep(read(place))
     assert content_of(found.folder) == content_of(place)
 
 
 def test_another_label_gets_its_own_name(tmp_path):
-    place = add(tmp_path / "place")
+    place = add_run(tmp_path / "place")
     found = Store(tmp_path).keep(read(place))
     run = changed(dataset="mine", model="Renamed")
     assert take(found, tmp_path / "new", run, of_run(run, "d", HERE))
@@ -156,7 +178,7 @@ def test_another_label_gets_its_own_name(tmp_path):
 
 
 def test_what_is_taken_in_place_of_another_says_so(tmp_path):
-    found = Store(tmp_path).keep(read(add(tmp_path / "place")))
+    found = Store(tmp_path).keep(read(add_run(tmp_path / "place")))
     asked = of_run(changed(epochs=50), "d", HERE)
     assert take(found, tmp_path / "new", RUN, asked)
     taken = read(tmp_path / "new")
@@ -171,7 +193,7 @@ def test_what_is_taken_in_place_of_another_says_so(tmp_path):
 
 @pytest.mark.parametrize("name", ["weights.pt", "history.csv"])
 def test_damaged_files_are_not_taken(name, tmp_path):
-    found = Store(tmp_path).keep(read(add(tmp_path / "place")))
+    found = Store(tmp_path).keep(read(add_run(tmp_path / "place")))
     (found.folder / name).write_bytes(b"damaged")
     assert not take(found, tmp_path / "new", RUN, found.decides)
     assert not (tmp_path / "new").exists()
@@ -179,7 +201,7 @@ def test_damaged_files_are_not_taken(name, tmp_path):
 
 @pytest.mark.parametrize("lacks", ["weights.pt", "history.csv", "run.json"])
 def test_a_part_of_a_training_is_none(lacks, tmp_path):
-    place = add(tmp_path / "place")
+    place = add_run(tmp_path / "place")
     (place / lacks).unlink()
     assert read(place) is None
 
@@ -189,7 +211,7 @@ def test_a_part_of_a_training_is_none(lacks, tmp_path):
     ["", "[]", "{", '{"run": 3}', '{"decides": 3}', '{"decides": {"config": {}}}', "null", "3"],
 )
 def test_a_record_that_is_none_is_no_training(content, tmp_path):
-    place = add(tmp_path / "place")
+    place = add_run(tmp_path / "place")
     (place / "run.json").write_text(content)
     assert read(place) is None
     (tmp_path / ".trained").mkdir()
@@ -221,7 +243,7 @@ def test_a_record_of_an_earlier_version_is_of_the_same_run():
 def test_two_processes_keep_the_same(tmp_path, monkeypatch):
     """The second finds the folder of the first in its way."""
     store = Store(tmp_path)
-    one, two = read(add(tmp_path / "one")), read(add(tmp_path / "two"))
+    one, two = read(add_run(tmp_path / "one")), read(add_run(tmp_path / "two"))
     store.keep(one)
     with monkeypatch.context() as patch:
         answers = iter([None])
@@ -237,7 +259,7 @@ def test_a_store_that_cannot_be_written_keeps_nothing(tmp_path, monkeypatch):
     def read_only(*_, **__):
         raise OSError(30, "Read-only file system")
 
-    place = read(add(tmp_path / "place"))
+    place = read(add_run(tmp_path / "place"))
     monkeypatch.setattr(Path, "mkdir", read_only)
     assert Store(tmp_path).keep(place) is None
 
@@ -246,7 +268,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    place = read(add(tmp_path / "place"))
+    place = read(add_run(tmp_path / "place"))
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(OSError, match="No space left"):
         Store(tmp_path).keep(place)
@@ -256,7 +278,7 @@ def test_what_no_experiment_has_is_listed_and_dropped(tmp_path, capsys):
     store = Store(tmp_path)
     used, unused = changed(seed=1), changed(seed=2)
     for run in (used, unused):
-        store.keep(read(add(tmp_path / "tiny/runs" / run.path, run)))
+        store.keep(read(add_run(tmp_path / "tiny/runs" / run.path, run)))
     for path in sorted((tmp_path / "tiny/runs" / unused.path).iterdir()):
         path.unlink()
     kept.main(["list", "--results", str(tmp_path)])
@@ -268,7 +290,7 @@ def test_what_no_experiment_has_is_listed_and_dropped(tmp_path, capsys):
     # nothing is dropped whose files have gone from its place, or are to be put there
     record = tmp_path / "tiny/runs" / unused.path / "run.json"
     files.write_json(
-        record, json.loads(add(tmp_path / "x", unused).joinpath("run.json").read_text())
+        record, json.loads(add_run(tmp_path / "x", unused).joinpath("run.json").read_text())
     )
     assert kept.prune(tmp_path).startswith("0 finished trainings dropped")
     record.unlink()
@@ -292,7 +314,7 @@ def test_what_no_experiment_has_is_listed_and_dropped(tmp_path, capsys):
 
 
 def test_the_space_of_a_file_with_another_name_is_not_counted(tmp_path):
-    place = add(tmp_path / "place")
+    place = add_run(tmp_path / "place")
     found = Store(tmp_path).keep(read(place))
     assert kept.own_bytes(found) == 0
     sizes = sum(path.stat().st_size for path in place.iterdir())
@@ -305,7 +327,7 @@ SHAPE = (8, 8, 1)
 
 
 def kept_run(results: Path, run: Run = RUN, machine: Machine = HERE, shape=SHAPE, data="d"):
-    place = add(results / "elsewhere" / run.path, run, machine, data, image_shape=list(shape))
+    place = add_run(results / "elsewhere" / run.path, run, machine, data, image_shape=list(shape))
     return Store(results).keep(read(place))
 
 

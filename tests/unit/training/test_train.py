@@ -342,6 +342,26 @@ def test_the_same_run_is_trained_by_one_process_at_a_time(data, tmp_path):
     assert f"{LONG.path} was trained already" in said and "epoch" not in said
 
 
+def test_two_experiments_do_not_train_the_same_run_at_once(data, tmp_path):
+    """They have one store; the second waits, and takes what the first leaves."""
+    one, two = (command(LONG, data, tmp_path / name) for name in ("one", "two"))
+    for arguments in (one, two):
+        arguments[arguments.index("--results") + 1] = str(tmp_path)
+    first = subprocess.Popen(one, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("one/checkpoints/**/[!.]*.pt")):
+        assert first.poll() is None
+        time.sleep(0.002)
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.Popen(two, stderr=subprocess.PIPE, text=True)
+    waiting = second.stderr.readline()
+    first.send_signal(signal.SIGCONT)
+    said = second.communicate()[1]
+    assert (first.wait(), second.returncode) == (0, 0)
+    assert waiting.startswith(f"{LONG.path} is already made by process {first.pid} on")
+    assert f"{LONG.path} was trained already" in said and "epoch" not in said
+    assert [path.name for path in tmp_path.glob(".trained/.*")] == []
+
+
 def test_another_run_takes_no_foreign_checkpoint(data, tmp_path):
     process = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob("checkpoints/**/[!.]*.pt")):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.runs import HERE, RUN, add, changed
+from tests.runs import HERE, RUN, add_run, changed
 
 from hebae.base.errors import UserError
 from hebae.config.experiment import Word
@@ -23,7 +23,7 @@ def place_of(results: Path, run=RUN) -> Path:
 @pytest.fixture
 def results(tmp_path) -> Path:
     """An experiment with one finished run in its place, which nobody has kept."""
-    add(place_of(tmp_path / "results/tiny"))
+    add_run(place_of(tmp_path / "results/tiny"))
     return tmp_path / "results/tiny"
 
 
@@ -71,7 +71,7 @@ def test_another_in_its_place_is_refused_before_anything_is_done(results):
 def test_many_reasons_are_counted_and_not_all_shown(results):
     runs = [changed(seed=seed) for seed in range(20, 26)]
     for run in runs:
-        add(place_of(results, run), run)
+        add_run(place_of(results, run), run)
     other = [changed(seed=run.seed, epochs=12 + n // 2) for n, run in enumerate(runs)]
     with pytest.raises(UserError) as error:
         decide([asked(run, data="e") for run in other], results, Word.ASK, keep=False)
@@ -96,7 +96,7 @@ def test_keeping_takes_what_is_there(results):
 def test_the_user_s_word_is_asked_for_once(results):
     """A run that was kept for what is asked for again."""
     new = changed(epochs=50)
-    add(place_of(results), kept={"asked": asked(new).decides, "differs": ["…"]})
+    add_run(place_of(results), kept={"asked": asked(new).decides, "differs": ["…"]})
     assert decide([asked(new)], results, Word.ASK, keep=True).instead == AGREED
     with pytest.raises(UserError, match="would be trained anew"):  # for something else again
         decide([asked(changed(epochs=51))], results, Word.ASK, keep=True)
@@ -112,7 +112,7 @@ def test_replacing_trains_and_loses_nothing(results):
 def test_back_to_a_config_that_was_trained_before(results):
     """No word is needed: nothing is trained, and what is in its place is kept."""
     new = changed(epochs=50)
-    Store(results.parent).keep(read(add(results.parent / "elsewhere", new)))
+    Store(results.parent).keep(read(add_run(results.parent / "elsewhere", new)))
     for word in (Word.ASK, Word.REPLACE, Word.KEEP, Word.RESTORE):
         decision = decide([asked(new)], results, word, keep=True)
         assert decision.trained == []
@@ -137,10 +137,17 @@ def test_of_other_labels_the_config_and_the_images_count(results):
     assert decision.trained == [] and len(decision.said) == 1
 
 
+def test_a_number_written_otherwise_is_the_same_config(results):
+    whole, point = (changed(seed=9, learning_rate_decay=rate) for rate in (1, 1.0))
+    Store(results.parent).keep(read(add_run(results.parent / "elsewhere", whole)))
+    decision = decide([asked(point)], results, Word.ASK, keep=True)
+    assert decision.trained == [] and len(decision.said) == 1
+
+
 def test_restoring_takes_what_another_machine_trained(results):
     cluster = Machine({"torch": "2.14.0", "numpy": "2.4.0"}, "cuda", "float32")
     run = changed(seed=9)
-    Store(results.parent).keep(read(add(results.parent / "x", run, cluster)))
+    Store(results.parent).keep(read(add_run(results.parent / "x", run, cluster)))
     decision = decide([asked(run)], results, Word.RESTORE, keep=True)
     assert decision.trained == [] and len(decision.said) == 1
     with pytest.raises(UserError, match="import an archive that has them"):
@@ -150,7 +157,7 @@ def test_restoring_takes_what_another_machine_trained(results):
 def test_another_training_than_what_stands_there_is_no_answer_to_what_was_trained(results):
     """What is asked for is kept, and may be damaged: then it is trained, and no other is taken."""
     new = changed(epochs=50)
-    Store(results.parent).keep(read(add(results.parent / "elsewhere", new)))
+    Store(results.parent).keep(read(add_run(results.parent / "elsewhere", new)))
     assert decide([asked(new)], results, Word.ASK, keep=True).instead == {}
 
 

@@ -43,34 +43,16 @@ def prepare_to_make(executor_plugin):
         sys.exit(f"error: {error}")
 
 
-@cache
-def checksum(label):
-    """That of a dataset as trainings will find it. Looked into where a finished run may be lost."""
-    known = settled(label)
-    results, store = Path("results", EXPERIMENT.name), finished.Store(Path("results"))
-    before = planning.plan_before(results)
-    asks = EXECUTION.word == Word.RESTORE or any(
-        planning.place_of(results, f"runs/{run.path}", store, before)
-        for run in every_run(EXPERIMENT)
-        if run.dataset == label
-    )
-    if known.checksum is None and known.whole and asks:
-        source = EXPERIMENT.datasets[label].source
-        data_dir = Path(EXECUTION.data_dir).expanduser()
-        return raw.decode(source, data_dir, os.cpu_count() or 1)
-    return known.checksum
-
-
 def trainings():
     """The trainings that the plan asks for, each with what decides it."""
     for job in workflow.dag.needrun_jobs():
         if job.rule.name == "train":
             run = run_of(job.wildcards)
-            decides = finished.of_run(run, checksum(run.dataset), machine())
+            decides = finished.of_run(run, settled(run.dataset).checksum, machine())
             yield planning.Asked(f"runs/{run.path}", decides)
         elif job.rule.name == "classifier":
             dataset = job.wildcards.dataset
-            decides = finished.of_classifier(checksum(dataset), machine())
+            decides = finished.of_classifier(settled(dataset).checksum, machine())
             yield planning.Asked(f"features/{dataset}/classifier", decides)
 
 

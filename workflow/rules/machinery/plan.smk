@@ -1,7 +1,6 @@
 # What trainings are told of the plan: a file, not rules and inputs, which would train again what is
 # trained where packs change.
 
-from hebae.config.experiment import Word
 from hebae.training import packs
 from hebae.training.plan import Plan
 
