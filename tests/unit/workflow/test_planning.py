@@ -161,6 +161,14 @@ def test_another_training_than_what_stands_there_is_no_answer_to_what_was_traine
     assert decide([asked(new)], results, Word.ASK, keep=True).instead == {}
 
 
+@pytest.mark.parametrize("name", ["weights.pt", "history.csv"])
+def test_a_run_that_lacks_a_file_is_known_by_its_record(results, name):
+    Store(results.parent).keep(read(place_of(results)))
+    (place_of(results) / name).unlink()
+    with pytest.raises(UserError, match=r"training\.epochs 12 there, 50 here"):
+        decide([asked(changed(epochs=50))], results, Word.ASK, keep=True)
+
+
 @pytest.mark.parametrize("left", [[], ["run.json"], ["run.json", "history.csv"]])
 def test_a_job_that_was_killed_while_it_put_a_run_back(results, left):
     """The same command asks for nothing else, and another config is refused."""
