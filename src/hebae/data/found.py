@@ -57,8 +57,8 @@ class Stamps:
         """Count a file."""
         self.names.append(name)
         # a time may be negative, an inode is any 64 bits
-        numbers = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-        self.numbers.extend(number & _64_BITS for number in numbers)
+        times = stat.st_mtime_ns & _64_BITS, stat.st_ctime_ns & _64_BITS
+        self.numbers.extend((stat.st_size, *times, stat.st_ino & _64_BITS))
 
     def __len__(self) -> int:
         return len(self.names)
