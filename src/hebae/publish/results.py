@@ -26,7 +26,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +278,7 @@ def verify(folder: Path) -> tuple[list[str], int]:
             again = [
                 row for row in again if row["claim"] in known or row["verdict"] != Verdict.NOT_RUN
             ]
-            if not _alike(published, again):
+            if not _same_rows(published, again):
                 wrong.append(f"{folder / table}: judged again, the claims come out otherwise")
         for figure in drawn:
             made_from = json.loads((folder / f"figures/{figure}.json").read_text(encoding="utf-8"))
@@ -294,15 +293,13 @@ def verify(folder: Path) -> tuple[list[str], int]:
     return wrong, len(drawn)
 
 
-def _alike(published: list[Row], again: list[Row]) -> bool:
+def _same_rows(published: list[Row], again: list[Row]) -> bool:
     """Whether rows are the same but for the last digits, in which processors differ."""
-    fields = [[list(row.items()) for row in rows] for rows in (published, again)]
-    if [[name for name, _ in row] for row in fields[0]] != [
-        [name for name, _ in row] for row in fields[1]
-    ]:
-        return False
-    pairs = zip(*(chain.from_iterable(rows) for rows in fields), strict=True)
-    return all(was == now or _close(was, now) for (_, was), (_, now) in pairs)
+    return [list(row) for row in published] == [list(row) for row in again] and all(
+        was == now or _close(was, now)
+        for one, other in zip(published, again, strict=True)
+        for was, now in zip(one.values(), other.values(), strict=True)
+    )
 
 
 def _close(was: str, now: str) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hebae.publish.results import _alike
+from hebae.publish.results import _same_rows
 
 ROWS = [{"claim": "a", "estimate": "0.0049296514013875605", "verdict": "holds"}]
 
@@ -20,5 +20,5 @@ ROWS = [{"claim": "a", "estimate": "0.0049296514013875605", "verdict": "holds"}]
     ],
 )
 def test_only_the_last_digits_may_differ(field, value, alike):
-    assert _alike(ROWS, [ROWS[0] | {field: value}]) == alike
-    assert _alike(ROWS, ROWS) and not _alike(ROWS, []) and not _alike(ROWS, ROWS * 2)
+    assert _same_rows(ROWS, [ROWS[0] | {field: value}]) == alike
+    assert _same_rows(ROWS, ROWS) and not _same_rows(ROWS, []) and not _same_rows(ROWS, ROWS * 2)
