@@ -91,6 +91,7 @@ lock: env
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 		--generate-hashes --no-annotate \
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	$(BIN)/python envs/write_scripts.py
 
 clean:
 	rm -rf .venv results/demo figures/demo

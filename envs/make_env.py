@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Build `.venv` from requirements.lock: the environment of `make figures` and `make test`.
 
+With ``--into``, install some of the lock into an environment that conda has made: *.post-deploy.sh
+call it so.
+
 Standard library only, so that any Python 3.11 or newer can run it:
 
 1. a fresh virtual environment (never a half-built old one);
@@ -94,11 +97,10 @@ def check_machine() -> None:
         )
 
 
-def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
-    """Run a command; its output is shown only where it fails."""
+def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run a command; the exception of one that fails has its output."""
     done = subprocess.run(
         [str(word) for word in command],
-        cwd=cwd,
         env={**os.environ, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -106,8 +108,7 @@ def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | Non
         errors="replace",
     )
     if done.returncode:
-        sys.stderr.write(done.stdout[-6000:])
-        raise subprocess.CalledProcessError(done.returncode, command)
+        raise subprocess.CalledProcessError(done.returncode, command, done.stdout)
 
 
 def step(number: int, what: str) -> None:
@@ -128,10 +129,83 @@ def install_minepy(python: Path, block: str, work: Path) -> None:
         "--no-cache-dir", source)  # fmt: skip
 
 
+def digest(blocks: dict[str, str], names: list[str]) -> str:
+    """What the lock has of some packages: versions and files."""
+    return hashlib.sha256("".join(blocks.get(name, "") for name in names).encode()).hexdigest()
+
+
+def ignore_users_pip() -> None:
+    """Have pip install into the Python that runs it, whatever a user has set for other occasions.
+
+    Where it looks for packages is left as it is: their hashes are checked.
+    """
+    kept = re.compile(
+        "PIP_(.*INDEX.*|FIND_LINKS|CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR|CERT|CLIENT_CERT|PROXY"
+        "|TRUSTED_HOST|TIMEOUT|DEFAULT_TIMEOUT|RETRIES|KEYRING_PROVIDER)"
+    )
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "PYTHON")) and not kept.fullmatch(name):
+            del os.environ[name]
+    os.environ["PYTHONNOUSERSITE"] = "1"
+    # over a pip.conf; the last is for an environment that is marked as conda's alone (PEP 668)
+    os.environ |= {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_USER": "0", "PIP_BREAK_SYSTEM_PACKAGES": "1"}
+
+
+def add_to_conda(prefix: Path, wanted: str, names: list[str]) -> None:
+    """Install some of the lock into an environment that has a Python and pip.
+
+    Args:
+        prefix: of the environment.
+        wanted: the :func:`digest` of these packages when the script that asks was written.
+        names: all of the packages, with what they depend on.
+    """
+    blocks = requirement_blocks(LOCK.read_text(encoding="utf-8"))
+    if digest(blocks, names) != wanted:
+        fail("envs/*.post-deploy.sh are not of this requirements.lock; make lock writes both")
+    ignore_users_pip()
+    try:
+        _install(prefix / "bin" / "python", blocks, names)
+    except subprocess.CalledProcessError as error:
+        said = error.output.strip().splitlines() or ["nothing was said"]
+        sys.stderr.write("\n".join(said[-15:]) + "\n")
+        fail(
+            f"packages of requirements.lock could not be installed: {said[-1]}; envs/README.md "
+            "says what a machine does that reaches no package index"
+        )
+
+
+def _install(python: Path, blocks: dict[str, str], names: list[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="make-env-") as temporary:
+        work = Path(temporary)
+        (work / "uv.lock").write_text(blocks["uv"], encoding="utf-8")
+        wheels = work / "requirements.lock"
+        rest = "".join(blocks[name] for name in names if name != "minepy")
+        wheels.write_text(rest, encoding="utf-8")
+        locked = ["--require-hashes", "--no-deps", "-r", wheels]
+        try:
+            run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps",
+                "--target", work / "uv", "-r", work / "uv.lock")  # fmt: skip
+            # from its cache, which .venv was made from, by hard links: no gigabytes twice
+            run(work / "uv/bin/uv", "pip", "install", "--python", python, "--break-system-packages",
+                "--compile-bytecode", *locked, env={"UV_HTTP_TIMEOUT": "180"})  # fmt: skip
+        except (subprocess.CalledProcessError, OSError):
+            run(python, "-m", "pip", "install", "--quiet", *locked)
+        if "minepy" in names:
+            install_minepy(python, blocks["minepy"], work)
+    run(python, "-m", "pip", "check")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
-    given = parser.parse_args().venv
+    parser.add_argument("--into", type=Path, metavar="PREFIX", help="a conda environment instead")
+    parser.add_argument("--lock", metavar="DIGEST", help="what the lock has of these packages")
+    parser.add_argument("packages", nargs="*", metavar="NAME", help="what to add to it")
+    options = parser.parse_args()
+    if options.into:
+        add_to_conda(options.into.resolve(), options.lock, options.packages)
+        return
+    given = options.venv
     venv = given.resolve()
     stamp = venv / ".complete"
     wanted = fingerprint(venv)
@@ -161,7 +235,8 @@ def main() -> None:
             # compiled now: importing PyTorch from source costs each job another second
             run(venv / "bin" / "uv", "pip", "install", "--python", python, "--compile-bytecode",
                 *locked, env={"UV_HTTP_TIMEOUT": "180"})  # fmt: skip
-        except subprocess.CalledProcessError:
+        except subprocess.CalledProcessError as error:
+            sys.stderr.write(error.output[-6000:])
             print("      uv could not install them; trying pip, which is slower", flush=True)
             run(python, "-m", "pip", "install", "--quiet", *locked)
 
@@ -180,6 +255,7 @@ if __name__ == "__main__":
     try:
         main()
     except subprocess.CalledProcessError as error:
+        sys.stderr.write(error.output[-6000:])
         command = shlex.join(str(word) for word in error.cmd)
         fail(f"this command failed, its output is above: {command}")
     except KeyboardInterrupt:

@@ -7,13 +7,12 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
 from packaging.markers import Marker
 
 from hebae.base.sources import closure
@@ -21,18 +20,6 @@ from hebae.config import registry
 
 ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
-
-# conda-forge's name for a package, where it differs from the index's
-CONDA_NAMES = {
-    "pytorch": "torch",
-    "pytorch-cpu": "torch",  # empty packages that ask for the one build of pytorch or the other
-    "pytorch-gpu": "torch",
-    "libtorch": "torch",
-    "matplotlib-base": "matplotlib",
-    "python-tzdata": "tzdata",
-}
-# not on the index, or something else of that name there
-CONDA_ONLY = frozenset({"python", "pip", "c-compiler", "tzdata"})
 
 
 def canonical(name: str) -> str:
@@ -52,52 +39,10 @@ def locked_versions(lock: str, python: str = "3.11") -> dict[str, str]:
     return versions
 
 
-def conda_dependencies(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Version by package of an environment file; empty where none is asked for."""
-    found = {}
-    for dependency in environment["dependencies"]:
-        assert isinstance(dependency, str), f"only conda packages here: {dependency}"
-        name, _, version = dependency.partition("=")
-        found[name] = version
-    return found
-
-
-def pinned_packages(text: str) -> dict[str, str]:
-    """Version by package of a pin file: addresses, or ``name-version-build``, one a line."""
-    found = {}
-    for line in text.splitlines():
-        line = line.strip()
-        if not line or line.startswith(("#", "@")):
-            continue
-        file = line.partition("#")[0].rpartition("/")[2]
-        name, version, _ = re.sub(r"\.(conda|tar\.bz2)$", "", file).rsplit("-", 2)
-        found[name] = version
-    return found
-
-
-def disagreements(packages: Mapping[str, str], lock: Mapping[str, str]) -> list[str]:
-    """Where conda packages have another version than the lock; those it lacks are passed over."""
-    wrong = []
-    for name, version in packages.items():
-        locked = lock.get(canonical(CONDA_NAMES.get(name, name)))
-        if name not in CONDA_ONLY and locked is not None and version != locked:
-            wrong.append(f"{name}: {version or 'no version'}, locked {locked}")
-    return wrong
-
-
-def post_deploy_requirements(env: Path) -> dict[str, str]:
-    """Version by package of what the script beside an environment adds with pip."""
-    script = env.with_suffix(".post-deploy.sh")
-    text = script.read_text() if script.exists() else ""
-    return dict(re.findall(r"([\w.-]+)==([\w.]+) --hash=sha256:[0-9a-f]{64}", text))
-
-
-def packages_of(env: Path) -> set[str]:
-    """What an environment carries, by the index's names."""
-    names = conda_dependencies(yaml.safe_load(env.read_text()))
-    return {
-        canonical(CONDA_NAMES.get(name, name)) for name in (*names, *post_deploy_requirements(env))
-    }
+def packages_of(env: Path) -> list[str]:
+    """What the script beside an environment installs, by the index's names."""
+    script = env.with_suffix(".post-deploy.sh").read_text().replace("\\\n", " ")
+    return re.findall(r"--lock [0-9a-f]{64} (.*)", script)[0].split()
 
 
 _LIST_RULES = """

@@ -15,8 +15,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from tests import conda_standin
 from tests.cluster import slurm
 from tests.project import (
+    ROOT,
     TINY,
     checkpoint_each,
     copy_project,
@@ -57,15 +59,21 @@ def write_config(folder: Path, *, epochs: int, seeds: int, figures: list[str]) -
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
 
 
-def submit(folder: Path, *arguments: str) -> subprocess.Popen:
-    """Start Snakemake with the cluster's profile, as a person at a terminal would."""
+def submit(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.Popen:
+    """Start Snakemake with the cluster's profile, as a person at a terminal would.
+
+    ``path`` is a folder of programs before all others.
+    """
+    environment = unactivated()
+    if path is not None:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
     return subprocess.Popen(
         [
             sys.executable, str(Path(__file__).with_name("impatient.py")),
             "--profile", "profiles/slurm", *arguments, "--configfile", "tiny.yaml",
         ],
         cwd=folder,
-        env=unactivated(),
+        env=environment,
         start_new_session=True,
         preexec_fn=heed_interrupts,
         stdout=subprocess.PIPE,
@@ -83,9 +91,9 @@ def output_of(process: subprocess.Popen, seconds: float = 400) -> str:
         pytest.fail(f"still running after {seconds} s:\n{process.communicate(timeout=60)[0]}")
 
 
-def complete(folder: Path, *arguments: str) -> str:
+def complete(folder: Path, *arguments: str, path: Path | None = None) -> str:
     """Run to the end, which must be a success."""
-    process = submit(folder, *arguments)
+    process = submit(folder, *arguments, path=path)
     output = output_of(process)
     assert process.returncode == 0, output
     return output
@@ -245,6 +253,32 @@ def test_short_steps_share_jobs_and_trainings_share_none(sent):
     assert measures["NumCPUs"] == "2" and measures["MinMemoryNode"] == "4000M"
     assert measures["TimeLimit"] == "00:20:00"
     assert len(shared) <= 1 + 6
+
+
+def test_jobs_run_in_conda_environments_on_a_shared_folder(tmp_path):
+    """Which the process that sends them has made."""
+    folder, base = tmp_path / "project", tmp_path / "conda"
+    folder.mkdir()
+    copy_project(folder)
+    shutil.copy(ROOT / "requirements.lock", folder)
+    write_config(folder, epochs=1, seeds=1, figures=["fig2a"])
+    conda_standin.install(base)
+    shared = str(tmp_path / "shared")
+    conda = ("--use-conda", "--conda-prefix", shared)
+    complete(folder, *conda, "fig2a", path=base / "bin")
+    assert (folder / "figures/tiny/fig2a.pdf").exists()
+    used = {}
+    for noted in Path(shared).glob("*/jobs.jsonl"):
+        names = {path.read_text(): path.stem for path in (folder / "envs").glob("*.yaml")}
+        name = names[noted.parent.with_suffix(".yaml").read_text()]
+        jobs = [json.loads(line) for line in noted.read_text().splitlines()]
+        used[name] = {word for job in jobs for word in job["command"]}
+        assert {job["activated"] for job in jobs} >= {str(noted.parent)}
+    assert "hebae.training.train" in used["torch"]
+    assert "hebae.measures.measure" in used["measures"]
+    assert "hebae.figures.draw" in used["figures"]
+    nothing = complete(folder, *conda, "fig2a", path=base / "bin")
+    assert "Nothing to be done" in nothing
 
 
 def test_two_trainings_never_share_the_gpu(sent):

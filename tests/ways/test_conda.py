@@ -1,16 +1,14 @@
 """``--use-conda`` from end to end, with a stand-in conda.
 
-Snakemake, its calls of conda, the solver and the installer (py-rattler) are real; ``conda``
-itself, ``activate`` and the packages are stand-ins (:mod:`tests.conda_standin`). So this shows that
-every job runs in its environment and with this checkout's package, and that the environments carry
-what is imported; not that conda-forge has the packages (envs/README.md).
+Snakemake, its calls of conda, the post-deploy scripts and the packages they install are real;
+``conda`` itself and ``activate`` are stand-ins (:mod:`tests.conda_standin`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,12 +18,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 import yaml
-from tests.environments import ENVS, ROOT, disagreements, locked_versions, pinned_packages
+from tests import conda_standin
+from tests.environments import ENVS, ROOT, canonical, locked_versions
 from tests.project import copy_project
-
-pytest.importorskip("rattler", reason="py-rattler, the solver of the stand-in conda, is missing")
-
-from tests.conda_standin.channel_standin import build_channel, install_base
 
 CONFIG = {
     "experiment": "conda",
@@ -45,7 +40,7 @@ CONFIG = {
     },
     "figures": {"fig2c": "digits"},
 }
-# which environment a module's jobs belong in, where no GPU is used
+# which environment a module's jobs belong in
 ENVIRONMENT_OF = {
     "hebae.data.prepare": "torch",
     "hebae.training.train": "torch",
@@ -61,6 +56,7 @@ ENVIRONMENT_OF = {
     "hebae.figures.draw": "figures",
 }
 
+STEP, SERVER = "hebae.workflow.step", "hebae.workflow.fork_server"
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2")
 
 
@@ -68,7 +64,6 @@ class Conda(NamedTuple):
     """The stand-in conda, and how to run Snakemake with it."""
 
     base: Path
-    channels: Path
     log: Path
 
     def snakemake(
@@ -84,7 +79,6 @@ class Conda(NamedTuple):
                 **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
                 # as someone has it who has activated .venv, and conda before that
                 "PATH": f"{Path(sys.executable).parent}:{self.base}/bin:/usr/bin:/bin",
-                "CONDA_STANDIN_CHANNELS": str(self.channels),
                 "CONDA_STANDIN_LOG": str(self.log),
                 **environment,
             },
@@ -109,23 +103,17 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def installed(prefix: Path) -> dict[str, str]:
-    """Build by package of an environment."""
-    records = [json.loads(path.read_text()) for path in (prefix / "conda-meta").glob("*.json")]
-    return {record["name"]: record["build"] for record in records}
-
-
 @pytest.fixture(scope="module")
 def conda(tmp_path_factory) -> Conda:
     folder = tmp_path_factory.mktemp("conda-standin")
-    build_channel(folder / "channels/conda-forge")
-    install_base(folder / "base")
-    return Conda(folder / "base", folder / "channels", folder / "calls.log")
+    conda_standin.install(folder / "base")
+    return Conda(folder / "base", folder / "calls.log")
 
 
 def checkout(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     copy_project(folder)
+    shutil.copy(ROOT / "requirements.lock", folder)
     (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
     return folder
 
@@ -160,35 +148,53 @@ def edited(project) -> Iterator[Path]:
             path.unlink()
 
 
-def test_standin_conda_runs_each_job_in_its_environment_with_this_package(project):
+def module_of(command: list[str]) -> str | None:
+    """The module that a job's command runs, by itself or through the process with PyTorch."""
+    ours = [word for word in command if word.startswith("hebae.") and word != STEP]
+    return ours[0] if ours else None
+
+
+def test_each_job_runs_in_its_environment_with_this_package(project):
     prefixes = environments(project)
-    assert set(prefixes) == {"torch", "measures", "figures"}  # no GPU, no CUDA
+    assert (
+        set(prefixes) == {"torch", "measures", "figures"} == {p.stem for p in ENVS.glob("*.yaml")}
+    )
     modules = {}
     for name, prefix in prefixes.items():
         for job in lines_of(prefix / "jobs.jsonl"):
+            if (module := module_of(job["command"])) in (None, SERVER):
+                continue  # of pip, when the environment was made
             assert job["activated"] == str(prefix)
             # before .venv, which Snakemake runs from
             assert job["first_in_path"] == str(prefix / "bin/python")
-            assert Path(job["package"]).is_relative_to(project / "src")
-            assert not job["user_site"]
-            modules[job["module"]] = name
+            assert job["paths"] == str(project / "src")
+            assert job["no_user_site"] == "1"
+            modules[module] = name
     assert modules == ENVIRONMENT_OF
-    build = {name: installed(prefix).get("pytorch") for name, prefix in prefixes.items()}
-    assert build == {"torch": "cpu_generic_py311_0", "measures": None, "figures": None}
 
 
-def test_standin_conda_adds_with_pip_what_the_lock_has(project):
-    prefixes = environments(project)
-    lock = (ROOT / "requirements.lock").read_text()
-    for name, packages in (("torch", ["pytorch-fid"]), ("measures", ["minepy"]), ("figures", [])):
-        wanted = [call["requirement"] for call in lines_of(prefixes[name] / "pip.jsonl")]
-        wanted = [requirement for requirement in wanted if requirement]
-        assert [requirement.partition("==")[0] for requirement in wanted] == packages
-        for requirement in wanted:
-            assert all(part in lock for part in requirement.split())
+def test_jobs_are_forked_from_one_process_in_each_environment(project):
+    for name, prefix in environments(project).items():
+        commands = [job["command"] for job in lines_of(prefix / "jobs.jsonl")]
+        servers = [command for command in commands if SERVER in command]
+        assert len(servers) == (name != "figures")
 
 
-def test_standin_conda_changes_no_result(project, tmp_path):
+def test_an_environment_has_the_locks_packages_and_no_others(project):
+    locked = locked_versions((ROOT / "requirements.lock").read_text())
+    for name, prefix in environments(project).items():
+        listed = subprocess.run(
+            [prefix / "bin/python", "-m", "pip", "list", "--format=json"],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        found = {canonical(package["name"]): package["version"] for package in json.loads(listed)}
+        found.pop("pip")
+        if name == "figures":
+            found.pop("setuptools", None)  # a venv of Python 3.11 has one
+        assert found and found.items() <= locked.items()
+
+
+def test_changes_no_result(project, tmp_path):
     folder = checkout(tmp_path / "plain")
     runs = [f"results/conda/runs/digits/{model}/z3/w1/s0" for model in CONFIG["models"]]
     names = ("elbo_by_epoch", "mutual_information", "diagnostics")
@@ -205,77 +211,66 @@ def test_standin_conda_changes_no_result(project, tmp_path):
         pd.testing.assert_frame_equal(plain, in_conda)
 
 
-def test_standin_conda_a_second_call_does_nothing(conda, project):
+def test_a_second_call_does_nothing(conda, project):
     calls = conda.log.read_text()
     done = conda.snakemake(project)
     assert "Nothing to be done" in done.stderr
     assert "create" in calls and "create" not in conda.log.read_text().removeprefix(calls)
 
 
-def test_standin_conda_an_environment_without_a_solution(conda, edited):
+def test_a_script_that_another_lock_was_written_for_is_refused(conda, edited):
     before = environments(edited)
-    path = edited / "envs/figures.yaml"
-    path.write_text(path.read_text().replace("pandas=", "pandas=9"))
+    path = edited / "envs/figures.post-deploy.sh"
+    path.write_text(path.read_text().replace("pandas ", ""))
     done = conda.snakemake(edited, "--conda-create-envs-only", "--forceall", check=False)
     output = done.stdout + done.stderr
     assert done.returncode != 0 and "Traceback" not in output
-    assert "Could not create conda environment from" in output and "envs/figures.yaml" in output
-    assert re.search(r"no candidates were found for pandas.*9", output, re.IGNORECASE)
+    assert "make env: envs/*.post-deploy.sh are not of this requirements.lock" in output
     assert environments(edited) == before
 
 
-def test_standin_conda_installs_a_pin_file_made_from_an_environment(conda, edited):
-    prefix = environments(edited)["figures"]
-    done = subprocess.run(
-        [conda.base / "bin/conda", "list", "--explicit", "--md5", "--prefix", prefix],
-        env={**os.environ, "CONDA_STANDIN_LOG": str(conda.log)},
-        capture_output=True, text=True, check=True,
+def test_without_a_package_index_one_line_says_what_to_do(tmp_path):
+    """And nothing that a user set for pip reaches it, nor does a failed activation matter."""
+    prefix = tmp_path / "a prefix"
+    conda_standin.create(ENVS / "figures.yaml", prefix)
+    script = tmp_path / "a prefix.post-deploy.sh"
+    script.write_bytes((ENVS / "figures.post-deploy.sh").read_bytes())
+    hostile = {
+        "PIP_TARGET": str(tmp_path / "elsewhere"),
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_USER": "1",
+        "PIP_PREFIX": "/nowhere",
+        "PYTHONPATH": str(tmp_path),
+        "HEBAE_ROOT": str(ROOT),
+    }
+    (tmp_path / "argparse.py").write_text("raise SystemExit('of the user')\n")
+
+    def deploy(**variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", script], env=os.environ | hostile | variables, capture_output=True, text=True
+        )
+
+    nowhere = "http://127.0.0.1:9/simple"
+    done = deploy(
+        PIP_INDEX_URL=nowhere, PIP_RETRIES="0", PIP_CONFIG_FILE=os.devnull, PIP_NO_CACHE_DIR="1",
+        UV_DEFAULT_INDEX=nowhere, UV_INDEX_URL=nowhere, UV_NO_CACHE="1", UV_HTTP_RETRIES="0",
     )  # fmt: skip
-    pins = pinned_packages(done.stdout)
-    locked = locked_versions((ROOT / "requirements.lock").read_text())
-    assert pins["pandas"] == locked["pandas"] and disagreements(pins, locked) == []
-    (edited / "envs/figures.linux-64.pin.txt").write_text(done.stdout)
-    calls = conda.log.read_text()
-    done = conda.snakemake(edited, "--conda-create-envs-only", "--forceall")
-    assert "Using pinnings from" in done.stdout + done.stderr
-    (call,) = (
-        line for line in conda.log.read_text().removeprefix(calls).splitlines() if "create" in line
-    )
-    assert "pin.txt" in call
-    (made,) = (edited / ".snakemake/conda").glob("*.pin.txt")
-    assert installed(Path(str(made).removesuffix(".pin.txt"))) == installed(prefix)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("make env: packages of requirements.lock could not be installed: ERROR")
+    assert "envs/README.md" in last
+    done = deploy()
+    assert done.returncode == 0, done.stderr
+    run = [prefix / "bin/python", "-c", "import pandas; print(pandas.__file__)"]
+    where = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    assert Path(where).is_relative_to(prefix) and not (tmp_path / "elsewhere").exists()
 
 
-@pytest.fixture
-def nvidia_smi(tmp_path) -> str:
-    """A PATH on which a GPU seems to be."""
-    program = tmp_path / "bin/nvidia-smi"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    return str(program.parent)
-
-
-def test_standin_conda_makes_the_gpu_environment_where_a_gpu_is_used(conda, tmp_path, nvidia_smi):
-    folder = checkout(tmp_path / "checkout")
-    path = f"{nvidia_smi}:{conda.base}/bin:/usr/bin:/bin"
-    done = conda.snakemake(folder, "--dry-run", "--quiet", PATH=path)
-    planned = re.findall(r"environment envs/(\S+) will be created", done.stdout + done.stderr)
-    assert sorted(planned) == ["figures.yaml", "measures.yaml", "torch-gpu.yaml", "torch.yaml"]
-
-    # on a login node: no GPU there to solve for, and no CPU build instead of it
-    target = "results/conda/runs/digits/VAE/z3/w1/s0/run.json"
-    create = ("--conda-create-envs-only", target, "--config", "device=cuda")
-    done = conda.snakemake(folder, *create, check=False, CONDA_OVERRIDE_CUDA="")
-    assert done.returncode != 0 and "Traceback" not in done.stdout + done.stderr
-    assert "__cuda" in done.stdout + done.stderr
-    conda.snakemake(folder, *create, CONDA_OVERRIDE_CUDA="13.0")
-    prefixes = environments(folder)
-    assert set(prefixes) == {"torch", "torch-gpu"}  # the data are prepared without a GPU
-    for name, build in (("torch", "cpu"), ("torch-gpu", "cuda")):
-        assert installed(prefixes[name])["pytorch"].startswith(build)
-
-
-def test_standin_conda_knows_every_environment():
-    """The table above is of the environments there are."""
-    assert set(ENVIRONMENT_OF.values()) | {"torch-gpu"} == {p.stem for p in ENVS.glob("*.yaml")}
+def test_a_folder_with_a_space_is_refused_before_anything_is_made(conda, tmp_path):
+    folder = checkout(tmp_path / "a checkout")
+    done = conda.snakemake(folder, "--dry-run", check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "has a space; add --conda-prefix DIR" in done.stderr.splitlines()[-1]
+    prefix = str(tmp_path / "environments")
+    planned = conda.snakemake(folder, "--dry-run", "--conda-prefix", prefix).stdout
+    assert "Conda environment envs/figures.yaml will be created" in planned

@@ -14,7 +14,7 @@ rule encode:
     benchmark:
         "<run_benchmarks>/encode.tsv"
     conda:
-        torch_env
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         gpu=on_gpu,
@@ -54,7 +54,7 @@ rule images:
     benchmark:
         "<run_benchmarks>/images.tsv"
     conda:
-        torch_env
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         gpu=on_gpu,

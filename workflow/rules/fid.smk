@@ -38,7 +38,7 @@ rule reference:
         "<benchmarks>/{dataset}/reference.tsv"
     priority: 1
     conda:
-        torch_env
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         gpu=on_gpu,
@@ -76,7 +76,7 @@ rule fid:
     benchmark:
         "<run_benchmarks>/fid.tsv"
     conda:
-        torch_env
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         gpu=on_gpu,

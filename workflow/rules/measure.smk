@@ -76,7 +76,7 @@ rule bounds:
     benchmark:
         "<run_benchmarks>/bounds.tsv"
     conda:
-        torch_env
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         gpu=on_gpu,

@@ -1,4 +1,4 @@
-# What jobs ask for: memory, threads, a GPU and an environment.
+# What jobs ask for: memory, threads and a GPU.
 
 import shutil
 from math import prod
@@ -44,7 +44,7 @@ def on_gpu(wildcards):
 
 
 def versions():
-    """The versions that trainings depend on; conda has others, and notices itself where they change."""
+    """The versions that trainings depend on; Snakemake itself notices where a conda environment changes."""
     return None if with_conda() else installed()
 
 
@@ -58,14 +58,6 @@ def machine():
         return Machine(versions(), device, None)
     precision = {True: "bfloat16", False: "float32", None: None}[cpu.has_bfloat16()]
     return Machine(versions(), "cpu", precision)
-
-
-def torch_env(wildcards):
-    """The conda environment of a job that trains or runs networks.
-
-    On a GPU one that names the CUDA build: else conda takes the CPU build in silence.
-    """
-    return "../../envs/torch-gpu.yaml" if on_gpu(wildcards) else "../../envs/torch.yaml"
 
 
 def prepare_threads(wildcards):

@@ -16,7 +16,7 @@ rule train:
     benchmark:
         "<run_benchmarks>/train.tsv"
     conda:
-        torch_env
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         gpu=on_gpu,
@@ -57,7 +57,7 @@ rule classifier:
         "<benchmarks>/{dataset}/classifier.tsv"
     priority: 1
     conda:
-        torch_env
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         gpu=on_gpu,

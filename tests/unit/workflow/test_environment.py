@@ -5,21 +5,18 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from tests.environments import (
-    CONDA_NAMES,
-    CONDA_ONLY,
     ENVS,
     ROOT,
     canonical,
-    conda_dependencies,
-    disagreements,
     locked_versions,
     packages_of,
-    pinned_packages,
-    post_deploy_requirements,
     read_rules,
     third_party_packages,
 )
@@ -52,110 +49,66 @@ def test_the_lock_is_read_for_one_python():
 
 
 @each_environment
-def test_conda_environments_pin_what_the_lock_pins(path):
+def test_a_conda_environment_asks_conda_for_nothing_that_could_be_missing(path):
     environment = yaml.safe_load(path.read_text())
-    assert environment["channels"] == ["conda-forge", "nodefaults"]
-    packages = conda_dependencies(environment)
-    assert packages["python"] == "3.11"
-    assert disagreements(packages, VERSIONS) == []
-    names = {canonical(CONDA_NAMES.get(name, name)) for name in packages}
-    assert names - CONDA_ONLY <= set(VERSIONS)  # nothing that .venv does not have
+    assert environment["channels"] == ["conda-forge"]
+    assert set(environment["dependencies"]) - {"c-compiler"} == {"python=3.11", "pip"}
+    assert ("c-compiler" in environment["dependencies"]) == ("minepy" in packages_of(path))
 
 
 @each_environment
-def test_what_is_added_with_pip_is_the_locks_file(path):
-    for name, version in post_deploy_requirements(path).items():
-        assert VERSIONS[name] == version
-        assert "pip" in conda_dependencies(yaml.safe_load(path.read_text()))
-        script = path.with_suffix(".post-deploy.sh").read_text()
-        assert hashes_of(name, script) == hashes_of(name, LOCK)
+def test_a_post_deploy_script_is_what_make_lock_writes(path, monkeypatch):
+    monkeypatch.syspath_prepend(ENVS)
+    writer = importlib.import_module("write_scripts")
+    script = path.with_suffix(".post-deploy.sh").read_text()
+    assert script == writer.script(packages_of(path))
+    # the lock is the only place of a version
+    assert not re.search(r"==|\d+\.\d+", script)
 
 
-def hashes_of(name, requirements):
-    """Of the one version that is required."""
-    (block,) = re.findall(rf"^{name}==[^=]*(?:--hash=\S+[\s\\]*)+", requirements, re.MULTILINE)
-    return set(re.findall(r"sha256:([0-9a-f]{64})", block))
+@each_environment
+def test_a_post_deploy_script_installs_what_its_packages_need_and_no_more(path):
+    """By the metadata of the packages themselves."""
+    listed = set(packages_of(path))
+    assert listed <= set(VERSIONS) | set(names_in_lock())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed, left = set(), [*project["dependency-groups"][path.stem]]
+    while left:
+        requirement = Requirement(left.pop())
+        extras = requirement.extras or {""}
+        name = canonical(requirement.name)
+        if (name, *extras) in needed:
+            continue
+        needed.add((name, *extras))
+        left += [
+            text
+            for text in metadata.requires(name) or []
+            for marker in [Requirement(text).marker]
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+        ]
+    here = {name for name, *_ in needed}
+    assert here <= listed
+    # the others are for other systems
+    assert all(re.search(rf"^{name}==\S+ ;", LOCK, re.MULTILINE) for name in listed - here)
 
 
-def test_the_two_torch_environments_differ_in_the_build_alone():
-    cpu, gpu = (
-        conda_dependencies(yaml.safe_load((ENVS / f"{name}.yaml").read_text()))
-        for name in ("torch", "torch-gpu")
-    )
-    assert cpu.pop("pytorch-cpu") == gpu.pop("pytorch-gpu")
-    assert cpu == gpu
-    scripts = {path.read_bytes() for path in ENVS.glob("torch*.post-deploy.sh")}
-    assert len(scripts) == 1 and len(list(ENVS.glob("torch*.post-deploy.sh"))) == 2
+def names_in_lock():
+    return re.findall(r"^([a-z0-9-]+)==", LOCK, re.MULTILINE)
 
 
-PINS = """\
-# platform: linux-64
-@EXPLICIT
-https://conda.example/conda-forge/linux-64/numpy-2.0.1-py311h64a7726_0.conda#5eb8c4a2
-https://conda.example/conda-forge/noarch/my-pkg-1.5-pyhd8ed1ab_0.tar.bz2
-
-pytorch-2.3.0-cuda120_py311_0
-_openmp_mutex-4.5-2_gnu
-tzdata-2024a-h0c530f3_0
-"""
-
-
-def test_pin_files_are_compared_with_the_lock():
-    """On made-up pins; those of this checkout, if any, are compared below."""
-    pins = pinned_packages(PINS)
-    assert pins == {
-        "numpy": "2.0.1",
-        "my-pkg": "1.5",
-        "pytorch": "2.3.0",
-        "_openmp_mutex": "4.5",
-        "tzdata": "2024a",
-    }
-    assert disagreements(pins, {"numpy": "2.0.1", "torch": "2.3.0", "tzdata": "2024.1"}) == []
-    assert disagreements(pins, {"numpy": "2.0.1", "torch": "2.4.0", "my-pkg": "1.4"}) == [
-        "my-pkg: 1.5, locked 1.4",
-        "pytorch: 2.3.0, locked 2.4.0",
-    ]
-
-
-@pytest.mark.parametrize(
-    "path", sorted(ENVS.glob("*.pin.txt")) or [None], ids=lambda path: path and path.name
-)
-def test_pin_files_pin_what_the_lock_pins(path):
-    if path is None:
-        pytest.skip("no pin file in envs/: envs/README.md says how to make them")
-    pins = pinned_packages(path.read_text())
-    assert disagreements(pins, VERSIONS) == []
-    asked_for = conda_dependencies(
-        yaml.safe_load((ENVS / f"{path.name.partition('.')[0]}.yaml").read_text())
-    )
-    assert set(asked_for) <= set(pins)
-
-
-@pytest.fixture(scope="module", params=["cpu", "cuda"])
-def rules(request, tmp_path_factory):
-    output = tmp_path_factory.mktemp("rules") / "rules.json"
-    return request.param, read_rules(ROOT, output, device=request.param)
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory):
+    return read_rules(ROOT, tmp_path_factory.mktemp("rules") / "rules.json")
 
 
 def test_every_rule_has_an_environment_with_what_its_module_imports(rules):
-    _, rules = rules
     assert [rule.name for rule in rules if rule.module is None] == ["all", "pages"]
     for rule in rules:
         if rule.module is not None:
             assert rule.env is not None, f"rule {rule.name} has no conda environment"
             needed = third_party_packages(rule.module)
-            missing = {name: needed[name] for name in set(needed) - packages_of(rule.env)}
+            missing = {name: needed[name] for name in set(needed) - set(packages_of(rule.env))}
             assert not missing, f"rule {rule.name}: {rule.env.name} lacks {missing}"
-
-
-def test_jobs_on_a_gpu_ask_for_the_cuda_build_and_no_others_do(rules):
-    device, rules = rules
-    on_gpu = {rule.name for rule in rules if rule.env and rule.env.name == "torch-gpu.yaml"}
-    networks = {"train", "encode", "encode_both", "bounds", "images", "classifier", "reference"}
-    networks.add("fid")
-    assert on_gpu == (networks if device == "cuda" else set())
-    on_cpu = {rule.name for rule in rules if rule.env and rule.env.name == "torch.yaml"}
-    assert on_cpu == {"prepare", "inception"} | (networks - on_gpu)
 
 
 def make_env(tmp_path, **changes):

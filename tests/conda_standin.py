@@ -1,0 +1,105 @@
+"""A stand-in for ``conda``: the few calls that Snakemake makes of it, and its ``activate``.
+
+An environment is a virtual one of the Python that runs the tests, with pip. So it takes what
+envs/*.yaml may ask for, python, pip and c-compiler; the packages, which come from the post-deploy
+scripts, are the real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import yaml
+
+VERSION = "26.7.1"
+
+ACTIVATE = """\
+# a stand-in for conda's bin/activate, which Snakemake sources: . activate PREFIX
+export CONDA_PREFIX="$1" CONDA_DEFAULT_ENV="$1" CONDA_SHLVL=1
+export PATH="$1/bin:$PATH"
+for _script in "$1"/etc/conda/activate.d/*.sh; do
+    if [ -e "$_script" ]; then . "$_script"; fi
+done
+unset _script
+"""
+
+# Python runs it as it begins: what each job leaves a line of, in jobs.jsonl in the prefix
+NOTE = """\
+import json, os, shutil, sys
+line = dict(command=sys.orig_argv, activated=os.environ.get("CONDA_PREFIX"),
+            first_in_path=shutil.which("python"), paths=os.environ.get("PYTHONPATH"),
+            no_user_site=os.environ.get("PYTHONNOUSERSITE"))
+with open(os.path.join(sys.prefix, "jobs.jsonl"), "a") as stream:
+    stream.write(json.dumps(line) + "\\n")
+"""
+
+
+def install(base: Path) -> None:
+    """bin/conda and bin/activate."""
+    binaries = base / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "activate").write_text(ACTIVATE)
+    conda = binaries / "conda"
+    # isolated: not the package of the tests, nor the user's
+    conda.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{Path(__file__).resolve()}" "$@"\n')
+    conda.chmod(0o755)
+
+
+def create(file: Path, prefix: Path) -> None:
+    """Make an environment."""
+    wanted = yaml.safe_load(file.read_text())["dependencies"]
+    names = {re.split("[=<> ]", package)[0] for package in wanted}
+    if unknown := names - {"python", "pip", "c-compiler"}:
+        sys.exit(f"PackagesNotFoundError: the stand-in has no {', '.join(sorted(unknown))}")
+    subprocess.run([sys._base_executable, "-m", "venv", prefix], check=True)
+    paths = sysconfig.get_paths(vars={"base": str(prefix), "platbase": str(prefix)})
+    Path(paths["purelib"], "sitecustomize.py").write_text(NOTE)
+    (prefix / "conda-meta").mkdir()
+    (prefix / "conda-meta/history").touch()
+    if "c-compiler" in names:
+        script = prefix / "etc/conda/activate.d/compiler.sh"
+        script.parent.mkdir(parents=True)
+        script.write_text(f"export CC={shutil.which('cc')}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="conda")
+    parser.add_argument("--version", action="version", version=f"conda {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("info").add_argument("--json", action="store_true", required=True)
+    config = commands.add_parser("config")
+    config.add_argument("--get", choices=["channel_priority"], required=True)
+    config.add_argument("--json", action="store_true", required=True)
+    clean = commands.add_parser("clean")
+    for option in ("-y", "--tarballs"):
+        clean.add_argument(option, action="store_true", required=True)
+    making = commands.add_parser("env").add_subparsers(required=True).add_parser("create")
+    for option in ("--file", "--prefix"):
+        making.add_argument(option, type=Path, required=True)
+    for option in ("--quiet", "--no-default-packages"):
+        making.add_argument(option, action="store_true")
+    options = parser.parse_args()
+
+    if options.command == "info":
+        # given by the caller's PATH, where this is the first conda
+        base = str(Path(shutil.which("conda") or sys.exit("no conda")).parent.parent)
+        print(json.dumps({"conda_prefix": base, "platform": "linux-64", "conda_version": VERSION}))
+    elif options.command == "config":
+        print(json.dumps({"get": {"channel_priority": "strict"}}))
+    elif options.command == "env":
+        if log := os.environ.get("CONDA_STANDIN_LOG"):
+            with Path(log).open("a") as stream:
+                print("create", options.file.name, file=stream)
+        create(options.file, options.prefix)
+
+
+if __name__ == "__main__":
+    main()
