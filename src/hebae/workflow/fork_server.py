@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -23,16 +24,23 @@ from hebae.workflow.step import STARTED, VARIABLE
 # What may differ between a job's environment and that in which PyTorch was imported. The number
 # of threads may not: libraries read it as they are loaded.
 FREE = frozenset({"_", "OLDPWD", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", VARIABLE})
-# beside it; nothing of ours: that may be edited
-PRELOADED = ("tqdm", "minepy", "threadpoolctl")
+# what an environment has of it; nothing of ours: that may be edited
+PRELOADED = ("torch", "tqdm", "minepy", "threadpoolctl")
 
 
 def listen(folder: Path) -> socket.socket:
     """The socket ``folder/socket``, at which jobs may ask before there is anyone to answer."""
+    folder.mkdir(parents=True, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "socket"))
     listener.listen(128)
     return listener
+
+
+def command(folder: Path, listener: socket.socket) -> str:
+    """What runs :func:`serve`, for a shell."""
+    module = "python -m hebae.workflow.fork_server"
+    return f"exec {module} {shlex.quote(str(folder))} {listener.fileno()}"
 
 
 def serve(folder: Path, listener: socket.socket) -> None:
@@ -96,8 +104,6 @@ def serve(folder: Path, listener: socket.socket) -> None:
         selector.unregister(listener)
         listener.close()
         address.unlink(missing_ok=True)
-
-    import torch  # noqa: F401
 
     for name in PRELOADED:
         with suppress(ImportError):

@@ -1,9 +1,9 @@
 """Run a step, in a child of the process that has PyTorch where there is one.
 
 ``python -m hebae.workflow.step MODULE ...`` is ``python -m MODULE ...``. Where ``HEBAE_PRELOADED``
-names the socket of a :mod:`hebae.workflow.fork_server`, this process passes it the arguments,
-environment and standard streams, waits for the child that it forks, and ends as that ends.
-Wherever that is not possible, it runs the module itself.
+names a folder with the socket of a :mod:`hebae.workflow.fork_server` of the same Python, this
+process passes it the arguments, environment and standard streams, waits for the child that it
+forks, and ends as that ends. Wherever that is not possible, it runs the module itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from contextlib import suppress
 
 VARIABLE = "HEBAE_PRELOADED"
 STARTED = b"s"
+
+
+def room(prefix: str) -> str:
+    """The part of the folder that belongs to the Python of an environment, by its prefix."""
+    # short: the path of a socket has no more than 107 bytes
+    return os.path.basename(prefix)[:8]  # noqa: PTH119
 
 
 def hand_over(arguments: list[str]) -> None:
@@ -52,7 +58,7 @@ def _done_elsewhere(job: bytes) -> int | None:
     """The exit code of a job that was handed over, or None where it was not begun."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(os.environ[VARIABLE])
+            connection.connect(f"{os.environ[VARIABLE]}/{room(sys.prefix)}/socket")
             socket.send_fds(connection, [len(job).to_bytes(8, "big")], [0, 1, 2])
             connection.sendall(job)
             if connection.recv(1) != STARTED:

@@ -14,6 +14,7 @@ import pytest
 from tests.project import heed_interrupts
 
 from hebae.workflow import fork_server
+from hebae.workflow.step import room
 
 STEP = """
 import os, signal, sys, time
@@ -36,7 +37,7 @@ def package(tmp_path) -> Path:
         shutil.copy(source / name, package / "workflow")
     (package / "__init__.py").touch()
     (package / "train.py").write_text(STEP)
-    for name in ("torch", *fork_server.PRELOADED):
+    for name in fork_server.PRELOADED:
         # as threadpoolctl does
         (tmp_path / f"{name}.py").write_text("import os; os.environ['ADDED_BY_IMPORT'] = '1'")
     return tmp_path
@@ -44,7 +45,7 @@ def package(tmp_path) -> Path:
 
 @pytest.fixture
 def sockets(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("s")
+    return tmp_path_factory.mktemp("s") / room(sys.prefix)
 
 
 def start(
@@ -93,7 +94,7 @@ def step(package, sockets):
     started = []
 
     def step(what: str, **environment: str) -> subprocess.Popen:
-        environment = {"HEBAE_PRELOADED": str(sockets / "socket")} | environment
+        environment = {"HEBAE_PRELOADED": str(sockets.parent)} | environment
         started.append(
             start(package, "hebae.workflow.step", "hebae.train", what, "two words", **environment)
         )
@@ -248,10 +249,16 @@ def test_without_the_process_a_step_runs_by_itself(step):
     assert done.returncode == 7
 
 
-def test_a_process_that_cannot_import_torch_holds_nobody_up(package, sockets, step):
+def test_a_process_whose_environment_lacks_pytorch_serves_without(package, sockets, step):
     (package / "torch.py").write_text("import time; time.sleep(.5); raise ImportError")
-    with fork_server.listen(sockets) as listener:
-        server = serve(package, sockets, listener)
-    done = step("pass")
-    assert parent(done) == os.getpid()
-    server.communicate(timeout=20)
+    with fork_server.listen(sockets) as listener, serve(package, sockets, listener) as server:
+        assert parent(step("pass")) == server.pid
+        server.kill()
+
+
+def test_a_step_of_another_python_runs_by_itself(server, step, sockets):
+    elsewhere = sockets.with_name("another")
+    sockets.rename(elsewhere)
+    assert parent(step("pass")) == os.getpid()
+    elsewhere.rename(sockets)
+    assert parent(step("pass")) == server.pid
