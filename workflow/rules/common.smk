@@ -37,7 +37,9 @@ def check_conda_prefix():
     Neither conda nor Snakemake's call of a post-deploy script can be used there.
     """
     folder = workflow.deployment_settings.conda_prefix or Path(".snakemake/conda")
-    if with_conda() and any(letter.isspace() for letter in str(Path(folder).absolute())):
+    if with_conda() and any(
+        letter.isspace() for letter in str(Path(folder).absolute())
+    ):
         sys.exit(
             f"error: conda environments cannot be made in {Path(folder).absolute()}, whose name has"
             " a space; add --conda-prefix DIR, with a DIR that has none"
