@@ -2,6 +2,7 @@
 #
 #   make figures        the environment, then every figure on embedded data (config/demo.yaml)
 #   make report         report.html: claims and figures; of config/demo.yaml or CONFIG=config/X.yaml
+#   make status         what is training now, from another terminal; make status WATCH=1 redraws it
 #   make test           the test suite
 #   make test-ways      conda, archives, and the recipes of CONTRIBUTING.md
 #   make test-hostile   full disks, clocks set back, two at once, malicious files
@@ -21,7 +22,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures report test test-ways test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
+.PHONY: figures report status test test-ways test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -29,6 +30,12 @@ figures: env
 report: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake pages --cores $(CORES) --configfile "$(CONFIG)"
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 --configfile "$(CONFIG)" --report report.html
+
+# Asks for no environment: it would be built anew under a workflow that runs.
+status:
+	@PYTHONPATH=src $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m hebae.training.status \
+		$(if $(filter-out file,$(origin CONFIG)),--config "$(CONFIG)") \
+		$(if $(EXPERIMENT),--experiment "$(EXPERIMENT)") $(if $(WATCH),--watch)
 
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile
