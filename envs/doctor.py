@@ -334,10 +334,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
     names = secrets()
-    for title, said in answers(PROBES):
-        print(f"{title:<10} {without(' '.join(said.split()), names)}")
-    sys.stdout.flush()
-    os._exit(0)  # a probe that hangs would be waited for
+    found = ((title, " ".join(said.split())) for title, said in answers(PROBES))
+    print("\n".join(f"{title:<10} {without(said, names)}" for title, said in found), flush=True)
+    os._exit(0)  # at once: Python would wait for a probe that hangs
 
 
 if __name__ == "__main__":
