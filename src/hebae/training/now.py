@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 NAME = "now.json"
 EVERY_EPOCH, WITHIN_EPOCH = 1.0, 5.0
 """Least seconds between two writes, at the end of an epoch and within one."""
-SHARE_OF_TIME = 0.01
-"""Of a training, at most, that goes into writing: where that is slow the pauses are longer."""
+SHARE_OF_TIME, LONGEST = 0.01, 30.0
+"""How much of a training may go into writing: where that is slow the pauses are longer, up to so
+many seconds."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class _Note:
             self._write()
 
     def _may_write(self, least: float) -> bool:
-        return time.monotonic() - self._ended >= max(least, self._took / SHARE_OF_TIME)
+        pause = max(least, min(LONGEST, self._took / SHARE_OF_TIME))
+        return time.monotonic() - self._ended >= pause
 
     def _write(self) -> None:
         started = time.monotonic()

@@ -200,7 +200,7 @@ def _rows(training: Underway, state: State) -> Iterator[tuple[str, ...]]:
             f"{round(now.epoch, 1):g}/{now.epochs}",
             _score(run),
             "" if now.pace is None else f"{now.pace:.3g}",
-            "" if left is None or stopped else duration(left),
+            "" if left is None or stopped else _time(left),
             _where(training),
         )
 
@@ -218,7 +218,7 @@ def _where(training: Underway) -> str:
     if now.slurm_job is not None:
         place = f"SLURM job {now.slurm_job} on {now.host}"
     if len(now.runs) > 1:
-        place += f", {len(now.runs)} together"
+        place += f", pack of {len(now.runs)}"
     if training.alive is False:
         return f"killed, last sign {_ago(training.age)}"
     return place + f", no sign for {_time(training.age)}" * (training.age > LATE)

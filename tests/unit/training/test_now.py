@@ -164,9 +164,12 @@ def test_it_is_told_rarely(tmp_path, monkeypatch):
     row = {"elbo_paper": -1.0, "reconstruction": 1.0}
     state = {"rows": [[row]], "failed": [None], "seconds": 1.0, "epoch": 0}
     assert go(note.after, state, 23) == [21, 22, 23]
-    cost[0] = 1.0  # a slow disk
-    first, second = go(note.within, 0.1, 140)
-    assert second - first == 101
+    cost[0] = 0.25  # a slow disk
+    first, second = go(note.within, 0.1, 55)
+    assert second - first == 25.25
+    cost[0] = 1.0  # a slower one: it is not to be taken for silence
+    _, first, second = go(note.within, 0.1, 145)
+    assert second - first == 31
 
 
 @pytest.mark.parametrize(

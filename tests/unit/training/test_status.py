@@ -145,7 +145,7 @@ def test_each_run_of_a_pack_has_a_row(results, locks):
     plant(results, A, B, C, locks=locks, runs=scores)
     lines = shown(results)
     assert lines[0] == "tiny: 0 of 4 runs finished, 3 training, 1 waiting"
-    assert all(row(lines, run).endswith("process 4242, 3 together") for run in (A, B, C))
+    assert all(row(lines, run).endswith("process 4242, pack of 3") for run in (A, B, C))
     assert "bound -1.5 " in row(lines, A) and "reconstruction 2.5 " in row(lines, B)
     assert " failed " in row(lines, C)
 
