@@ -34,7 +34,7 @@ report: env
 
 # Asks for no environment: it would be built anew under a workflow that runs.
 status:
-	@PYTHONPATH=src $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m hebae.training.status \
+	@exec env PYTHONPATH=src $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m hebae.training.status \
 		$(if $(filter-out file,$(origin CONFIG)),--config "$(CONFIG)") \
 		$(if $(EXPERIMENT),--experiment "$(EXPERIMENT)") $(if $(WATCH),--watch)
 

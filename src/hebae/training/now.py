@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hebae.base import files
 from hebae.config.fields import from_json, to_json
 from hebae.config.run import Run
 
@@ -103,6 +102,21 @@ def told(trainee: Trainee, checkpoints: Checkpoints) -> Iterator[tuple[Trainee, 
         note.remove()
 
 
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file, whole or not, without waiting for the disk as :mod:`hebae.base.files` does.
+
+    It need not outlive a power cut, and a busy disk would take seconds. Nobody else writes it: who
+    trains holds the lock beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.part")
+    try:
+        new.write_bytes(content)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 class _Note:
     """The file of a training."""
 
@@ -146,7 +160,7 @@ class _Note:
         started = time.monotonic()
         # a full or read-only disk is no reason to stop a training
         with contextlib.suppress(OSError):
-            files.write_bytes(self.path, (to_json(self.now) + "\n").encode())
+            _replace(self.path, (to_json(self.now) + "\n").encode())
         self._ended = time.monotonic()
         self._took = self._ended - started
 

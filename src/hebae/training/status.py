@@ -31,7 +31,7 @@ NAMED = 3
 """How many of the runs that wait are named."""
 LOG_BYTES = 4096
 """How much of the end of a log is looked at."""
-HEADER = ("run", "epoch", "test images", "s an epoch", "left", "where")
+HEADER = ("run", "epoch", "test images", "s/epoch", "left", "where")
 NARROW = 16
 """What the name of a run is shortened to at most, on a narrow terminal."""
 
@@ -180,9 +180,9 @@ def _others(state: State) -> Iterator[str]:
     """What waits, and what failed."""
     if state.waiting:
         more = len(state.waiting) - NAMED
-        names = ", ".join(state.waiting[:NAMED]) + f" and {more} more" * (more > 0)
-        idle = state.made is False and not any(each.running for each in state.trainings)
-        yield f"waiting: {names}" + "; no Snakemake is at it: give its command again" * idle
+        yield f"waiting: {', '.join(state.waiting[:NAMED])}" + f" and {more} more" * (more > 0)
+        if state.made is False and not any(each.running for each in state.trainings):
+            yield "no Snakemake is at it: give its command again"
     for each in state.failed:
         yield f"failed {_ago(each.age)}: {each.run}: {each.reason}"
 
@@ -206,9 +206,10 @@ def _rows(training: Underway, state: State) -> Iterator[tuple[str, ...]]:
 
 
 def _score(run: RunNow) -> str:
-    if run.failed:
-        return "failed"
-    return "" if run.value is None else f"{run.measure} {run.value:.5g}"
+    """The bound; of a run without one, the reconstruction error."""
+    if run.failed or run.value is None:
+        return "failed" if run.failed else ""
+    return f"{'bound' if run.measure == 'bound' else 'error'} {run.value:.5g}"
 
 
 def _where(training: Underway) -> str:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from tests.runs import changed
 
-from hebae.base import files
 from hebae.base.errors import UserError
 from hebae.base.sources import digests
 from hebae.data import digits
@@ -135,7 +134,7 @@ def test_a_full_or_closed_disk_stops_no_training(images, tmp_path, each_time, mo
         calls.append(1)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.setattr(Path, "unlink", full)
     with told(single(RUN), Checkpoints(tmp_path, "key", 1e9)) as (trainee, checkpoints):
         (outcome,) = fit(trainee, images, checkpoints)
@@ -150,7 +149,7 @@ def test_it_is_told_rarely(tmp_path, monkeypatch):
         written.append(clock[0])
         clock[0] += cost[0]
 
-    monkeypatch.setattr(files, "write_bytes", write)
+    monkeypatch.setattr(now, "_replace", write)
     note = now._Note(tmp_path / NAME, [RUN])
 
     def go(function, argument, until):

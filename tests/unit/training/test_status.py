@@ -79,17 +79,7 @@ def test_a_running_training_with_what_it_told(results, locks):
     assert re.split("  +", row(lines, A)) == [
         "", A, "40.2/100", "bound -98.215", "2", "2 min 00 s", "process 4242",
     ]  # fmt: skip
-    assert lines[1].split() == [
-        "run",
-        "epoch",
-        "test",
-        "images",
-        "s",
-        "an",
-        "epoch",
-        "left",
-        "where",
-    ]
+    assert re.split("  +", lines[1].strip()) == list(status.HEADER)
     assert f"  waiting: {C}, {D}" in lines and "nothing is training" not in lines
 
 
@@ -99,7 +89,8 @@ def test_a_killed_one_is_not_believed_though_its_process_number_is_taken(results
     assert lines[0] == "nothing is training"
     assert row(lines, A).endswith("killed, last sign 11 min 40 s ago")
     assert lines[2] == "tiny: 0 of 4 runs finished, 4 waiting"
-    assert lines[-1].endswith(f"{C} and 1 more; no Snakemake is at it: give its command again")
+    assert lines[-2].endswith(f"{C} and 1 more")
+    assert lines[-1] == "  no Snakemake is at it: give its command again"
 
 
 def test_while_a_snakemake_is_at_it_nobody_is_asked_to_start_one(results, locks):
@@ -146,7 +137,7 @@ def test_each_run_of_a_pack_has_a_row(results, locks):
     lines = shown(results)
     assert lines[0] == "tiny: 0 of 4 runs finished, 3 training, 1 waiting"
     assert all(row(lines, run).endswith("process 4242, pack of 3") for run in (A, B, C))
-    assert "bound -1.5 " in row(lines, A) and "reconstruction 2.5 " in row(lines, B)
+    assert "bound -1.5 " in row(lines, A) and "error 2.5 " in row(lines, B)
     assert " failed " in row(lines, C)
 
 
