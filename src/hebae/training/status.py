@@ -28,7 +28,7 @@ LATE = 60.0
 REDRAWN = 2.0
 """Seconds between two pictures of ``--watch``."""
 NAMED = 3
-"""How many of the runs that wait are named."""
+"""How many of the runs that wait or failed are named."""
 LOG_BYTES = 4096
 """How much of the end of a log is looked at."""
 HEADER = ("run", "epoch", "test images", "s/epoch", "left", "where")
@@ -183,8 +183,11 @@ def _others(state: State) -> Iterator[str]:
         yield f"waiting: {', '.join(state.waiting[:NAMED])}" + f" and {more} more" * (more > 0)
         if state.made is False and not any(each.running for each in state.trainings):
             yield "no Snakemake is at it: give its command again"
-    for each in state.failed:
-        yield f"failed {_ago(each.age)}: {each.run}: {each.reason}"
+    for each in state.failed[:NAMED]:
+        run = "" if each.run in each.reason else f"{each.run}: "
+        yield f"failed {_ago(each.age)}: {run}{each.reason}"
+    if (more := len(state.failed) - NAMED) > 0:
+        yield f"and {more} more failed: results/{state.name}/logs has why"
 
 
 def _rows(training: Underway, state: State) -> Iterator[tuple[str, ...]]:

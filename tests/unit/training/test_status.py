@@ -152,14 +152,19 @@ def test_what_was_killed_and_is_done_by_now_is_not_shown(results, locks):
 
 
 def test_what_failed_since_the_last_call_says_why(results):
-    fail(results, A, "epoch 1/3\nerror: run A diverged in epoch 3")
+    fail(results, A, f"epoch 1/3\nerror: run {A} diverged in epoch 3")
     fail(results, B, "Traceback (most recent call last):\n  ...\nValueError: ours")
     fail(results, C, "error: of the call before", age=3600)
     fail(results, D, "epoch 1/3  test bound -3")
     lines = shown(results)
-    assert f"  failed 0 s ago: {A}: run A diverged in epoch 3" in lines
+    assert f"  failed 0 s ago: run {A} diverged in epoch 3" in lines
     assert f"  failed 0 s ago: {B}: ValueError: ours" in lines
     assert "tiny: 0 of 4 runs finished, 2 waiting, 2 failed" in lines
+    for run in (A, B, C, D):
+        fail(results, run, "error: no luck")
+    lines = shown(results)
+    assert sum("no luck" in line for line in lines) == 3
+    assert lines[-1] == "  and 1 more failed: results/tiny/logs has why"
 
 
 def test_damaged_files_are_passed_over(results, locks):
