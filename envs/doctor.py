@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Print what a report of a problem should say of this machine and this checkout.
 
-Standard library only, and any Python 3, so that it works where `make env` did not. Each probe has
-a line and a few seconds; one that fails says so in its line. What is printed names no user, no host
-and no folder of theirs.
+Standard library only, and any Python from 3.8 on, so that it works where `make env` did not. Each
+probe has a line and a few seconds; one that fails says so in its line. What is printed names no
+user, no host and no folder of theirs.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ sys.path.append(str(ROOT / "src"))
 # Probes: what stands behind the title of a line
 
 
-def project() -> str:
-    from hebae.base.checkout import commit
+def commit() -> str:
+    from hebae.base import checkout
 
-    found = commit()
-    return ", ".join(filter(None, [version(), f"commit {found.commit or 'unknown'}", found.note]))
+    found = checkout.commit()
+    return ", ".join(filter(None, [found.commit or "unknown", found.note]))
 
 
 def version() -> str:
@@ -131,12 +131,12 @@ def processor() -> str:
     found = re.search(r"^model name\s*: *(.+)$", text, re.MULTILINE)
     model = found.group(1) if found else platform.processor() or "of an unknown model"
     bfloat16 = {True: "with", False: "without", None: "unknown whether with"}[has_bfloat16()]
-    return f"{model}, {cores()}, {bfloat16} instructions for bfloat16"
+    return f"{model}, {bfloat16} instructions for bfloat16"
 
 
 def cores() -> str:
     """How many cores there are, and how many of them this process may use."""
-    parts = [f"{os.cpu_count()} cores"]
+    parts = [str(os.cpu_count())]
     if hasattr(os, "sched_getaffinity"):
         parts.append(f"{len(os.sched_getaffinity(0))} usable")
     quota, period = "max", "1"
@@ -260,13 +260,15 @@ def variables() -> str:
 
 
 PROBES = (
-    ("hebae", project),
+    ("hebae", version),
+    ("commit", commit),
     ("system", system),
     ("Python", python),
     (".venv", venv),
     ("packages", packages),
     ("CUDA", cuda),
     ("processor", processor),
+    ("cores", cores),
     ("memory", memory),
     ("results/", lambda: disk(ROOT / "results")),
     ("temporary", lambda: disk(Path(tempfile.gettempdir()))),
