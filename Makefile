@@ -2,6 +2,8 @@
 #
 #   make figures        the environment, then every figure on embedded data (config/demo.yaml)
 #   make report         report.html: claims and figures; of config/demo.yaml or CONFIG=config/X.yaml
+#   make status         what is training now, from another terminal; make status WATCH=1 redraws it
+#   make doctor         what a report of a problem should say of this machine; no names, no paths
 #   make test           the test suite
 #   make test-ways      conda, archives, and the recipes of CONTRIBUTING.md
 #   make test-hostile   full disks, clocks set back, two at once, malicious files
@@ -21,7 +23,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures report test test-ways test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
+.PHONY: figures report status doctor test test-ways test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -29,6 +31,16 @@ figures: env
 report: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake pages --cores $(CORES) --configfile "$(CONFIG)"
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 --configfile "$(CONFIG)" --report report.html
+
+# Asks for no environment: it would be built anew under a workflow that runs.
+status:
+	@exec env PYTHONPATH=src $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m hebae.training.status \
+		$(if $(filter-out file,$(origin CONFIG)),--config "$(CONFIG)") \
+		$(if $(EXPERIMENT),--experiment "$(EXPERIMENT)") $(if $(WATCH),--watch)
+
+# Asks for no environment: this may be what is wrong.
+doctor:
+	@$(PYTHON) envs/doctor.py
 
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile

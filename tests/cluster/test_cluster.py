@@ -29,6 +29,7 @@ from tests.project import (
 
 from hebae.publish.results import read_experiment
 from hebae.tables.collect import tables_of
+from hebae.training.status import picture
 
 pytestmark = pytest.mark.cluster
 
@@ -305,6 +306,12 @@ def test_without_a_gpu_no_job_asks_for_one(tmp_path):
 def test_a_cancelled_training_is_submitted_again_and_continues(prepared, undisturbed):
     process = submit(prepared, f"{RUN}/run.json")
     job = wait_for_epochs(prepared, 20, process)
+    where = f"bound .+ SLURM job {job['JobId']} on "
+
+    def told() -> bool:
+        return any(re.search(where, line) for line in picture(prepared / "results", None, None))
+
+    slurm.wait_until(told, f"a line with {where!r}", 30)
     slurm.command("scancel", job["JobId"])
     output = output_of(process)
     assert process.returncode == 0, output

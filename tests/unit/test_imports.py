@@ -31,6 +31,7 @@ def modules(folder: str) -> list[str]:
         (["hebae.data.prepare"], NO_PLOTS),
         (["hebae.publish.archive"], NO_PLOTS | {"numpy"}),
         (["hebae.workflow.planning", "hebae.training.kept"], NO_PLOTS | {"numpy"}),
+        (["hebae.training.status"], NO_PLOTS | {"numpy", "tqdm", "yaml"}),
     ],
     ids=lambda value: value[0].split(".")[1] if isinstance(value, list) else "",
 )

@@ -59,6 +59,24 @@ def hold(path: Path) -> TextIO:
     return stream
 
 
+def is_held(path: Path) -> bool | None:
+    """Whether a process has the lock; None where that cannot be known.
+
+    On another machine's lock it is right where the file system passes locks on; one that keeps
+    them to a machine has it look free.
+    """
+    try:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until it is closed
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
 def release(stream: TextIO, root: Path) -> None:
     """Give a lock back, and remove its file and the folders that it leaves empty, up to `root`."""
     path = Path(stream.name)

@@ -30,6 +30,7 @@ from hebae.models.latent import normal_stream
 from hebae.training.checkpoint import Checkpoints
 from hebae.training.finished import Store, key_of, of_run
 from hebae.training.loop import fit
+from hebae.training.now import told
 from hebae.training.optimiser import EPSILON, Adam
 from hebae.training.plan import Plan
 from hebae.training.record import checkpoint_key, machine, write_outputs
@@ -169,7 +170,9 @@ def train_pack_of(
         keys = [checkpoint_key(decides[own.path]) for own in pack]
         key = hashlib.sha256("\n".join(keys).encode()).hexdigest()
         stack = Stack(pack, images["train"].shape[1:], device)
-        for outcome in fit(stack, images, Checkpoints(folder, key[:24], seconds)):
+        with told(stack, Checkpoints(folder, key[:24], seconds)) as (trainee, states):
+            outcomes = fit(trainee, images, states)
+        for outcome in outcomes:
             if outcome.failure is not None:
                 print(outcome.failure, file=sys.stderr, flush=True)
                 continue

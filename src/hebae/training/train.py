@@ -16,6 +16,7 @@ from hebae.data.store import read_prepared
 from hebae.training.checkpoint import Checkpoints
 from hebae.training.finished import Store, of_run
 from hebae.training.loop import Single, fit
+from hebae.training.now import told
 from hebae.training.plan import read_plan, taken
 from hebae.training.record import checkpoint_key, load_images, machine, write_outputs
 from hebae.training.stack import train_pack_of
@@ -68,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not there:
         images, n_train = load_images(run, options.data, device)
         options.output.mkdir(parents=True, exist_ok=True)
-        trainee = Single(run, images["train"].shape[1:], device)
-        (outcome,) = fit(trainee, images, checkpoints, options.output / "history.csv")
+        single = Single(run, images["train"].shape[1:], device)
+        with told(single, checkpoints) as (trainee, states):
+            (outcome,) = fit(trainee, images, states, options.output / "history.csv")
         if outcome.failure is not None:
             raise UserError(outcome.failure)
         seconds = time.perf_counter() - started
