@@ -28,6 +28,7 @@ def hold(path: Path) -> TextIO:
         Held: where another process has it, on this machine or on another that shares the
             file system.
     """
+    looked = False
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -40,6 +41,10 @@ def hold(path: Path) -> TextIO:
             stream.seek(0)
             holder = stream.read().strip()
             stream.close()
+            if not looked:  # by one who only asks is_held: it has the lock for a moment
+                looked = True
+                time.sleep(0.05)
+                continue
             raise Held(holder or "another process") from None
         except OSError:
             return stream

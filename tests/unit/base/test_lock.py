@@ -1,5 +1,6 @@
 """A lock is one process's, outlives none, and says whose it is."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -73,7 +74,7 @@ def test_a_lock_whose_file_was_removed_is_not_mistaken_for_one(tmp_path, monkeyp
     monkeypatch.setattr(lock.fcntl, "flock", removed_before)
     with lock.hold(path), pytest.raises(lock.Held):
         lock.hold(path)
-    assert len(calls) == 3
+    assert len(calls) == 4  # the second one asks twice
 
 
 def test_where_there_are_no_locks_nothing_is_locked(tmp_path, monkeypatch):
@@ -83,3 +84,13 @@ def test_where_there_are_no_locks_nothing_is_locked(tmp_path, monkeypatch):
     monkeypatch.setattr(lock.fcntl, "flock", unsupported)
     with lock.hold(tmp_path / "lock"), lock.hold(tmp_path / "lock"):
         pass
+
+
+def test_one_who_only_asks_keeps_nobody_from_a_lock(tmp_path, monkeypatch):
+    """``make status`` has a lock for the moment in which it asks whether it is held."""
+    path = tmp_path / "lock"
+    path.touch()
+    asking = path.open()
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: asking.close())
+    lock.hold(path).close()
