@@ -21,15 +21,8 @@ import yaml
 
 VERSION = "26.7.1"
 
-ACTIVATE = """\
-# a stand-in for conda's bin/activate, which Snakemake sources: . activate PREFIX
-export CONDA_PREFIX="$1" CONDA_DEFAULT_ENV="$1" CONDA_SHLVL=1
-export PATH="$1/bin:$PATH"
-for _script in "$1"/etc/conda/activate.d/*.sh; do
-    if [ -e "$_script" ]; then . "$_script"; fi
-done
-unset _script
-"""
+# conda's bin/activate, which Snakemake sources: . activate PREFIX
+ACTIVATE = 'eval "$(conda shell.posix activate "$1")"\n'
 
 # Python runs it as it begins: what each job leaves a line of, in jobs.jsonl in the prefix
 NOTE = """\
@@ -70,6 +63,16 @@ def create(file: Path, prefix: Path) -> None:
         script.write_text(f"export CC={shutil.which('cc')}\n")
 
 
+def activation(prefix: Path) -> list[str]:
+    """What a shell does to activate an environment."""
+    return [
+        *(f"export {name}={prefix}" for name in ("CONDA_PREFIX", "CONDA_DEFAULT_ENV")),
+        "export CONDA_SHLVL=1",
+        f"export PATH={prefix}/bin:{os.environ['PATH']}",
+        *(f'. "{script}"' for script in prefix.glob("etc/conda/activate.d/*.sh")),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="conda")
     parser.add_argument("--version", action="version", version=f"conda {VERSION}")
@@ -86,18 +89,22 @@ def main() -> None:
         making.add_argument(option, type=Path, required=True)
     for option in ("--quiet", "--no-default-packages"):
         making.add_argument(option, action="store_true")
+    shell = commands.add_parser("shell.posix").add_subparsers(required=True).add_parser("activate")
+    shell.add_argument("prefix", type=Path)
     options = parser.parse_args()
 
+    if log := os.environ.get("CONDA_STANDIN_LOG"):
+        with Path(log).open("a") as stream:
+            print(*sys.argv[1:], file=stream)
     if options.command == "info":
         # given by the caller's PATH, where this is the first conda
         base = str(Path(shutil.which("conda") or sys.exit("no conda")).parent.parent)
         print(json.dumps({"conda_prefix": base, "platform": "linux-64", "conda_version": VERSION}))
     elif options.command == "config":
         print(json.dumps({"get": {"channel_priority": "strict"}}))
+    elif options.command == "shell.posix":
+        print(*activation(options.prefix), sep="\n")
     elif options.command == "env":
-        if log := os.environ.get("CONDA_STANDIN_LOG"):
-            with Path(log).open("a") as stream:
-                print("create", options.file.name, file=stream)
         create(options.file, options.prefix)
 
 

@@ -218,6 +218,16 @@ def test_a_second_call_does_nothing(conda, project):
     assert "create" in calls and "create" not in conda.log.read_text().removeprefix(calls)
 
 
+def test_conda_is_asked_once_what_activating_an_environment_does(conda, project):
+    calls = len(conda.log.read_text().splitlines())
+    conda.snakemake(project, "--forcerun", "measure", "collect")
+    new = conda.log.read_text().splitlines()[calls:]
+    prefixes = environments(project)
+    # for scripts after an environment was made Snakemake asks too
+    activated = [line.split()[-1] for line in new if "activate" in line]
+    assert sorted(activated) == sorted(str(prefixes[name]) for name in ("measures", "figures"))
+
+
 def test_a_script_that_another_lock_was_written_for_is_refused(conda, edited):
     before = environments(edited)
     path = edited / "envs/figures.post-deploy.sh"

@@ -1,12 +1,14 @@
 # Where jobs run on this machine's cores, those that need PyTorch are forked from one process that
 # has imported it (hebae.workflow.fork_server), one for each environment. Else each takes 2 s of a
-# core to begin and end.
+# core to begin and end. What activating a conda environment does is asked once, not by each job,
+# for which conda takes a third of a second of a core.
 
 import subprocess
 from collections import Counter
 
 import psutil
 from snakemake import benchmark
+from snakemake.deployment.conda import Conda
 
 from hebae.workflow import fork_server, step
 
@@ -44,21 +46,54 @@ def environment_of(job):
 
 def preload():
     """Start these processes, which end with this one."""
-    if not workflow.local_exec or on_gpu(None) or sys.platform != "linux":
-        return
-    forked = Counter(
-        environment_of(job)
-        for job in workflow.dag.needrun_jobs()
-        if (job.rule.shellcmd or "").startswith(STEP)
-    )
     # this experiment is ours; what is there was left by one who was killed
     shutil.rmtree(PRELOADED, ignore_errors=True)
+    if not workflow.local_exec or sys.platform != "linux":
+        return
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.shellcmd]
+    if with_conda():
+        remember_activation(set(map(environment_of, jobs)))
+    if on_gpu(None):
+        return
+    forked = Counter(
+        environment_of(job) for job in jobs if job.rule.shellcmd.startswith(STEP)
+    )
     workflow.preloaded = [
-        start_server(prefix) for prefix, jobs in forked.items() if jobs > 1
+        start_server(prefix) for prefix, number in forked.items() if number > 1
     ]
     if workflow.preloaded:
         os.environ.update({step.VARIABLE: str(PRELOADED)})
         benchmark.BenchmarkTimer = BenchmarkTimer
+
+
+def environment_for_conda():
+    """The environment variables with which Snakemake activates a job's environment."""
+    theirs = ("R_LIBS", "PYTHONPATH", "PERLLIB", "PERL5LIB")
+    return {name: value for name, value in os.environ.items() if name not in theirs}
+
+
+def remember_activation(prefixes):
+    """Have jobs do what conda says of activating these environments, and not ask it again."""
+    for prefix in prefixes:
+        said = subprocess.run(
+            [Path(Conda().bin_path(), "conda"), "shell.posix", "activate", prefix],
+            env=environment_for_conda(),
+            capture_output=True,
+            encoding="utf-8",
+        )
+        if said.returncode == 0 and said.stdout:
+            script = PRELOADED / step.room(prefix) / "activate.sh"
+            script.parent.mkdir(parents=True, exist_ok=True)
+            script.write_text(said.stdout, encoding="utf-8")
+    ask_conda = Conda.shellcmd
+
+    def shellcmd(self, prefix, command):
+        script = PRELOADED / step.room(prefix) / "activate.sh"
+        if script.exists():
+            return f"source {shlex.quote(str(script))}; {command}"
+        return ask_conda(self, prefix, command)
+
+    Conda.shellcmd = shellcmd
 
 
 def start_server(prefix):
@@ -67,21 +102,17 @@ def start_server(prefix):
     # here, so that the first job finds it: that process takes a second to begin
     listener = fork_server.listen(folder)
     command = f"{shell_prefix()} {fork_server.command(folder, listener)}"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as for a job of one thread
+    environment = os.environ
     if with_conda():
-        from snakemake.deployment.conda import Conda
-
+        environment = environment_for_conda()
         command = Conda().shellcmd(prefix, command)
-        # as Snakemake does for such jobs
-        for name in ("R_LIBS", "PYTHONPATH", "PERLLIB", "PERL5LIB"):
-            environment.pop(name, None)
     # its stdin ends when this process does
     server = subprocess.Popen(
         ["bash", "-c", command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env=environment | {"OMP_NUM_THREADS": "1"},  # as for a job of one thread
         pass_fds=[listener.fileno()],
     )
     listener.close()
