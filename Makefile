@@ -1,6 +1,7 @@
 # Wraps the commands it prints; everything also runs without make.
 #
 #   make figures        the environment, then every figure on embedded data (config/demo.yaml)
+#   make plan           what would be done, what is kept, how long it may take; CONFIG=, OPTIONS="fig2a"
 #   make report         report.html: claims and figures; of config/demo.yaml or CONFIG=config/X.yaml
 #   make status         what is training now, from another terminal; make status WATCH=1 redraws it
 #   make doctor         what a report of a problem should say of this machine; no names, no paths
@@ -23,10 +24,14 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures report status doctor test test-ways test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
+.PHONY: figures plan report status doctor test test-ways test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
+
+# OPTIONS: more of Snakemake's, such as "--config replace=True" or the name of a figure
+plan: env
+	$(BIN)/python -m hebae.workflow.dry_run --cores $(CORES) $(OPTIONS) --configfile "$(CONFIG)"
 
 report: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake pages --cores $(CORES) --configfile "$(CONFIG)"

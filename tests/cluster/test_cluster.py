@@ -245,7 +245,7 @@ def test_short_steps_share_jobs_and_trainings_share_none(sent):
     for job in shared:
         # a group is named after its rules
         assert not set(job["Rule"].split("_")) & GPU_RULES - {"fid"}
-    steps = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) - 1  # without "all"
+    steps = int(re.search(r"^(\d+) jobs to do: ", output, re.MULTILINE)[1])
     tables = tables_of(read_experiment(folder / "tiny.yaml"))
     # measures of a run each, tables, claims and figures
     assert steps == len(alone) + 2 + len(tables) + 1 + len(FIGURES)

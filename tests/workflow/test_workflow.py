@@ -1,5 +1,6 @@
 """The whole workflow on a tiny config, run the way a person runs it."""
 
+import contextlib
 import json
 import os
 import re
@@ -173,9 +174,76 @@ def test_the_record_of_a_run_carries_its_provenance(project):
     assert (figure["commit"], figure["commit_note"]) == (None, *notes)
 
 
-def test_a_second_call_does_nothing(project):
+def test_a_second_call_does_nothing_and_says_where_everything_is(project):
     before = files_below(project)
-    assert "Nothing to be done" in snakemake(project).stderr
+    done = snakemake(project)
+    assert "Nothing to be done" in done.stderr
+    assert re.search(
+        r"^  figures +\d+ in figures/tiny/ \(pdf and png\)$", done.stderr, re.MULTILINE
+    )
+    assert re.search(r"^  tables +\d+ in results/tiny/tables/$", done.stderr, re.MULTILINE)
+    assert files_below(project) == before
+
+
+def test_a_run_in_a_pipe_is_told_in_plain_lines(project):
+    for name in ("figures/tiny/fig2a.pdf", "figures/tiny/fig2c.png"):
+        (project / name).unlink()
+    done = snakemake(project)
+    lines = done.stderr.splitlines()
+    assert "\x1b" not in done.stdout + done.stderr and len(lines) < 12
+    assert any(line.startswith("2 jobs to do: figures 2; ") for line in lines)
+    assert any(line.startswith("[0/2] figures, 2 jobs: Figure 2") for line in lines)
+    assert re.match(r"Done in \d+ s: 2 jobs\.$", lines[-5])
+    assert lines[-2].startswith("  claims    ")
+    assert lines[-1].startswith("  next      snakemake pages")  # no Makefile is here
+    # all of Snakemake's own words are in its log
+    log = max((project / ".snakemake/log").iterdir())
+    assert re.search(r"^fig2a +1$", log.read_text("utf-8"), re.MULTILINE)
+    (project / "figures/tiny/fig2a.pdf").unlink()
+    assert "Job stats:" in snakemake(project, "fig2a", "--printshellcmds").stderr
+
+
+def test_a_run_at_a_terminal_shows_a_bar_and_leaves_the_screen_in_order(project):
+    (project / "figures/tiny/fig2a.pdf").unlink()
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "fig2a", "--configfile"]
+    main, other = os.openpty()
+    process = subprocess.Popen(
+        [*command, "tiny.yaml"], cwd=project, env=unactivated() | {"TERM": "xterm"},
+        stdin=other, stdout=other, stderr=other,
+    )  # fmt: skip
+    os.close(other)
+    shown = b""
+    # at the end there is nobody at the other side
+    with contextlib.suppress(OSError):
+        while read := os.read(main, 65536):
+            shown += read
+    os.close(main)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "0 of 1 job" in text and "Figure 2a" in text and "Job stats" not in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).splitlines()[-2:]
+    assert re.match(r"Done in \d+ s: 1 job\.$", last[0])
+    assert last[1] == "  figures   figures/tiny/fig2a.pdf, figures/tiny/fig2a.png"
+
+
+def test_a_plan_that_a_person_reads(project):
+    def read_plan(*arguments: str) -> str:
+        command = [sys.executable, "-m", "hebae.workflow.dry_run", "--cores", "2", *arguments]
+        done = subprocess.run(
+            [*command, "--configfile", "tiny.yaml"], cwd=project, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": "src"},
+        )  # fmt: skip
+        assert done.returncode == 0 and "Job stats" not in done.stdout + done.stderr
+        return done.stdout
+
+    before = files_below(project)
+    assert "Nothing to be done: all of it is there." in read_plan()
+    said = read_plan("--config", "replace=True", "--forcerun", "train", "--until", "train")
+    runs = len(list((project / "results/tiny/runs").rglob("run.json")))
+    assert re.search(r"\n  prepare +– +1\n", said)
+    assert re.search(rf"\n  train +{runs} +– +(a few seconds|about .*)\n", said)
+    assert re.search(rf"\n{runs} jobs; .* with 2 cores, judging from earlier runs\.\n", said)
     assert files_below(project) == before
 
 
@@ -768,15 +836,17 @@ def packages_beside_snakemake() -> set[str]:
     } - {"hebae", "pip", "setuptools", "_distutils_hack", "pkg_resources"}
 
 
-def test_a_snakemake_with_nothing_beside_it_plans(project, tmp_path):
-    """Conda brings what the jobs need."""
+def test_a_snakemake_with_nothing_beside_it_plans_and_runs(project, tmp_path):
+    """Conda brings what the jobs need; here they have what this Python has."""
     beside = packages_beside_snakemake()
     assert {"torch", "numpy", "pandas", "matplotlib"} <= beside
     (tmp_path / "sitecustomize.py").write_text(NOTHING_BESIDE.format(blocked=beside))
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores=2", "--dry-run", "--configfile=tiny.yaml"],
-        cwd=project, env={**unactivated(), "PYTHONPATH": str(tmp_path)}, capture_output=True,
-        text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "dry-run" in done.stdout + done.stderr or "Nothing to be done" in done.stderr
+    (project / "figures/tiny/fig2a.pdf").unlink()
+    for options in (["--dry-run"], []):
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores=2", *options, "--configfile=tiny.yaml"],
+            cwd=project, env={**unactivated(), "PYTHONPATH": str(tmp_path)}, capture_output=True,
+            text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert ("dry-run" if options else "Done in") in done.stdout + done.stderr

@@ -6,6 +6,7 @@ came through.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,31 @@ def guarded(
 
         workflow._build_dag = build_and_plan
         execute(executor_plugin=executor_plugin, **settings)
+
+    return run
+
+
+def told(
+    workflow: Any, begin: Callable[[Any], None], end: Callable[[BaseException | None], None]
+) -> Callable[..., None]:
+    """Snakemake's ``workflow.execute`` between `begin` and `end`, which tell of it.
+
+    `begin` is given what Snakemake says of the plugin that runs the jobs, `end` what ended it.
+    After Ctrl-C while no job runs there is no traceback.
+    """
+    execute = workflow.execute
+
+    def run(executor_plugin: Any, **settings: Any) -> None:
+        begin(executor_plugin.common_settings)
+        try:
+            execute(executor_plugin=executor_plugin, **settings)
+        except KeyboardInterrupt as interrupt:
+            end(interrupt)
+            sys.exit(130)
+        except BaseException as error:
+            end(error)
+            raise
+        end(None)
 
     return run
 

@@ -46,6 +46,8 @@ class Decision(NamedTuple):
     """What is taken where what is asked for is not there."""
     said: list[str]
     """Lines for the user."""
+    replaced: list[str]
+    """Of each finished training that is trained anew, what differs from it; empty if nothing."""
 
 
 def place_of(results: Path, label: str, store: Store, before: Plan) -> Finished | None:
@@ -91,6 +93,7 @@ def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Dec
     otherwise: list[tuple[Finished, list[str]]] = []
     missing: list[Asked] = []
     places: list[Finished] = []
+    replaced: list[str] = []
     for label, decides in asked:
         place = place_of(results, label, store, before)
         places += [place] * (place is not None)
@@ -108,6 +111,7 @@ def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Dec
                 missing.append(Asked(label, decides))
         elif place is None or word is Word.REPLACE:
             trained.append(label)
+            replaced += ["; ".join(other)] * (place is not None)
         else:
             instead[label] = Instead(place.key, agreed=True)
             if not place.agreed(decides):
@@ -124,7 +128,7 @@ def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Dec
     if otherwise:
         reasons = "; ".join(_reasons(otherwise))
         said.append(f"{counted(len(otherwise), 'finished training')} kept as found: {reasons}.")
-    return Decision(trained, instead, said)
+    return Decision(trained, instead, said, replaced)
 
 
 def plan_before(results: Path) -> Plan:

@@ -54,7 +54,7 @@ class FailedJobs(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Every record is let; some are noted."""
-        if _event(record) == "job_info":
+        if event_of(record) == "job_info":
             self.before.update({str(log): _state(Path(log)) for log in record.log or ()})
         elif self.full is None and f"non-zero exit status {UNSAID}" in record.getMessage():
             self.full = ""
@@ -83,7 +83,7 @@ class FailedJobs(logging.Filter):
             yield from lines[-SHOWN:] or ["(it is empty)"]
 
 
-def _event(record: logging.LogRecord) -> Any:
+def event_of(record: logging.LogRecord) -> Any:
     event = getattr(record, "event", None)
     return getattr(event, "value", event)
 

@@ -38,7 +38,7 @@ AGREED = {f"runs/{RUN.path}": Instead(key(), agreed=True)}
 def test_what_was_never_trained_is_trained(results):
     new = changed(seed=9)
     decision = decide([asked(new)], results, Word.ASK, keep=True)
-    assert decision == ([f"runs/{new.path}"], {}, [])
+    assert decision == ([f"runs/{new.path}"], {}, [], [])
 
 
 def test_the_same_is_kept_and_taken(results):
@@ -105,7 +105,8 @@ def test_the_user_s_word_is_asked_for_once(results):
 def test_replacing_trains_and_loses_nothing(results):
     new = changed(epochs=50)
     decision = decide([asked(new)], results, Word.REPLACE, keep=True)
-    assert decision == ([f"runs/{RUN.path}"], {}, [])
+    differs = ["training.epochs 12 there, 50 here"]
+    assert decision == ([f"runs/{RUN.path}"], {}, [], differs)
     assert Store(results.parent).get(key()) is not None
 
 

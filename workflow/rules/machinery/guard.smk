@@ -87,10 +87,11 @@ def settle_plan(dryrun):
     asked = list(trainings())
     try:
         decision = planning.decide(asked, results, EXECUTION.word, keep=not dryrun)
-        for line in decision.said:
+        for line in () if planning_only() else decision.said:
             tell(line)
         if not dryrun:
             write_plan(Path(PLAN), plan_of(decision))
+        workflow.decided = decision
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -1,0 +1,93 @@
+"""A plan that a person can read: what would be done, what is there, how long it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hebae.base.text import counted
+from hebae.workflow.estimate import TAKEN, Estimate, roughly
+from hebae.workflow.jobs import Job, by_stage
+
+VARIABLE = "HEBAE_PLAN"
+"""Set where a dry run is to print its plan in place of Snakemake's listing."""
+
+
+def plan_lines(
+    experiment: str,
+    config: str,
+    todo: Sequence[Job],
+    there: Iterable[Job],
+    said: Sequence[str],
+    estimate: Estimate,
+    cores: int | None,
+) -> list[str]:
+    """The plan of a run.
+
+    Args:
+        config: the config files, as they are named on a command line.
+        todo: jobs that would be done.
+        there: jobs whose files are there and are kept.
+        said: what becomes of trainings, in sentences.
+        cores: how many jobs run at once; None where nobody knows.
+    """
+    there = list(there)
+    kept, needed = by_stage(there), by_stage(todo)
+    lines = [f"Plan of {experiment} ({config})", ""]
+    lines.append(f"  {'':<9}{'to do':>7}{'kept':>7}   time")
+    for stage in by_stage([*todo, *there]):
+        of_stage = [job for job in todo if job.stage == stage]
+        lines.append(
+            f"  {stage:<9}{needed.get(stage, 0) or '–':>7}{kept.get(stage, 0) or '–':>7}"
+            f"   {_time(of_stage, estimate)}".rstrip()
+        )
+    lines += ["", *said] if said else [""]
+    if not todo:
+        return [*lines, "Nothing to be done: all of it is there."]
+    return [*lines, total(todo, estimate, cores)]
+
+
+def total(todo: Sequence[Job], estimate: Estimate, cores: int | None) -> str:
+    """How long all of it may take."""
+    seconds, unknown = estimate.forecast(job.work for job in todo)
+    jobs = counted(len(todo), "job")
+    if unknown == len(todo):
+        return f"{jobs}; no estimate: nothing like it has run here yet."
+    parallel = max(1, min(cores or 1, len(todo)))
+    took = roughly(seconds / parallel)
+    at_once = f"{counted(cores, 'core')}" if cores else "one job at a time"
+    if unknown:
+        return (
+            f"{jobs}; {took} with {at_once}, judging from earlier runs, for {len(todo) - unknown} "
+            f"of them. Nothing like the others has run here yet."
+        )
+    return f"{jobs}; {took} with {at_once}, judging from earlier runs."
+
+
+def trainings(todo: Iterable[Job], replaced: Sequence[str]) -> list[str]:
+    """What is trained and why, in sentences.
+
+    Args:
+        replaced: of each finished training that is trained anew, what differs from it, in words.
+    """
+    anew = sum(job.stage == "train" and job.work.kind.step != TAKEN for job in todo) - len(replaced)
+    lines = []
+    if anew > 0:
+        lines.append(f"{counted(anew, 'training')} to do, as no finished one is the same.")
+    if replaced:
+        reasons = "; ".join(dict.fromkeys(filter(None, replaced)))
+        because = f" ({reasons})" if reasons else ""
+        lines.append(
+            f"{counted(len(replaced), 'finished training')} trained anew, as replace=True asks"
+            f"{because}."
+        )
+    return lines
+
+
+def _time(todo: Sequence[Job], estimate: Estimate) -> str:
+    """Of the jobs of a stage, one after the other; empty where none is known or there is none."""
+    if not todo:
+        return ""
+    seconds, unknown = estimate.forecast(job.work for job in todo)
+    if unknown == len(todo):
+        return "unknown"
+    return roughly(seconds) + " or more" * (unknown > 0)

@@ -1,0 +1,155 @@
+"""How far a run is: what ended, what runs, what failed, how long the rest may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from hebae.base.text import counted, duration
+from hebae.workflow.estimate import Estimate, roughly
+from hebae.workflow.jobs import Job, by_stage
+
+SOME = 3
+"""Jobs that must have ended before it is known how many run at once."""
+
+
+class Running(NamedTuple):
+    """A job that runs, or waits on a cluster."""
+
+    words: str
+    since: float
+
+
+class RunProgress:
+    """What became of the jobs of a run.
+
+    Args:
+        jobs: all that are to be done.
+        estimate: what is known of how long they take.
+        cores: how many run at once, as long as it has not been seen; None where nobody knows.
+        clock: seconds since some moment.
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[Job] = (),
+        estimate: Estimate | None = None,
+        cores: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.jobs = {job.number: job for job in jobs}
+        self.estimate = estimate or Estimate()
+        self.cores = cores
+        self.clock = clock
+        self.started = clock()
+        self.done: set[int] = set()
+        self.running: dict[int, Running] = {}
+        self.failed: dict[int, str] = {}
+        """In words, those that are not tried again."""
+        self._busy = 0.0
+        self._stages: set[str] = set()
+
+    def begin(self, number: int, words: str) -> bool:
+        """A job begins; whether it is the first of its stage. Others than `jobs` are ignored."""
+        if number not in self.jobs:
+            return False
+        stage = self.jobs[number].stage
+        first = stage not in self._stages
+        self._stages.add(stage)
+        self.running[number] = Running(words, self.clock())
+        self.failed.pop(number, None)
+        return first
+
+    def finish(self, number: int) -> None:
+        """A job has ended as it should."""
+        if number not in self.jobs:
+            return
+        self.done.add(number)
+        if (seconds := self._end(number)) is not None:
+            self.estimate.ended(self.jobs[number].work, seconds)
+
+    def fail(self, number: int) -> None:
+        """A job has failed; :meth:`begin` takes that back, where it is tried again."""
+        if number in self.jobs:
+            ran = self.running.get(number)
+            self.failed[number] = self.jobs[number].rule if ran is None else ran.words
+            self._end(number)
+
+    def _end(self, number: int) -> float | None:
+        ran = self.running.pop(number, None)
+        if ran is None:
+            return None
+        seconds = self.clock() - ran.since
+        self._busy += seconds
+        return seconds
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return self.clock() - self.started
+
+    @property
+    def waiting(self) -> list[Job]:
+        """Jobs that have neither ended nor begun."""
+        begun = self.done | self.running.keys() | self.failed.keys()
+        return [job for number, job in self.jobs.items() if number not in begun]
+
+    def parallel(self) -> float | None:
+        """How many jobs run at once, as seen so far."""
+        if len(self.done) < SOME or self.seconds <= 0:
+            return self.cores
+        now = self.clock()
+        busy = self._busy + sum(now - ran.since for ran in list(self.running.values()))
+        return max(1.0, busy / self.seconds)
+
+    def left(self) -> float | None:
+        """Seconds until all is done; None where nothing sensible can be said."""
+        parallel = self.parallel()
+        if parallel is None:
+            return None
+        now = self.clock()
+        running = [
+            (self.jobs[number].work, now - ran.since) for number, ran in list(self.running.items())
+        ]
+        return self.estimate.left([job.work for job in self.waiting], running, parallel)
+
+    def how_far(self) -> str:
+        """41 of 289 jobs."""
+        return f"{len(self.done):,} of {counted(len(self.jobs), 'job')}"
+
+    def time_left(self) -> str:
+        """about 3 min left; empty where nothing sensible can be said."""
+        left = self.left()
+        return "" if left is None else f"{roughly(left)} left"
+
+    def now(self, most: int) -> list[str]:
+        """What runs, the longest first, in so many lines; how many more, in another."""
+        words = [ran.words for ran in list(self.running.values())]
+        more = len(words) - most
+        return words[:most] + [f"and {more} more"] * (more > 0)
+
+    def line(self) -> str:
+        """How far it is, how long it took and will take, and what runs."""
+        parts = [f"{self.how_far()} done after {lasted(self.seconds)}"]
+        if left := self.time_left():
+            parts.append(left)
+        line = ", ".join(parts)
+        # what a cluster was given may wait there
+        label = "now" if self.cores else "submitted"
+        return f"; {label}: ".join(filter(None, (line, ", ".join(self.now(1)))))
+
+    def not_made(self) -> str:
+        """What could not be made as something failed: tables 5, figures 2 (fig2a, fig2b)."""
+        found = []
+        waiting = self.waiting
+        for stage, number in by_stage(waiting).items():
+            names = [job.rule for job in waiting if job.stage == stage]
+            single = stage == "figures" and number <= 12
+            found.append(f"{stage} {number}" + f" ({', '.join(names)})" * single)
+        return ", ".join(found)
+
+
+def lasted(seconds: float) -> str:
+    """12 s, 3 min 04 s, 1 h 02 min."""
+    return f"{seconds:.0f} s" if seconds < 59.5 else duration(seconds)

@@ -1,0 +1,260 @@
+"""What a run says on the terminal, in the place of Snakemake's own handler of its messages.
+
+Snakemake's log file (``.snakemake/log``) keeps all that Snakemake says.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from hebae.base.errors import UNSAID
+from hebae.workflow import closing
+from hebae.workflow.run_progress import RunProgress
+from hebae.workflow.terminal import FailedJobs, event_of
+from hebae.workflow.views import View
+
+STREAM_HANDLER = "DefaultStreamHandler"
+"""What Snakemake calls the handler that prints."""
+INTERRUPTED = ("exit status 130", "died with <Signals.SIGINT")
+ENDING = "Will exit after finishing currently running jobs"
+"""How Snakemake begins what it says when it was told to end."""
+STOPPING = "Terminating processes on user request"
+
+ERROR = re.compile(r"(error: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit): ?)")
+"""How a line begins that says what was wrong."""
+
+COMMAND_FAILED = re.compile(
+    r"Command .* (returned non-zero exit status (?P<status>\d+)"
+    r"|died with <Signals\.(?P<signal>\w+))",
+    re.DOTALL,
+)
+"""What Snakemake says of the command of a job that failed."""
+
+ADVICE = re.compile(r"\s*(?:sbatch call:|Detailed failure reason|For further error details)")
+"""How begins what follows on what a cluster says of a job, and is of no use."""
+
+UNSAID_ERRORS = (
+    "Exiting because a job execution failed",
+    "At least one job did not complete successfully",
+)
+"""Errors of Snakemake's that the end of a run says better."""
+
+REWORDED = (
+    (
+        r"Creating conda environment (\S+)\.\.\.",
+        r"Making the conda environment \1: minutes, and for PyTorch several GB, the first time.",
+    ),
+    (r"Environment for (\S+) created \(location: .*\)", r"The conda environment of \1 is made."),
+    (r"(Removing incomplete Conda environment .*)", r"\1"),
+    (r"((?:Incomplete )?Conda environment .* will be (?:re)?created.*)", r"\1"),
+    (r"(Using pinnings from .*)", r"\1"),
+    (r"(Nothing to be done.*)", r"\1"),
+    (rf"{ENDING}.*", "Told to end: it waits for the jobs that run, and begins no others."),
+    (rf"{STOPPING}.*", "Stopping what runs."),
+)
+"""Notes of Snakemake's that are printed, and how they are put. No others are."""
+
+
+def worth_saying(record: logging.LogRecord) -> tuple[str, str] | None:
+    """What is to be printed of a message that is not about a job, and its look; None if nothing."""
+    message = record.getMessage()
+    if record.levelno >= logging.WARNING:
+        if any(text in message for text in UNSAID_ERRORS) or COMMAND_FAILED.search(message):
+            return None
+        return message, "failure" if record.levelno >= logging.ERROR else "warning"
+    if record.levelno == logging.INFO and event_of(record) is None:
+        for pattern, words in REWORDED:
+            if found := re.fullmatch(pattern, message.strip(), re.DOTALL):
+                return found.expand(words), ""
+    return None
+
+
+def split_error(lines: Sequence[str]) -> tuple[list[str], str | None]:
+    """The last lines of a log without the one that says what was wrong, and that one."""
+    for index in reversed(range(len(lines))):
+        if ERROR.match(lines[index]):
+            return [*lines[:index], *lines[index + 1 :]], lines[index]
+    return list(lines), None
+
+
+def why(message: str) -> str:
+    """How a job's command ended, in words; empty where that is said otherwise."""
+    found = COMMAND_FAILED.search(message)
+    if found is None or found["status"] == str(UNSAID):
+        return ""
+    if found["signal"] == "SIGKILL" or found["status"] == "137":
+        return "It was killed (SIGKILL): often as memory ran out."
+    return f"It ended with {found['signal'] or 'exit status ' + found['status']}."
+
+
+class Warnings(logging.Handler):
+    """Prints what is worth a person's while, and nothing about jobs."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self.view = view
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.tell(record)
+        except Exception:
+            self.handleError(record)  # whatever is wrong here is no reason to end a run
+
+    def tell(self, record: logging.LogRecord) -> None:
+        """Print it, if it is worth that."""
+        if said := worth_saying(record):
+            self.view.say(*said)
+
+
+class Screen(Warnings):
+    """Tells of a run as it goes.
+
+    Args:
+        view: where it is told.
+        failed: what knows of the logs of jobs.
+        count: what is to be done; called when Snakemake knows.
+    """
+
+    def __init__(
+        self, view: View, failed: FailedJobs, count: Callable[[], RunProgress] = RunProgress
+    ) -> None:
+        super().__init__(view)
+        self.failed = failed
+        self.count = count
+        self.progress = RunProgress()
+        self.interrupted = False
+        self.told_to_end = False
+        self.since = time.monotonic()
+        self._command = threading.local()
+        self._events: dict[str, Callable[[logging.LogRecord], None]] = {
+            "run_info": self._run_info,
+            "job_info": self._job_info,
+            "job_finished": lambda record: self.progress.finish(record.job_id),
+            "job_error": self._job_error,
+            "group_error": self._group_error,
+        }
+
+    def tell(self, record: logging.LogRecord) -> None:
+        if handle := self._events.get(event_of(record)):
+            handle(record)
+            return
+        message = record.getMessage()
+        # said by the thread that then says which job it was
+        if COMMAND_FAILED.search(message):
+            self._command.message = message
+        if event_of(record) is None:
+            self.interrupted |= message.startswith(STOPPING)
+            self.told_to_end |= message.startswith(ENDING)
+            if again := re.fullmatch(r"Trying to restart job (\d+)\.", message):
+                words = self.progress.failed.pop(int(again[1]), "The job")
+                self.view.say(f"Tried again: {words}")
+        super().tell(record)
+
+    def _run_info(self, record: logging.LogRecord) -> None:
+        self.progress = self.count()
+        self.view.begin(self.progress)
+
+    def _job_info(self, record: logging.LogRecord) -> None:
+        number, words = record.jobid, record.rule_msg or record.rule_name
+        first = self.progress.begin(number, words)
+        if number in self.progress.jobs:
+            self.view.began(words, self.progress.jobs[number].stage, first)
+
+    def close(self) -> None:
+        self.view.end()
+        super().close()
+
+    def end(
+        self, error: BaseException | None, places: Sequence[str], following: str | None
+    ) -> None:
+        """The run is over: say what came out.
+
+        Args:
+            error: what ended it, if not that all was done.
+            places: lines that say where the results are.
+            following: the next command, if there is one.
+        """
+        self.view.end()
+        progress, seconds = self.progress, time.monotonic() - self.since
+        look = "failure"
+        if isinstance(error, KeyboardInterrupt) or self.interrupted:
+            look, lines = "warning", closing.stopped(progress, seconds, "by Ctrl-C")
+        elif self.told_to_end and error is not None:
+            look, lines = "warning", closing.stopped(progress, seconds, "as it was told to end")
+        elif error is None and progress.jobs:
+            look, lines = "good", closing.finished(progress, seconds, places, following)
+        elif error is None:
+            look, lines = "", list(places)
+        else:
+            # what went wrong after they had ended was said as an error
+            for number in list(progress.running):
+                progress.fail(number)
+            lines = closing.failed(progress, seconds) if progress.failed else []
+        if lines:
+            self.view.say(lines[0], look)
+        if lines[1:]:
+            self.view.say("\n".join(lines[1:]))
+
+    def _job_error(self, record: logging.LogRecord) -> None:
+        message = getattr(self._command, "message", "")
+        self._command.message = ""
+        if self.interrupted or any(text in message for text in INTERRUPTED):
+            return
+        number = record.jobid
+        self.progress.fail(number)
+        if record.indent:
+            return  # of a group: told of with it
+        words = self.progress.failed.get(number, record.rule_name)
+        said = ADVICE.split(record.rule_msg or "")[0]
+        self._tell(words, record.log, said, why(message))
+
+    def _group_error(self, record: logging.LogRecord) -> None:
+        if self.interrupted:
+            return
+        infos = record.job_error_info
+        logs = [log for info in infos for log in info["log"]]
+        # jobs that ended as they should are in the group too
+        wrong = [log for log in logs if split_error(list(self.failed.last_lines([log])))[1]]
+        words = [
+            ran.words
+            for info in infos
+            if set(info["log"]) & set(wrong) and (ran := self.progress.running.get(info["jobid"]))
+        ]
+        what = "; ".join(words) or f"one of {len(infos)} jobs that share a job of the cluster"
+        self._tell(what, wrong + list(record.aux_logs) * (not wrong))
+
+    def _tell(self, words: str, logs: Iterable[str], said: str = "", status: str = "") -> None:
+        """What failed, the last lines of its log, and last the line that matters.
+
+        Args:
+            said: what a cluster says of it.
+            status: how its command ended, which matters where its log does not say more.
+        """
+        own = [log for log in logs if log in self.failed.before]
+        lines = list(self.failed.last_lines(own or logs))
+        lines, error = split_error(lines)
+        self.view.say(f"Failed: {words}", "failure")
+        if lines:
+            self.view.say("\n".join(f"  {line}" for line in lines))
+        if last := "\n".join(filter(None, (said, error or status))):
+            self.view.say(last, "failure")
+
+
+def replace_handler(logger: logging.Logger, handler: logging.Handler) -> None:
+    """Have a handler in the place of the one that Snakemake prints with."""
+    for other in list(logger.handlers):
+        if other.name == STREAM_HANDLER:
+            handler.name = STREAM_HANDLER
+            logger.removeHandler(other)
+            logger.addHandler(handler)
+
+
+def keep_quiet_about(logger: logging.Logger, text: str) -> None:
+    """Have Snakemake's own handler not print what begins so."""
+    for handler in logger.handlers:
+        if handler.name == STREAM_HANDLER:
+            handler.addFilter(lambda record: not record.getMessage().startswith(text))
