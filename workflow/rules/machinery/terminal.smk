@@ -95,8 +95,9 @@ def asked_files():
     """The files that this call was asked for."""
     dag = workflow.dag
     files = set(map(str, dag.targetfiles))
+    asked = set(dag.targetrules)  # Snakemake's lint takes "if a rule in …" for a rule
     for job in dag.targetjobs:
-        if job.rule in dag.targetrules:
+        if asked.intersection([job.rule]):
             files.update(map(str, job.output or job.input))
     return files
 
@@ -110,7 +111,7 @@ def end_telling(error):
     places, following = [], None
     if error is None:
         places = closing.where(asked_files(), EXPERIMENT.name)
-        if any(rule.name == "all" for rule in workflow.dag.targetrules):
+        if "all" in [each.name for each in workflow.dag.targetrules]:
             following = closing.next_command(
                 workflow.configfiles,
                 workflow.config_settings.config_args or (),
