@@ -108,7 +108,7 @@ class Display:
     def say(self, text: str, look: str = "") -> None:
         from rich.text import Text
 
-        self.console.print(Text(text, style=LOOKS.get(look, "")), soft_wrap=True)
+        self.console.print(Text(text, style=LOOKS.get(look, ""), overflow="fold"))
 
     def begin(self, progress: RunProgress) -> None:
         from rich.live import Live
