@@ -148,6 +148,17 @@ class Estimate:
         total = sum(map(of, waiting)) + sum(rest)
         return max([total / parallel, *rest])
 
+    def least_left(
+        self,
+        waiting: Iterable[Work],
+        running: Iterable[tuple[Work, float]],
+        parallel: float,
+    ) -> float:
+        """Seconds that jobs of the known kinds alone will take; arguments as for :meth:`left`."""
+        total = sum(self.expected(work) or 0.0 for work in waiting)
+        total += sum(max(0.0, (self.expected(work) or 0.0) - past) for work, past in running)
+        return total / parallel
+
 
 def _pace(ended: Iterable[tuple[float, float]]) -> float:
     """Seconds for each unit of size."""

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from hebae.base.text import counted, duration
-from hebae.workflow.estimate import Estimate, roughly
+from hebae.workflow.estimate import Estimate, Work, roughly
 from hebae.workflow.jobs import Job, by_stage
 
+WORTH_SAYING = 30
+"""Seconds that all jobs of known kinds will take at least, where there are others."""
 SOME = 3
 """Jobs that must have ended before it is known how many run at once."""
 
@@ -103,25 +105,35 @@ class RunProgress:
         busy = self._busy + sum(now - ran.since for ran in list(self.running.values()))
         return max(1.0, busy / self.seconds)
 
-    def left(self) -> float | None:
-        """Seconds until all is done; None where nothing sensible can be said."""
-        parallel = self.parallel()
-        if parallel is None:
-            return None
+    def _left(self) -> tuple[list[Work], list[tuple[Work, float]]]:
+        """What waits, and what runs for how many seconds."""
         now = self.clock()
         running = [
             (self.jobs[number].work, now - ran.since) for number, ran in list(self.running.items())
         ]
-        return self.estimate.left([job.work for job in self.waiting], running, parallel)
+        return [job.work for job in self.waiting], running
+
+    def left(self) -> float | None:
+        """Seconds until all is done; None where nothing sensible can be said."""
+        parallel = self.parallel()
+        return None if parallel is None else self.estimate.left(*self._left(), parallel)
 
     def how_far(self) -> str:
         """41 of 289 jobs."""
         return f"{len(self.done):,} of {counted(len(self.jobs), 'job')}"
 
     def time_left(self) -> str:
-        """about 3 min left; empty where nothing sensible can be said."""
-        left = self.left()
-        return "" if left is None else f"{roughly(left)} left"
+        """about 3 min left; empty where nothing sensible can be said.
+
+        Where trainings of some dataset have never run: more than 3 min left.
+        """
+        if (left := self.left()) is not None:
+            return f"{roughly(left)} left"
+        parallel = self.parallel()
+        least = self.estimate.least_left(*self._left(), parallel) if parallel else 0.0
+        if least < WORTH_SAYING:
+            return ""
+        return f"more than {roughly(least).removeprefix('about ')} left"
 
     def now(self, most: int) -> list[str]:
         """What runs, the longest first, in so many lines; how many more, in another."""

@@ -15,6 +15,8 @@ from hebae.workflow.estimate import (
     read_earlier,
     roughly,
 )
+from hebae.workflow.jobs import Job
+from hebae.workflow.run_progress import RunProgress
 
 TRAIN, BOUNDS = Kind("digits", "train"), Kind("digits", "bounds")
 
@@ -109,6 +111,20 @@ def test_nothing_is_said_rather_than_nonsense():
     assert estimate.expected(other) is None
     # hours, maybe, among many that take a second
     assert estimate.left([Work(BOUNDS)] * 100 + [Work(Kind("celeba", "train"), 5)], [], 1) is None
+
+
+def test_what_is_known_is_a_least_time_where_some_trainings_are_unknown():
+    faces = Kind("faces", "train")
+    jobs = [Job(n, "train", "train", Work(TRAIN if n < 20 else faces, 1)) for n in range(30)]
+    now = [0.0]
+    progress = RunProgress(jobs, Estimate({TRAIN: 60}), cores=2, clock=lambda: now[0])
+    assert progress.left() is None
+    assert progress.time_left() == "more than 10 min left"  # 20 of a minute, two at once
+    progress.begin(0, "training")
+    now[0] = 30
+    assert progress.estimate.least_left(*progress._left(), 2) == (19 * 60 + 30) / 2
+    unknown = RunProgress(jobs[20:], Estimate(), cores=2)
+    assert unknown.time_left() == ""
 
 
 def test_what_ran_before_is_read(tmp_path):
