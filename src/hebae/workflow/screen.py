@@ -45,10 +45,10 @@ UNSAID_ERRORS = (
 
 REWORDED = (
     (
-        r"Creating conda environment (\S+)\.\.\.",
-        r"Making the conda environment \1: minutes, and for PyTorch several GB, the first time.",
+        r"Creating conda environment (?:.*/)?(envs/torch\.yaml)\.\.\.",
+        r"Making the conda environment \1: PyTorch takes minutes and 6 GB the first time.",
     ),
-    (r"Environment for (\S+) created \(location: .*\)", r"The conda environment of \1 is made."),
+    (r"Creating conda environment (?:.*/)?(\S+/\S+)\.\.\.", r"Making the conda environment \1."),
     (r"(Removing incomplete Conda environment .*)", r"\1"),
     (r"((?:Incomplete )?Conda environment .* will be (?:re)?created.*)", r"\1"),
     (r"(Using pinnings from .*)", r"\1"),

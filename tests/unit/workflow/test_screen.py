@@ -123,13 +123,14 @@ def test_warnings_other_errors_and_conda_are_printed(run):
     run.say("No account given, trying to guess.", logging.WARNING)
     run.say("WorkflowError:\nThe solver failed.", logging.ERROR, event="error")
     run.say("Creating conda environment envs/torch.yaml...")
+    run.say("Creating conda environment /a/workflow/rules/../../envs/figures.yaml...")
     run.say("Nothing to be done (all requested files are present and up to date).")
     assert run.printed() == [
         "No account given, trying to guess.",
         "WorkflowError:",
         "The solver failed.",
-        "Making the conda environment envs/torch.yaml: minutes, and for PyTorch several GB, the "
-        "first time.",
+        "Making the conda environment envs/torch.yaml: PyTorch takes minutes and 6 GB the first time.",
+        "Making the conda environment envs/figures.yaml.",
         "Nothing to be done (all requested files are present and up to date).",
     ]
 
