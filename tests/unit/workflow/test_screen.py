@@ -129,7 +129,8 @@ def test_warnings_other_errors_and_conda_are_printed(run):
         "No account given, trying to guess.",
         "WorkflowError:",
         "The solver failed.",
-        "Making the conda environment envs/torch.yaml: PyTorch takes minutes and 6 GB the first time.",
+        "Making the conda environment envs/torch.yaml: PyTorch takes minutes and 6 GB the first "
+        "time.",
         "Making the conda environment envs/figures.yaml.",
         "Nothing to be done (all requested files are present and up to date).",
     ]
