@@ -31,7 +31,7 @@ SECONDS = 5.0
 PACKAGES = ("torch", "torchvision", "numpy", "minepy", "snakemake")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-sys.path.append(str(ROOT / "src"))
+sys.path.insert(0, str(ROOT / "src"))
 
 
 # Probes: what stands behind the title of a line

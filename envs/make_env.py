@@ -161,21 +161,26 @@ def add_to_conda(prefix: Path, wanted: str, names: list[str]) -> None:
     """
     blocks = requirement_blocks(LOCK.read_text(encoding="utf-8"))
     if digest(blocks, names) != wanted:
-        fail("envs/*.post-deploy.sh are not of this requirements.lock; make lock writes both")
+        sys.exit(
+            "error: envs/*.post-deploy.sh were not written for this requirements.lock; make lock "
+            "writes both"
+        )
     ignore_users_pip()
     try:
-        _install(prefix / "bin" / "python", blocks, names)
+        _install(prefix, blocks, names)
     except subprocess.CalledProcessError as error:
         said = error.output.strip().splitlines() or ["nothing was said"]
         sys.stderr.write("\n".join(said[-15:]) + "\n")
-        fail(
-            f"packages of requirements.lock could not be installed: {said[-1]}; envs/README.md "
-            "says what a machine does that reaches no package index"
+        sys.exit(
+            f"error: packages of requirements.lock could not be installed: {said[-1]}; "
+            "envs/README.md says what to do where no package index can be reached"
         )
 
 
-def _install(python: Path, blocks: dict[str, str], names: list[str]) -> None:
-    with tempfile.TemporaryDirectory(prefix="make-env-") as temporary:
+def _install(prefix: Path, blocks: dict[str, str], names: list[str]) -> None:
+    python = prefix / "bin" / "python"
+    # in the environment, with which it goes where Snakemake kills this
+    with tempfile.TemporaryDirectory(prefix="make-env-", dir=prefix) as temporary:
         work = Path(temporary)
         (work / "uv.lock").write_text(blocks["uv"], encoding="utf-8")
         wheels = work / "requirements.lock"
@@ -185,7 +190,7 @@ def _install(python: Path, blocks: dict[str, str], names: list[str]) -> None:
         try:
             run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps",
                 "--target", work / "uv", "-r", work / "uv.lock")  # fmt: skip
-            # from its cache, which .venv was made from, by hard links: no gigabytes twice
+            # its cache was filled by make env: files are linked, not copied
             run(work / "uv/bin/uv", "pip", "install", "--python", python, "--break-system-packages",
                 "--compile-bytecode", *locked, env={"UV_HTTP_TIMEOUT": "180"})  # fmt: skip
         except (subprocess.CalledProcessError, OSError):

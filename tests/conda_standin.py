@@ -64,11 +64,15 @@ def create(file: Path, prefix: Path) -> None:
 
 
 def activation(prefix: Path) -> list[str]:
-    """What a shell does to activate an environment."""
+    """What a shell does to activate an environment, which takes the place of one before in PATH."""
+    path = os.environ["PATH"].split(":")
+    before = f"{os.environ.get('CONDA_PREFIX')}/bin"
+    at = path.index(before) if before in path else 0
+    path[at : at + (before in path)] = [f"{prefix}/bin"]
     return [
         *(f"export {name}={prefix}" for name in ("CONDA_PREFIX", "CONDA_DEFAULT_ENV")),
         "export CONDA_SHLVL=1",
-        f"export PATH={prefix}/bin:{os.environ['PATH']}",
+        f"export PATH={':'.join(path)}",
         *(f'. "{script}"' for script in prefix.glob("etc/conda/activate.d/*.sh")),
     ]
 

@@ -311,8 +311,10 @@ def test_a_cancelled_training_is_submitted_again_and_continues(prepared, undistu
     def told() -> bool:
         return any(re.search(where, line) for line in picture(prepared / "results", None, None))
 
-    slurm.wait_until(told, f"a line with {where!r}", 30)
-    slurm.command("scancel", job["JobId"])
+    try:
+        slurm.wait_until(told, f"a line with {where!r}", 30)
+    finally:
+        slurm.command("scancel", job["JobId"])
     output = output_of(process)
     assert process.returncode == 0, output
     check_retried(prepared, output, job, "CANCELLED")

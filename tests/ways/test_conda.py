@@ -77,8 +77,9 @@ class Conda(NamedTuple):
             text=True,
             env={
                 **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-                # as someone has it who has activated .venv, and conda before that
+                # as someone has it who has activated conda's base, and then .venv
                 "PATH": f"{Path(sys.executable).parent}:{self.base}/bin:/usr/bin:/bin",
+                "CONDA_PREFIX": str(self.base),
                 "CONDA_STANDIN_LOG": str(self.log),
                 **environment,
             },
@@ -232,10 +233,12 @@ def test_a_script_that_another_lock_was_written_for_is_refused(conda, edited):
     before = environments(edited)
     path = edited / "envs/figures.post-deploy.sh"
     path.write_text(path.read_text().replace("pandas ", ""))
-    done = conda.snakemake(edited, "--conda-create-envs-only", "--forceall", check=False)
+    done = conda.snakemake(edited, "--forceall", check=False)
     output = done.stdout + done.stderr
     assert done.returncode != 0 and "Traceback" not in output
-    assert "make env: envs/*.post-deploy.sh are not of this requirements.lock" in output
+    lines = output.splitlines()
+    assert lines[-2] == "The conda environment envs/figures.yaml could not be made:"
+    assert lines[-1].startswith("error: envs/*.post-deploy.sh were not written for this req")
     assert environments(edited) == before
 
 
@@ -267,7 +270,7 @@ def test_without_a_package_index_one_line_says_what_to_do(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("make env: packages of requirements.lock could not be installed: ERROR")
+    assert last.startswith("error: packages of requirements.lock could not be installed: ERROR")
     assert "envs/README.md" in last
     done = deploy()
     assert done.returncode == 0, done.stderr
@@ -276,11 +279,12 @@ def test_without_a_package_index_one_line_says_what_to_do(tmp_path):
     assert Path(where).is_relative_to(prefix) and not (tmp_path / "elsewhere").exists()
 
 
-def test_a_folder_with_a_space_is_refused_before_anything_is_made(conda, tmp_path):
-    folder = checkout(tmp_path / "a checkout")
+@pytest.mark.parametrize("name", ["a checkout", "someone's", "a&b"])
+def test_a_folder_that_conda_cannot_use_is_refused_before_anything_is_made(conda, tmp_path, name):
+    folder = checkout(tmp_path / name)
     done = conda.snakemake(folder, "--dry-run", check=False)
     assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert "has a space; add --conda-prefix DIR" in done.stderr.splitlines()[-1]
+    assert "in its name; add --conda-prefix DIR" in done.stderr.splitlines()[-1]
     prefix = str(tmp_path / "environments")
     planned = conda.snakemake(folder, "--dry-run", "--conda-prefix", prefix).stdout
     assert "Conda environment envs/figures.yaml will be created" in planned

@@ -31,26 +31,6 @@ def with_conda():
     return DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
-def check_conda_prefix():
-    """End where conda environments would be made below a folder with a space in its name.
-
-    Neither conda nor Snakemake's call of a post-deploy script can be used there.
-    """
-    folder = workflow.deployment_settings.conda_prefix or Path(".snakemake/conda")
-    if with_conda() and any(
-        letter.isspace() for letter in str(Path(folder).absolute())
-    ):
-        sys.exit(
-            f"error: conda environments cannot be made in {Path(folder).absolute()}, whose name has"
-            " a space; add --conda-prefix DIR, with a DIR that has none"
-        )
-
-
-check_conda_prefix()
-# for envs/*.post-deploy.sh, of which Snakemake runs a copy
-os.environ.update(HEBAE_ROOT=str(ROOT))
-
-
 def shell_prefix():
     """What the command of every job begins with."""
     config_files = [Path(path) for path in workflow.configfiles]

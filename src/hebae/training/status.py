@@ -182,7 +182,7 @@ def _others(state: State) -> Iterator[str]:
         more = len(state.waiting) - NAMED
         yield f"waiting: {', '.join(state.waiting[:NAMED])}" + f" and {more} more" * (more > 0)
         if state.made is False and not any(each.running for each in state.trainings):
-            yield "no Snakemake is at it: give its command again"
+            yield "no Snakemake is running: repeat its command"
     for each in state.failed[:NAMED]:
         run = "" if each.run in each.reason else f"{each.run}: "
         yield f"failed {_ago(each.age)}: {run}{each.reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
@@ -13,7 +14,7 @@ from hebae.workflow.run_progress import RunProgress, lasted
 
 LOST = "Nothing that is finished is lost"
 AGAIN = f"{LOST}: the same command goes on from there."
-MEND = f"{LOST}: when the cause is mended, the same command goes on from there."
+MEND = f"{LOST}: once the cause is fixed, the same command goes on from there."
 FAILURES = 20
 """Jobs that failed, of which so many are named at the end."""
 FEW = 3
@@ -66,7 +67,7 @@ def verdicts(path: Path) -> list[str]:
 
 
 def next_command(
-    config_files: Sequence[str], config_args: Sequence[str], default: str, has_make: bool
+    config_files: Sequence[str], config_args: Sequence[str], default: str, by_make: bool
 ) -> str:
     """How a report is made of what has just been made.
 
@@ -74,11 +75,11 @@ def next_command(
         config_files: those of this call, in their order.
         config_args: what ``--config`` said in it.
         default: the config file that is used where none is given.
-        has_make: whether there is a Makefile here.
+        by_make: whether make would do the same as this call.
     """
     files = [os.path.relpath(path) for path in config_files]
-    if has_make and len(files) == 1 and not config_args:
-        return "make report" + f" CONFIG={files[0]}" * (files != [default])
+    if by_make and len(files) == 1 and not config_args:
+        return "make report" + f" CONFIG={shlex.quote(files[0])}" * (files != [default])
     return "snakemake pages, then snakemake --report report.html (the same options)"
 
 

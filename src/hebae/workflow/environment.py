@@ -55,7 +55,10 @@ def shell_prefix(source: Path, with_conda: bool, config_files: Sequence[Path] = 
         + shlex.quote(str(Path(tempfile.gettempdir(), "hebae-matplotlib")))
         + "}",
     }
-    if not with_conda:
+    if with_conda:
+        # conda puts it where an environment was active before, which .venv may stand before
+        exports["PATH"] = '"${CONDA_PREFIX:?could not be activated}/bin:$PATH"'
+    else:
         exports["PATH"] = shlex.quote(str(Path(sys.executable).parent)) + ':"$PATH"'
     return (
         # LC_ALL first: bash complains of each locale that is not there. C is everywhere, C.UTF-8

@@ -78,7 +78,7 @@ class Estimate:
         the others take none.
         """
         kind, group = work.kind, work.kind.group
-        ended = self._ended[kind]
+        ended = self._ended.get(kind, [])
         if len(ended) >= ENOUGH or (ended and kind not in self.earlier):
             return work.size * _pace(ended)
         if kind in self.earlier:
@@ -87,7 +87,7 @@ class Estimate:
             return TAKING
         if group not in SHARED:
             return None
-        alike = [pair for other, pairs in self._ended.items() if other.group == group
+        alike = [pair for other, pairs in list(self._ended.items()) if other.group == group
                  for pair in pairs]  # fmt: skip
         alike += [(pace, 1) for other, pace in self.earlier.items() if other.group == group]
         return work.size * _pace(alike) if alike else None
@@ -105,7 +105,7 @@ class Estimate:
             return expected
         alike = [
             pair
-            for kind, pairs in self._ended.items()
+            for kind, pairs in list(self._ended.items())
             if kind.step == work.kind.step
             for pair in pairs
         ]

@@ -58,7 +58,7 @@ def total(todo: Sequence[Job], estimate: Estimate, cores: int | None) -> str:
     if unknown:
         return (
             f"{jobs}; {took} with {at_once}, judging from earlier runs, for {len(todo) - unknown} "
-            f"of them. Nothing like the others has run here yet."
+            f"of them. No earlier runs to judge the others by."
         )
     return f"{jobs}; {took} with {at_once}, judging from earlier runs."
 
@@ -72,7 +72,7 @@ def trainings(todo: Iterable[Job], replaced: Sequence[str]) -> list[str]:
     anew = sum(job.stage == "train" and job.work.kind.step != TAKEN for job in todo) - len(replaced)
     lines = []
     if anew > 0:
-        lines.append(f"{counted(anew, 'training')} to do, as no finished one is the same.")
+        lines.append(f"{counted(anew, 'training')} to run: not finished yet.")
     if replaced:
         reasons = "; ".join(dict.fromkeys(filter(None, replaced)))
         because = f" ({reasons})" if reasons else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
@@ -53,21 +54,24 @@ def told(
     """Snakemake's ``workflow.execute`` between `begin` and `end`, which tell of it.
 
     `begin` is given what Snakemake says of the plugin that runs the jobs, `end` what ended it.
-    After Ctrl-C while no job runs there is no traceback.
+    After Ctrl-C while no job runs there is no traceback. What goes wrong in telling, as where the
+    terminal has gone, ends nothing.
     """
     execute = workflow.execute
 
     def run(executor_plugin: Any, **settings: Any) -> None:
-        begin(executor_plugin.common_settings)
+        with suppress(Exception):
+            begin(executor_plugin.common_settings)
         try:
             execute(executor_plugin=executor_plugin, **settings)
-        except KeyboardInterrupt as interrupt:
-            end(interrupt)
-            sys.exit(130)
         except BaseException as error:
-            end(error)
+            with suppress(Exception):
+                end(error)
+            if isinstance(error, KeyboardInterrupt):
+                sys.exit(130)
             raise
-        end(None)
+        with suppress(Exception):
+            end(None)
 
     return run
 

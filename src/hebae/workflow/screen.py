@@ -28,11 +28,21 @@ ERROR = re.compile(r"(error: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrup
 """How a line begins that says what was wrong."""
 
 COMMAND_FAILED = re.compile(
-    r"Command .* (returned non-zero exit status (?P<status>\d+)"
+    r"(?:RuleException:\s*)?CalledProcessError in .*Command .* "
+    r"(returned non-zero exit status (?P<status>\d+)"
     r"|died with <Signals\.(?P<signal>\w+))",
     re.DOTALL,
 )
 """What Snakemake says of the command of a job that failed."""
+
+NO_ENVIRONMENT = re.compile(
+    r"CreateCondaEnvironmentException:\s*Could not create conda environment from (?:.*/)?(\S+):"
+    r"\s*Command:.*?\nOutput:\n(.*)",
+    re.DOTALL,
+)
+"""What Snakemake says of a conda environment that could not be made."""
+OUTPUT_SHOWN = 12
+"""Lines of what conda said of it; all is in Snakemake's log."""
 
 ADVICE = re.compile(r"\s*(?:sbatch call:|Detailed failure reason|For further error details)")
 """How begins what follows on what a cluster says of a job, and is of no use."""
@@ -53,7 +63,7 @@ REWORDED = (
     (r"((?:Incomplete )?Conda environment .* will be (?:re)?created.*)", r"\1"),
     (r"(Using pinnings from .*)", r"\1"),
     (r"(Nothing to be done.*)", r"\1"),
-    (rf"{ENDING}.*", "Told to end: it waits for the jobs that run, and begins no others."),
+    (rf"{ENDING}.*", "Asked to stop: running jobs finish, no new ones start."),
     (rf"{STOPPING}.*", "Stopping what runs."),
 )
 """Notes of Snakemake's that are printed, and how they are put. No others are."""
@@ -63,14 +73,24 @@ def worth_saying(record: logging.LogRecord) -> tuple[str, str] | None:
     """What is to be printed of a message that is not about a job, and its look; None if nothing."""
     message = record.getMessage()
     if record.levelno >= logging.WARNING:
-        if any(text in message for text in UNSAID_ERRORS) or COMMAND_FAILED.search(message):
+        if any(text in message for text in UNSAID_ERRORS) or COMMAND_FAILED.match(message):
             return None
+        if found := NO_ENVIRONMENT.search(message):
+            message = no_environment(*found.groups())
         return message, "failure" if record.levelno >= logging.ERROR else "warning"
     if record.levelno == logging.INFO and event_of(record) is None:
         for pattern, words in REWORDED:
             if found := re.fullmatch(pattern, message.strip(), re.DOTALL):
                 return found.expand(words), ""
     return None
+
+
+def no_environment(name: str, output: str) -> str:
+    """Why a conda environment could not be made: our script's own line, or the end of conda's."""
+    lines = output.rstrip().splitlines()
+    if lines and lines[-1].startswith("error: "):
+        lines = lines[-1:]
+    return "\n".join([f"The conda environment {name} could not be made:", *lines[-OUTPUT_SHOWN:]])
 
 
 def split_error(lines: Sequence[str]) -> tuple[list[str], str | None]:
@@ -83,7 +103,7 @@ def split_error(lines: Sequence[str]) -> tuple[list[str], str | None]:
 
 def why(message: str) -> str:
     """How a job's command ended, in words; empty where that is said otherwise."""
-    found = COMMAND_FAILED.search(message)
+    found = COMMAND_FAILED.match(message)
     if found is None or found["status"] == str(UNSAID):
         return ""
     if found["signal"] == "SIGKILL" or found["status"] == "137":
@@ -144,11 +164,14 @@ class Screen(Warnings):
             return
         message = record.getMessage()
         # said by the thread that then says which job it was
-        if COMMAND_FAILED.search(message):
+        if COMMAND_FAILED.match(message):
             self._command.message = message
         if event_of(record) is None:
             self.interrupted |= message.startswith(STOPPING)
-            self.told_to_end |= message.startswith(ENDING)
+            if message.startswith(ENDING):
+                if self.told_to_end:
+                    return  # Snakemake repeats it in each round
+                self.told_to_end = True
             if again := re.fullmatch(r"Trying to restart job (\d+)\.", message):
                 words = self.progress.failed.pop(int(again[1]), "The job")
                 self.view.say(f"Tried again: {words}")
@@ -184,7 +207,7 @@ class Screen(Warnings):
         if isinstance(error, KeyboardInterrupt) or self.interrupted:
             look, lines = "warning", closing.stopped(progress, seconds, "by Ctrl-C")
         elif self.told_to_end and error is not None:
-            look, lines = "warning", closing.stopped(progress, seconds, "as it was told to end")
+            look, lines = "warning", closing.stopped(progress, seconds, "on request")
         elif error is None and progress.jobs:
             look, lines = "good", closing.finished(progress, seconds, places, following)
         elif error is None:

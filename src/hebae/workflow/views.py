@@ -63,7 +63,7 @@ class Lines:
         # as one string: other threads print too
         stream = self.stream or sys.stderr
         # a full disk or a closed pipe is no reason to end a run
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.write(f"{text}\n")
             stream.flush()
 
@@ -85,7 +85,8 @@ class Lines:
 
     def _tick(self) -> None:
         while not self._ended.wait(1):
-            self.look()
+            with contextlib.suppress(Exception):  # whatever is wrong is no reason to end a run
+                self.look()
 
     def look(self) -> None:
         """Say how far it is, where nothing was said for long."""
@@ -133,7 +134,12 @@ class Display:
             self.live = None
 
     def shown(self) -> Any:
-        """The bar and what runs."""
+        """The bar and what runs; nothing where that cannot be told."""
+        with contextlib.suppress(Exception):
+            return self._picture()
+        return ""
+
+    def _picture(self) -> Any:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -161,11 +167,10 @@ class Display:
         return Group(line, *running)
 
 
-def view_of(stream: TextIO, colours: bool = True) -> View:
+def view_of(stream: TextIO | None, colours: bool = True) -> View:
     """A display where the stream is a terminal and rich is there; lines elsewhere."""
-    if stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb"):
-        try:
+    terminal = stream is not None and stream.isatty()
+    if terminal and os.environ.get("TERM", "") not in ("", "dumb", "unknown"):
+        with contextlib.suppress(ImportError):
             return Display(colours)
-        except ImportError:
-            pass
     return Lines()

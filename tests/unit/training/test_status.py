@@ -90,7 +90,7 @@ def test_a_killed_one_is_not_believed_though_its_process_number_is_taken(results
     assert row(lines, A).endswith("killed, last sign 11 min 40 s ago")
     assert lines[2] == "tiny: 0 of 4 runs finished, 4 waiting"
     assert lines[-2].endswith(f"{C} and 1 more")
-    assert lines[-1] == "  no Snakemake is at it: give its command again"
+    assert lines[-1] == "  no Snakemake is running: repeat its command"
 
 
 def test_while_a_snakemake_is_at_it_nobody_is_asked_to_start_one(results, locks):

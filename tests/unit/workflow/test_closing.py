@@ -49,19 +49,20 @@ def test_verdicts_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "arguments", "has_make", "command"),
+    ("files", "arguments", "by_make", "command"),
     [
         ([DEMO], [], True, "make report"),
         (["config/mnist.yaml"], [], True, "make report CONFIG=config/mnist.yaml"),
+        (["my tiny.yaml"], [], True, "make report CONFIG='my tiny.yaml'"),
         ([DEMO, "more.yaml"], [], True, "snakemake pages"),
         ([DEMO], ["pack=16"], True, "snakemake pages"),
         ([DEMO], [], False, "snakemake pages"),
     ],
 )
-def test_the_next_command(tmp_path, monkeypatch, files, arguments, has_make, command):
+def test_the_next_command(tmp_path, monkeypatch, files, arguments, by_make, command):
     monkeypatch.chdir(tmp_path)
     absolute = [str(tmp_path / file) for file in files]
-    said = closing.next_command(absolute, arguments, DEMO, has_make)
+    said = closing.next_command(absolute, arguments, DEMO, by_make)
     assert said.startswith(command) and (said == command or not command.startswith("make"))
 
 
@@ -122,9 +123,9 @@ def test_a_plan_says_what_is_to_be_done_and_how_long_it_may_take():
 def test_a_plan_says_what_is_trained_and_why():
     todo = [Job(n, "train", "train", Work(Kind("digits", "train"))) for n in range(3)]
     todo.append(Job(3, "train", "train", Work(Kind("digits", TAKEN))))
-    assert trainings(todo, []) == ["3 trainings to do, as no finished one is the same."]
+    assert trainings(todo, []) == ["3 trainings to run: not finished yet."]
     assert trainings(todo, ["epochs 2 there, 3 here", ""]) == [
-        "1 training to do, as no finished one is the same.",
+        "1 training to run: not finished yet.",
         "2 finished trainings trained anew, as replace=True asks (epochs 2 there, 3 here).",
     ]
     assert trainings(todo[3:], []) == []

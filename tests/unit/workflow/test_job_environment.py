@@ -37,7 +37,7 @@ def job(source: Path, with_conda: bool = False, **variables: str) -> dict[str, s
     """The environment of a job's command where these are set."""
     done = subprocess.run(
         ["bash", "-c", shell_prefix(source, with_conda) + "env -0"],
-        env={"PATH": os.environ["PATH"], **variables},
+        env={"PATH": os.environ["PATH"], "CONDA_PREFIX": "/conda", **variables},
         capture_output=True,
         check=True,
     )
@@ -59,7 +59,16 @@ def test_what_a_job_is_given(tmp_path):
     assert {name: found[name] for name in THREADS} == dict.fromkeys(THREADS, "3")
     assert (found["PYTHONPATH"], found["PYTHONUTF8"]) == (str(source), "1")
     assert found["PATH"].split(":")[0] == str(Path(sys.executable).parent)
-    assert job(source, True)["PATH"] == os.environ["PATH"]
+
+
+def test_a_jobs_python_is_that_of_its_conda_environment(tmp_path):
+    """Where .venv was activated after conda's base, its environment is the second in PATH."""
+    venv, prefix = tmp_path / "venv/bin", tmp_path / "a prefix"
+    found = job(tmp_path, True, PATH=f"{venv}:{prefix}/bin:/usr/bin:/bin", CONDA_PREFIX=str(prefix))
+    assert found["PATH"].split(":")[0] == f"{prefix}/bin"
+    command = ["bash", "-c", shell_prefix(tmp_path, True) + "true"]
+    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert done.returncode != 0 and "CONDA_PREFIX: could not be activated" in done.stderr
 
 
 def test_what_is_no_ones_business_is_kept(tmp_path):

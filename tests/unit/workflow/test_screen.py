@@ -6,6 +6,7 @@ import types
 import pytest
 
 from hebae.base.errors import UNSAID
+from hebae.workflow import hooks
 from hebae.workflow.estimate import Estimate, Kind, Work
 from hebae.workflow.jobs import Job
 from hebae.workflow.run_progress import RunProgress
@@ -136,6 +137,28 @@ def test_warnings_other_errors_and_conda_are_printed(run):
     ]
 
 
+def test_errors_that_name_a_failed_command_are_printed(run):
+    """Of conda, say: a job that failed is told of by its log."""
+    run.printed()
+    missing = "Error running conda info. Error: Command 'conda info --json' returned non-zero exit"
+    run.say(f"WorkflowError:\n{missing} status 127.", logging.ERROR)
+    assert run.printed() == ["WorkflowError:", f"{missing} status 127."]
+    head = "CreateCondaEnvironmentException:\nCould not create conda environment from "
+    head += "/a/workflow/rules/../../envs/torch.yaml:\nCommand:\nsource x; sh y\nOutput:\n"
+    run.say(f"{head}first\nerror: Command 'x' returned non-zero exit status 1.", logging.ERROR)
+    made = "The conda environment torch.yaml could not be made:"
+    assert run.printed() == [made, "error: Command 'x' returned non-zero exit status 1."]
+    run.say(head + "\n".join(map(str, range(20))), logging.ERROR)
+    assert run.printed() == [made, *map(str, range(8, 20))]
+
+
+def test_that_running_jobs_are_waited_for_is_said_once(run):
+    run.printed()
+    for _ in range(3):
+        run.say("Will exit after finishing currently running jobs (scheduler).")
+    assert run.printed() == ["Asked to stop: running jobs finish, no new ones start."]
+
+
 def test_a_failed_job_is_told_once_with_the_line_that_matters_last(run, tmp_path):
     log = tmp_path / "train.log"
     run.begin(2, "Training VAE on digits", str(log))
@@ -231,7 +254,7 @@ def test_the_end_of_a_run_in_which_jobs_failed(run, tmp_path):
         "1 of 5 jobs failed, 1 ended well, in 0 s:",
         "  Training VAE",
         "Not made because of that: train 1, tables 1, figures 1 (fig1a).",
-        f"Nothing that is finished is lost: when the cause is mended, {AGAIN}.",
+        f"Nothing that is finished is lost: once the cause is fixed, {AGAIN}.",
     ]
 
 
@@ -324,3 +347,32 @@ def test_lines_are_plain_where_there_is_no_terminal(monkeypatch):
     assert type(view_of(stream(True))).__name__ == "Lines"
     monkeypatch.delenv("TERM")
     assert type(view_of(stream(True))).__name__ == "Lines"
+
+
+def test_nothing_that_goes_wrong_in_telling_ends_a_run(monkeypatch):
+    """As where the terminal has gone, or stderr was closed from the first."""
+    assert type(view_of(None)).__name__ == "Lines"
+    monkeypatch.setattr("sys.stderr", None)
+    Lines().say("to nobody")
+
+    def gone(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    made = []
+    workflow = types.SimpleNamespace(execute=lambda executor_plugin, **_: made.append(1))
+    plugin = types.SimpleNamespace(common_settings=None)
+    hooks.told(workflow, gone, gone)(executor_plugin=plugin)
+    assert made == [1]
+
+    def interrupted(executor_plugin):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        workflow = types.SimpleNamespace(execute=interrupted)
+        hooks.told(workflow, gone, gone)(executor_plugin=plugin)
+    with pytest.raises(ValueError, match="the real one"):
+
+        def fails(executor_plugin):
+            raise ValueError("the real one")
+
+        hooks.told(types.SimpleNamespace(execute=fails), gone, gone)(executor_plugin=plugin)

@@ -1,19 +1,22 @@
 # Where jobs run on this machine's cores, those that need PyTorch are forked from one process that
 # has imported it (hebae.workflow.fork_server), one for each environment. Else each takes 2 s of a
-# core to begin and end. What activating a conda environment does is asked once, not by each job,
-# for which conda takes a third of a second of a core.
+# core to begin and end.
 
+import hashlib
 import subprocess
 from collections import Counter
 
 import psutil
 from snakemake import benchmark
-from snakemake.deployment.conda import Conda
 
 from hebae.workflow import fork_server, step
 
 STEP = "python -m hebae.workflow.step "  # how the commands of such jobs begin
-PRELOADED = Path(".snakemake/preloaded", EXPERIMENT.name)
+# short: the path of a socket has no more than 107 bytes
+PRELOADED = Path(
+    ".snakemake/preloaded",
+    hashlib.sha256(EXPERIMENT.name.encode()).hexdigest()[:12],
+)
 
 
 class Observed(psutil.Process):
@@ -52,7 +55,10 @@ def preload():
         return
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.shellcmd]
     if with_conda():
-        remember_activation(set(map(environment_of, jobs)))
+        prefixes = set(map(environment_of, jobs))
+        remember_activation(
+            {prefix: PRELOADED / step.room(prefix) for prefix in prefixes}
+        )
     if on_gpu(None):
         return
     forked = Counter(
@@ -64,36 +70,6 @@ def preload():
     if workflow.preloaded:
         os.environ.update({step.VARIABLE: str(PRELOADED)})
         benchmark.BenchmarkTimer = BenchmarkTimer
-
-
-def environment_for_conda():
-    """The environment variables with which Snakemake activates a job's environment."""
-    theirs = ("R_LIBS", "PYTHONPATH", "PERLLIB", "PERL5LIB")
-    return {name: value for name, value in os.environ.items() if name not in theirs}
-
-
-def remember_activation(prefixes):
-    """Have jobs do what conda says of activating these environments, and not ask it again."""
-    for prefix in prefixes:
-        said = subprocess.run(
-            [Path(Conda().bin_path(), "conda"), "shell.posix", "activate", prefix],
-            env=environment_for_conda(),
-            capture_output=True,
-            encoding="utf-8",
-        )
-        if said.returncode == 0 and said.stdout:
-            script = PRELOADED / step.room(prefix) / "activate.sh"
-            script.parent.mkdir(parents=True, exist_ok=True)
-            script.write_text(said.stdout, encoding="utf-8")
-    ask_conda = Conda.shellcmd
-
-    def shellcmd(self, prefix, command):
-        script = PRELOADED / step.room(prefix) / "activate.sh"
-        if script.exists():
-            return f"source {shlex.quote(str(script))}; {command}"
-        return ask_conda(self, prefix, command)
-
-    Conda.shellcmd = shellcmd
 
 
 def start_server(prefix):

@@ -57,6 +57,9 @@ def job_to_tell(job, trained):
         run = run_of(job.wildcards)
         taken = f"runs/{run.path}" not in trained
         return job_of(job, workflow.dag.jobid(job), run.training.epochs, taken)
+    if job.rule.name == "classifier":
+        taken = f"features/{job.wildcards.dataset}/classifier" not in trained
+        return job_of(job, workflow.dag.jobid(job), taken=taken)
     return job_of(job, workflow.dag.jobid(job))
 
 
@@ -110,13 +113,15 @@ def end_telling(error):
         return
     places, following = [], None
     if error is None:
+        asked = workflow.dag_settings
+        in_part = asked.until or asked.omit_from or asked.batch
         places = closing.where(asked_files(), EXPERIMENT.name)
-        if "all" in [each.name for each in workflow.dag.targetrules]:
+        if not in_part and "all" in [each.name for each in workflow.dag.targetrules]:
             following = closing.next_command(
                 workflow.configfiles,
                 workflow.config_settings.config_args or (),
                 "config/demo.yaml",
-                Path("Makefile").exists(),
+                Path("Makefile").exists() and not with_conda(),
             )
     workflow.screen.end(error, places, following)
 

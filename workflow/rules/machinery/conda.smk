@@ -1,0 +1,82 @@
+# What --use-conda needs beside the environments' files: where they may be made, by one Snakemake at
+# a time, and what activating them does.
+
+import re
+
+from snakemake.dag import DAG
+from snakemake.deployment.conda import Conda
+
+from hebae.base.lock import wait_for
+
+# for envs/*.post-deploy.sh, of which Snakemake runs a copy
+os.environ.update(HEBAE_ROOT=str(ROOT))
+
+
+def check_conda_prefix():
+    """End where conda environments would be made below a folder with a space or the like in its name.
+
+    Neither conda nor Snakemake's call of a post-deploy script can be used there.
+    """
+    folder = Path(
+        workflow.deployment_settings.conda_prefix or ".snakemake/conda"
+    ).absolute()
+    if with_conda() and (sign := re.search(r"[^\w./+@%:,=~-]", str(folder))):
+        sys.exit(
+            f"error: conda environments cannot be made in {folder}, for the {sign[0]!r} in its name;"
+            " add --conda-prefix DIR, with a DIR of letters, digits and hyphens"
+        )
+
+
+def make_environments_alone():
+    """Have another Snakemake wait: it would take what is half made for broken, and delete it."""
+    create = DAG.create_conda_envs
+
+    def create_alone(self, dryrun=False, quiet=False):
+        if dryrun or not workflow.is_main_process:
+            return create(self, dryrun=dryrun, quiet=quiet)
+        lock = Path(workflow.persistence.conda_env_path, ".lock")
+        with wait_for(lock, "A conda environment"):
+            create(self, quiet=quiet)
+
+    DAG.create_conda_envs = create_alone
+
+
+def environment_for_conda():
+    """The environment variables with which Snakemake activates a job's environment."""
+    theirs = ("R_LIBS", "PYTHONPATH", "PERLLIB", "PERL5LIB")
+    return {name: value for name, value in os.environ.items() if name not in theirs}
+
+
+def remember_activation(folders):
+    """Have jobs do what conda says of activating environments, and not ask it again.
+
+    It takes a third of a second of a core each time. `folders` is where to remember it, by prefix.
+    """
+    scripts = {}
+    for prefix, folder in folders.items():
+        try:
+            said = subprocess.run(
+                [Path(Conda().bin_path(), "conda"), "shell.posix", "activate", prefix],
+                env=environment_for_conda(),
+                capture_output=True,
+            )
+            if said.returncode == 0 and said.stdout:
+                folder.mkdir(parents=True, exist_ok=True)
+                script = folder / "activate.sh"
+                script.write_bytes(said.stdout)
+                scripts[str(prefix)] = script
+        except OSError:
+            continue  # each job asks it
+    ask_conda = Conda.shellcmd
+
+    def shellcmd(self, prefix, command):
+        if script := scripts.get(str(prefix)):
+            return f"source {shlex.quote(str(script))}; {command}"
+        return ask_conda(self, prefix, command)
+
+    Conda.shellcmd = shellcmd
+
+
+check_conda_prefix()
+if with_conda():
+    make_environments_alone()
