@@ -9,7 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+from hebae.base.lock import wait_for
 
 
 def guarded(
@@ -72,6 +75,22 @@ def told(
             raise
         with suppress(Exception):
             end(None)
+
+    return run
+
+
+def alone(create: Callable[..., None], lock: Callable[[], Path]) -> Callable[..., None]:
+    """Snakemake's ``DAG.create_conda_envs``, which then waits while another process is at it.
+
+    Args:
+        lock: which file to lock; there is none before a DAG is.
+    """
+
+    def run(dag: Any, dryrun: bool = False, **settings: Any) -> None:
+        if dryrun:
+            return create(dag, dryrun=True, **settings)
+        with wait_for(lock(), "A conda environment"):
+            create(dag, **settings)
 
     return run
 

@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
 
 from hebae.base.errors import UNSAID
 from hebae.workflow import closing
@@ -36,7 +37,7 @@ COMMAND_FAILED = re.compile(
 """What Snakemake says of the command of a job that failed."""
 
 NO_ENVIRONMENT = re.compile(
-    r"CreateCondaEnvironmentException:\s*Could not create conda environment from (?:.*/)?(\S+):"
+    r"CreateCondaEnvironmentException.*?:\s*Could not create conda environment from (.*?):"
     r"\s*Command:.*?\nOutput:\n(.*)",
     re.DOTALL,
 )
@@ -85,11 +86,12 @@ def worth_saying(record: logging.LogRecord) -> tuple[str, str] | None:
     return None
 
 
-def no_environment(name: str, output: str) -> str:
+def no_environment(file: str, output: str) -> str:
     """Why a conda environment could not be made: our script's own line, or the end of conda's."""
     lines = output.rstrip().splitlines()
     if lines and lines[-1].startswith("error: "):
         lines = lines[-1:]
+    name = "/".join(PurePath(file).parts[-2:])
     return "\n".join([f"The conda environment {name} could not be made:", *lines[-OUTPUT_SHOWN:]])
 
 

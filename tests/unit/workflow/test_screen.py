@@ -6,6 +6,7 @@ import types
 import pytest
 
 from hebae.base.errors import UNSAID
+from hebae.base.lock import is_held
 from hebae.workflow import hooks
 from hebae.workflow.estimate import Estimate, Kind, Work
 from hebae.workflow.jobs import Job
@@ -146,7 +147,7 @@ def test_errors_that_name_a_failed_command_are_printed(run):
     head = "CreateCondaEnvironmentException:\nCould not create conda environment from "
     head += "/a/workflow/rules/../../envs/torch.yaml:\nCommand:\nsource x; sh y\nOutput:\n"
     run.say(f"{head}first\nerror: Command 'x' returned non-zero exit status 1.", logging.ERROR)
-    made = "The conda environment torch.yaml could not be made:"
+    made = "The conda environment envs/torch.yaml could not be made:"
     assert run.printed() == [made, "error: Command 'x' returned non-zero exit status 1."]
     run.say(head + "\n".join(map(str, range(20))), logging.ERROR)
     assert run.printed() == [made, *map(str, range(8, 20))]
@@ -376,3 +377,16 @@ def test_nothing_that_goes_wrong_in_telling_ends_a_run(monkeypatch):
             raise ValueError("the real one")
 
         hooks.told(types.SimpleNamespace(execute=fails), gone, gone)(executor_plugin=plugin)
+
+
+def test_conda_environments_are_made_by_one_process_at_a_time(tmp_path):
+    lock = tmp_path / "conda/.lock"
+    held = []
+
+    def create(dag: object, dryrun: bool = False) -> None:
+        held.append((dryrun, is_held(lock)))
+
+    alone = hooks.alone(create, lambda: lock)
+    alone(None)
+    alone(None, dryrun=True)
+    assert held == [(False, True), (True, False)] and not is_held(lock)

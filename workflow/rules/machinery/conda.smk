@@ -6,7 +6,7 @@ import re
 from snakemake.dag import DAG
 from snakemake.deployment.conda import Conda
 
-from hebae.base.lock import wait_for
+from hebae.workflow import hooks
 
 # for envs/*.post-deploy.sh, of which Snakemake runs a copy
 os.environ.update(HEBAE_ROOT=str(ROOT))
@@ -25,20 +25,6 @@ def check_conda_prefix():
             f"error: conda environments cannot be made in {folder}, for the {sign[0]!r} in its name;"
             " add --conda-prefix DIR, with a DIR of letters, digits and hyphens"
         )
-
-
-def make_environments_alone():
-    """Have another Snakemake wait: it would take what is half made for broken, and delete it."""
-    create = DAG.create_conda_envs
-
-    def create_alone(self, dryrun=False, quiet=False):
-        if dryrun or not workflow.is_main_process:
-            return create(self, dryrun=dryrun, quiet=quiet)
-        lock = Path(workflow.persistence.conda_env_path, ".lock")
-        with wait_for(lock, "A conda environment"):
-            create(self, quiet=quiet)
-
-    DAG.create_conda_envs = create_alone
 
 
 def environment_for_conda():
@@ -78,5 +64,9 @@ def remember_activation(folders):
 
 
 check_conda_prefix()
-if with_conda():
-    make_environments_alone()
+if with_conda() and workflow.is_main_process:
+    # another Snakemake would take what is half made for broken, and delete it
+    DAG.create_conda_envs = hooks.alone(
+        DAG.create_conda_envs,
+        lambda: Path(workflow.persistence.conda_env_path, ".lock"),
+    )
