@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.project import heed_interrupts
 
 from hebae.base import files, lock
 from hebae.base.errors import UserError
@@ -234,7 +235,9 @@ def test_it_is_there_at_once_and_imports_nothing_heavy(results):
 def test_watching_redraws_and_ends_with_ctrl_c(results):
     ours, theirs = pty.openpty()
     plant(results, A)
-    process = subprocess.Popen(command(results, "--watch"), stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(
+        command(results, "--watch"), stdout=theirs, stderr=theirs, preexec_fn=heed_interrupts
+    )
     os.close(theirs)
     drawn = b""
     while drawn.count(b"\033[H") < 2:
