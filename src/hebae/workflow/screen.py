@@ -23,6 +23,9 @@ STREAM_HANDLER = "DefaultStreamHandler"
 INTERRUPTED = ("exit status 130", "died with <Signals.SIGINT")
 ENDING = "Will exit after finishing currently running jobs"
 """How Snakemake begins what it says when it was told to end."""
+SENT = re.compile(r"Job \d+ has been submitted with SLURM jobid")
+"""How the executor for SLURM begins what it says of each job."""
+SENT_ONCE = "Jobs are sent to SLURM: squeue lists them, make status says how far trainings are."
 STOPPING = "Terminating processes on user request"
 
 ERROR = re.compile(r"(error: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit): ?)")
@@ -150,6 +153,7 @@ class Screen(Warnings):
         self.progress = RunProgress()
         self.interrupted = False
         self.told_to_end = False
+        self.sent = False
         self.since = time.monotonic()
         self._command = threading.local()
         self._events: dict[str, Callable[[logging.LogRecord], None]] = {
@@ -170,6 +174,9 @@ class Screen(Warnings):
             self._command.message = message
         if event_of(record) is None:
             self.interrupted |= message.startswith(STOPPING)
+            if SENT.match(message) and not self.sent:
+                self.sent = True
+                self.view.say(SENT_ONCE)
             if message.startswith(ENDING):
                 if self.told_to_end:
                     return  # Snakemake repeats it in each round
