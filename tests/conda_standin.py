@@ -24,14 +24,18 @@ VERSION = "26.7.1"
 # conda's bin/activate, which Snakemake sources: . activate PREFIX
 ACTIVATE = 'eval "$(conda shell.posix activate "$1")"\n'
 
-# Python runs it as it begins: what each job leaves a line of, in jobs.jsonl in the prefix
+# Python runs it as it begins. Each process leaves a line in jobs.jsonl in the prefix; and one in
+# ended.jsonl if it came to its own end, which a step that was handed over does not.
 NOTE = """\
-import json, os, shutil, sys
+import atexit, json, os, shutil, sys
 line = dict(command=sys.orig_argv, activated=os.environ.get("CONDA_PREFIX"),
             first_in_path=shutil.which("python"), paths=os.environ.get("PYTHONPATH"),
             no_user_site=os.environ.get("PYTHONNOUSERSITE"))
-with open(os.path.join(sys.prefix, "jobs.jsonl"), "a") as stream:
-    stream.write(json.dumps(line) + "\\n")
+def note(file):
+    with open(os.path.join(sys.prefix, file), "a") as stream:
+        stream.write(json.dumps(line) + "\\n")
+note("jobs.jsonl")
+atexit.register(note, "ended.jsonl")
 """
 
 

@@ -179,6 +179,9 @@ def test_jobs_are_forked_from_one_process_in_each_environment(project):
         commands = [job["command"] for job in lines_of(prefix / "jobs.jsonl")]
         servers = [command for command in commands if SERVER in command]
         assert len(servers) == (name != "figures")
+        by_themselves = [job["command"] for job in lines_of(prefix / "ended.jsonl")]
+        assert not [command for command in by_themselves if STEP in command]
+        assert (name == "figures") != any(STEP in command for command in commands)
 
 
 def test_an_environment_has_the_locks_packages_and_no_others(project):
