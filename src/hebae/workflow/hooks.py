@@ -52,11 +52,15 @@ def guarded(
 
 
 def told(
-    workflow: Any, begin: Callable[[Any], None], end: Callable[[BaseException | None], None]
+    workflow: Any,
+    begin: Callable[[Any], None],
+    end: Callable[[BaseException | None], None],
+    done: Callable[[], None] | None = None,
 ) -> Callable[..., None]:
     """Snakemake's ``workflow.execute`` between `begin` and `end`, which tell of it.
 
     `begin` is given what Snakemake says of the plugin that runs the jobs, `end` what ended it.
+    `done` is a part of it: what is called, before `end`, where nothing has failed.
     After Ctrl-C while no job runs there is no traceback. What goes wrong in telling, as where the
     terminal has gone, ends nothing.
     """
@@ -67,6 +71,8 @@ def told(
             begin(executor_plugin.common_settings)
         try:
             execute(executor_plugin=executor_plugin, **settings)
+            if done is not None:
+                done()
         except BaseException as error:
             with suppress(Exception):
                 end(error)

@@ -372,6 +372,8 @@ def test_nothing_that_goes_wrong_in_telling_ends_a_run(monkeypatch):
     plugin = types.SimpleNamespace(common_settings=None)
     hooks.told(workflow, gone, gone)(executor_plugin=plugin)
     assert made == [1]
+    with pytest.raises(OSError, match="Input/output error"):
+        hooks.told(workflow, gone, gone, done=gone)(executor_plugin=plugin)  # a plan, say
 
     def interrupted(executor_plugin):
         raise KeyboardInterrupt

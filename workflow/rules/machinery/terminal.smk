@@ -106,9 +106,7 @@ def asked_files():
 
 
 def end_telling(error):
-    """Say what came out, or would."""
-    if planning_only() and error is None:
-        print_plan()
+    """Say what came out."""
     if workflow.screen is None:
         return
     places, following = [], None
@@ -126,4 +124,6 @@ def end_telling(error):
     workflow.screen.end(error, places, following)
 
 
-workflow.execute = hooks.told(workflow, begin_to_tell, end_telling)
+workflow.execute = hooks.told(
+    workflow, begin_to_tell, end_telling, print_plan if planning_only() else None
+)
