@@ -33,13 +33,12 @@ def environment_for_conda():
     return {name: value for name, value in os.environ.items() if name not in theirs}
 
 
-def remember_activation(folders):
+def remember_activation(scripts):
     """Have jobs do what conda says of activating environments, and not ask it again.
 
-    It takes a third of a second of a core each time. `folders` is where to remember it, by prefix.
+    It takes a third of a second of a core each time. `scripts` is where to remember it, by prefix.
     """
-    scripts = {}
-    for prefix, folder in folders.items():
+    for prefix, script in scripts.items():
         try:
             said = subprocess.run(
                 [Path(Conda().bin_path(), "conda"), "shell.posix", "activate", prefix],
@@ -47,16 +46,15 @@ def remember_activation(folders):
                 capture_output=True,
             )
             if said.returncode == 0 and said.stdout:
-                folder.mkdir(parents=True, exist_ok=True)
-                script = folder / "activate.sh"
+                script.parent.mkdir(parents=True, exist_ok=True)
                 script.write_bytes(said.stdout)
-                scripts[str(prefix)] = script
         except OSError:
             continue  # each job asks it
     ask_conda = Conda.shellcmd
 
     def shellcmd(self, prefix, command):
-        if script := scripts.get(str(prefix)):
+        script = scripts.get(str(prefix))
+        if script is not None and script.exists():
             return f"source {shlex.quote(str(script))}; {command}"
         return ask_conda(self, prefix, command)
 

@@ -56,9 +56,9 @@ def preload():
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.shellcmd]
     if with_conda():
         prefixes = set(map(environment_of, jobs))
-        remember_activation(
-            {prefix: PRELOADED / step.room(prefix) for prefix in prefixes}
-        )
+        # beside the servers' folders, which go with them
+        scripts = {prefix: PRELOADED / f"{step.room(prefix)}.sh" for prefix in prefixes}
+        remember_activation(scripts)
     if on_gpu(None):
         return
     forked = Counter(
