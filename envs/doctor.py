@@ -123,15 +123,10 @@ def cuda() -> str:
 
 def processor() -> str:
     from hebae.base.cpu import has_bfloat16
+    from hebae.report import origin
 
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*: *(.+)$", text, re.MULTILINE)
-    model = found.group(1) if found else platform.processor() or "of an unknown model"
     bfloat16 = {True: "with", False: "without", None: "unknown whether with"}[has_bfloat16()]
-    return f"{model}, {bfloat16} instructions for bfloat16"
+    return f"{origin.processor()}, {bfloat16} instructions for bfloat16"
 
 
 def cores() -> str:

@@ -57,6 +57,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
+def lasted(seconds: float) -> str:
+    """As :func:`duration`, of something that is told of in whole seconds: 12 s, 3 min 04 s."""
+    return f"{seconds:.0f} s" if seconds < 59.5 else duration(seconds)
+
+
 def escape_rst(text: str) -> str:
     """Text that reStructuredText takes literally, in one line."""
     return re.sub(r"([^\w\s]|_)", r"\\\1", " ".join(text.split()))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from hebae.base.errors import UserError, command
 from hebae.base.lock import is_held
-from hebae.base.text import counted, duration
+from hebae.base.text import counted, lasted
 from hebae.training.now import NAME, Now, RunNow, read_now
 from hebae.training.plan import read_plan
 
@@ -203,7 +203,7 @@ def _rows(training: Underway, state: State) -> Iterator[tuple[str, ...]]:
             f"{round(now.epoch, 1):g}/{now.epochs}",
             _score(run),
             "" if now.pace is None else f"{now.pace:.3g}",
-            "" if left is None or stopped else _time(left),
+            "" if left is None or stopped else lasted(left),
             _where(training),
         )
 
@@ -225,15 +225,11 @@ def _where(training: Underway) -> str:
         place += f", pack of {len(now.runs)}"
     if training.alive is False:
         return f"killed, last sign {_ago(training.age)}"
-    return place + f", no sign for {_time(training.age)}" * (training.age > LATE)
-
-
-def _time(seconds: float) -> str:
-    return duration(seconds) if seconds >= 60 else f"{seconds:.0f} s"
+    return place + f", no sign for {lasted(training.age)}" * (training.age > LATE)
 
 
 def _ago(seconds: float) -> str:
-    return f"{_time(seconds)} ago"
+    return f"{lasted(seconds)} ago"
 
 
 def table(rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from hebae.base.errors import UserError
-from hebae.base.text import counted, listed
+from hebae.base.text import counted, lasted, listed
 from hebae.claims.verdicts import counts, read_findings
-from hebae.workflow.run_progress import RunProgress, lasted
+from hebae.workflow.run_progress import RunProgress
 
 LOST = "Nothing that is finished is lost"
 AGAIN = f"{LOST}: the same command goes on from there."

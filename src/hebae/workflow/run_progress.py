@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from hebae.base.text import counted, duration
+from hebae.base.text import counted, lasted
 from hebae.workflow.estimate import Estimate, Work, roughly
 from hebae.workflow.jobs import Job, by_stage
 
@@ -160,8 +160,3 @@ class RunProgress:
             single = stage == "figures" and number <= 12
             found.append(f"{stage} {number}" + f" ({', '.join(names)})" * single)
         return ", ".join(found)
-
-
-def lasted(seconds: float) -> str:
-    """12 s, 3 min 04 s, 1 h 02 min."""
-    return f"{seconds:.0f} s" if seconds < 59.5 else duration(seconds)

@@ -8,10 +8,10 @@ import sys
 import threading
 from typing import Any, Protocol, TextIO
 
-from hebae.base.text import counted
+from hebae.base.text import counted, lasted
 from hebae.workflow.estimate import roughly
 from hebae.workflow.jobs import by_stage, listed_by_stage
-from hebae.workflow.run_progress import RunProgress, lasted
+from hebae.workflow.run_progress import RunProgress
 
 SHOWN = 4
 """Jobs of those that run, at a terminal."""
