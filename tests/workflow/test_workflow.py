@@ -305,7 +305,7 @@ def test_a_gpu_that_is_not_there(project, monkeypatch):
     for options in [("--config", "device=cuda"), ("-n", "--config", "device=cuda")]:
         output = complain(project, *options, config="new.yaml")
         assert "error: device: cuda was asked for, but" in output.splitlines()[-1]
-        assert "say device: auto or cpu" in output and "Traceback" not in output
+        assert "use device: auto or cpu" in output and "Traceback" not in output
     assert snakemake(
         project, "--dry-run", "--config", "device=cuda", "--profile", "profiles/slurm",
         config="new.yaml",
@@ -614,7 +614,7 @@ def test_two_configs_are_merged_and_named(project):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "Config: tiny.yaml and more.yaml, merged; where both have a key, the last" in done.stderr
+    assert "Config: tiny.yaml and more.yaml, merged; where several set a key, the last" in done.stderr
     assert re.search(r"^train +3$", done.stdout, re.MULTILINE)
     assert "merged" not in snakemake(project, "--dry-run").stderr
 
@@ -799,7 +799,7 @@ def test_a_workflow_killed_in_mid_training_ends_as_if_it_had_not(project, tmp_pa
     assert not (killed / target).exists()
 
     assert list((killed / ".snakemake/locks").iterdir())
-    assert "was killed: going on" in snakemake(killed, target).stderr
+    assert "An earlier Snakemake was killed here" in snakemake(killed, target).stderr
     assert not (killed / "results/tiny/checkpoints").exists()
     log = (killed / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log").read_text()
     assert "continuing digits/HEBAE" in log

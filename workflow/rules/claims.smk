@@ -1,4 +1,4 @@
-# Whether the papers' claims held, from the tables alone.
+# Judges the papers' claims from the tables.
 
 from hebae.base import files
 from hebae.claims import read as hebae_claims
@@ -30,7 +30,7 @@ rule claims:
     resources:
         mem_mb=small_memory,
     params:
-        # read by the step itself: where the file lies decides nothing
+        # their content, not their paths: the step reads them itself, and their place decides nothing
         asked=files.sha256(hebae_claims.CLAIMS)
         + files.sha256(hebae_claims.CLAIMS_SCHEMA),
         code=lambda wildcards: code("hebae.claims.judge"),

@@ -1,4 +1,4 @@
-# What the rules share: the checked experiment, its paths, and what a step's code consists of.
+# What the rules share: the checked experiment, its paths, and the code that a step depends on.
 
 import json
 import os
@@ -32,17 +32,17 @@ def with_conda():
 
 
 def shell_prefix():
-    """What the command of every job begins with."""
+    """The beginning of every job's command."""
     config_files = [Path(path) for path in workflow.configfiles]
     return environment.shell_prefix(ROOT / "src", with_conda(), config_files)
 
 
-# Snakemake formats the prefix too, and a folder may have braces in its name
+# Snakemake formats the prefix too, and a folder's name may have braces
 shell.prefix(shell_prefix().replace("{", "{{").replace("}", "}}"))
 
 
 def check_config_files():
-    """See that no key is given twice: Snakemake takes the last."""
+    """Refuse a key that is given twice: Snakemake would silently use the last."""
     for path in workflow.configfiles:
         try:
             check_readable(path)
@@ -51,7 +51,7 @@ def check_config_files():
 
 
 def read_nested_values():
-    """Snakemake reads numbers within a --config value as text: datasets={'x': {'seeds': [1]}}."""
+    """Read nested --config values again: Snakemake takes the 1 in "datasets={x: {seeds: [1]}}" for text."""
     for entry in workflow.config_settings.config_args or ():
         key, _, value = entry.partition("=")
         if isinstance(config.get(key), (dict, list)):
@@ -59,9 +59,9 @@ def read_nested_values():
 
 
 def load_config():
-    """The config, checked: what it asks for, and how that is made.
+    """The checked config: the experiment, and how it is executed.
 
-    An error ends the workflow in one line.
+    An error ends the workflow with one line.
     """
     schema = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
     try:
@@ -75,7 +75,7 @@ def load_config():
     if workflow.is_main_process and len(workflow.configfiles) > 1:
         files = " and ".join(os.path.relpath(path) for path in workflow.configfiles)
         print(
-            f"Config: {files}, merged; where both have a key, the last counts.",
+            f"Config: {files}, merged; where several set a key, the last one counts.",
             file=sys.stderr,
         )
     return experiment, execution
@@ -85,33 +85,33 @@ EXPERIMENT, EXECUTION = load_config()
 TABLES = tables_of(EXPERIMENT)
 
 
-# A function: in a string among params Snakemake would take a title's braces for wildcards.
+# A function, because Snakemake would take braces in a string, such as those of a title, for wildcards.
 def description(wildcards):
-    """What steps are told of the experiment."""
+    """The experiment as JSON, for the steps that need all of it."""
     return EXPERIMENT.to_json()
 
 
-# Constraints stand here: Snakemake does not apply global ones to what comes from pathvars.
+# Constraints are part of the pathvars, because Snakemake does not apply global ones to them.
 def one_of(datasets):
-    """A wildcard for some of the datasets, or for none."""
+    """A wildcard that matches these datasets; it matches nothing if there are none."""
     return "{dataset," + ("|".join(datasets) or "(?!)") + "}"
 
 
 DATASET = one_of(EXPERIMENT.datasets)
 MODEL = "{model," + "|".join(EXPERIMENT.models) + "}"
-# subset: of the training images, /n100 or nothing
+# {subset} is the number of training images, as /n100, or nothing for all of them
 NUMBERS = (
     "z{latent_dim,[0-9]+}/w{weight,[0-9][0-9.e+-]*}{subset,(/n[0-9]+)?}/s{seed,[0-9]+}"
 )
 OF_MODEL = f"{MODEL}/{NUMBERS}"
 RUN_FOLDER = f"{DATASET}/{OF_MODEL}"
 
-# datasets with diagnostics, which are of the training images too, and those without
+# Datasets with diagnostics, which need the codes of the training images too, and those without.
 DIAGNOSED = [name for name, data in EXPERIMENT.datasets.items() if data.diagnostics]
 PLAIN = [name for name in EXPERIMENT.datasets if name not in DIAGNOSED]
 
 
-# <results> and the like in the paths of rules
+# Names such as <results> in the paths of rules.
 pathvars:
     results=f"results/{EXPERIMENT.name}",
     figures=f"figures/{EXPERIMENT.name}",
@@ -126,7 +126,7 @@ pathvars:
     benchmarks="<results>/benchmarks",
 
 
-# dataset.json has the checksums of the arrays and stands for their content
+# The rules depend on dataset.json, which has the checksums of the arrays.
 ARRAYS = expand(
     "<data>/{name}.npy",
     name=["train_images", "train_labels", "test_images", "test_labels"],
@@ -139,9 +139,9 @@ wildcard_constraints:
 
 @cache
 def code(*modules):
-    """What the code of a step computes, among its params, which Snakemake compares.
+    """A fingerprint of a step's code, for its params, which Snakemake compares.
 
-    Not the source files among its input: a comment, a time or another checkout remakes nothing.
+    Source files are not among a step's input, so a comment, a time or another checkout reruns nothing.
     """
     return sources.fingerprint(modules)
 
@@ -152,7 +152,7 @@ def module_of(entry):
 
 
 def source_entry(wildcards):
-    """What the registry says of the images of a dataset."""
+    """The registry's entry for the images of a dataset."""
     return registry.DATASETS[EXPERIMENT.datasets[wildcards.dataset].source]
 
 

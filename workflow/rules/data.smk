@@ -1,4 +1,4 @@
-# Raw data to uint8 arrays, once a dataset.
+# Prepares raw data as uint8 arrays, once for each dataset.
 
 
 rule prepare:
@@ -14,10 +14,10 @@ rule prepare:
     threads: prepare_threads
     resources:
         mem_mb=small_memory,
-        # where raw data lies decides nothing about a result: not among the params, which do
+        # not among the params, because the place of raw data changes no result
         data_dir=EXECUTION.data_dir,
     params:
-        # the code that prepares it is part of what it is known by
+        # includes a fingerprint of the code that prepares it
         raw=raw_state,
         memory=lambda wildcards: raw.memory_path(
             Path("results", EXPERIMENT.name), wildcards.dataset

@@ -1,4 +1,4 @@
-# What the trained networks make of the splits: posteriors and images.
+# Computes posteriors and images of the splits with the trained networks.
 
 
 rule encode:

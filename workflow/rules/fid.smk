@@ -1,4 +1,4 @@
-# The Fréchet distance between generated and real images, in the features of a network.
+# Measures the Fréchet distance between generated and real images, in the features of a network.
 
 
 rule inception:
@@ -9,7 +9,7 @@ rule inception:
         "<logs>/{dataset}/inception.log",
     benchmark:
         "<benchmarks>/{dataset}/inception.tsv"
-    priority: 1  # what is missing should be known before hours of training
+    priority: 1  # a missing download should be reported before hours of training
     conda:
         "../../envs/torch.yaml"
     resources:
@@ -53,7 +53,7 @@ rule reference:
         features=lambda wildcards, input: os.path.dirname(input.features[0]),
         protocol=lambda wildcards: to_json(fid_of(wildcards).real),
     message:
-        "Reference statistics of {wildcards.dataset}"
+        "Computing reference statistics of {wildcards.dataset}"
     shell:
         "python -m hebae.workflow.step hebae.measures.fid.reference --data {params.data:q} --features {params.features:q}"
         " --protocol {params.protocol:q} --output {output.reference:q}"
@@ -90,7 +90,7 @@ rule fid:
         features=lambda wildcards, input: os.path.dirname(input.features[0]),
         protocol=protocol("fid"),
     message:
-        "Fréchet distance of samples of {wildcards.model} to {wildcards.dataset}"
+        "Measuring the Fréchet distance between samples of {wildcards.model} and {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, λ = {wildcards.weight}, seed {wildcards.seed})"
     shell:
         "python -m hebae.workflow.step hebae.measures.fid.fid --run {input.run:q} --weights {input.weights:q}"

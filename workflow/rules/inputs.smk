@@ -1,4 +1,4 @@
-# What single rules are given: files and parameters.
+# Input functions of single rules: files and parameters.
 
 from hebae.config.experiment import Word
 from hebae.data import raw
@@ -7,7 +7,7 @@ from hebae.workflow import planning
 
 
 def compares_images(label):
-    """Whether finished runs are to be compared by the images of a dataset."""
+    """Whether finished runs have to be compared by the images of a dataset."""
     results, store = Path("results", EXPERIMENT.name), Store(Path("results"))
     before = planning.plan_before(results)
     return EXECUTION.word == Word.RESTORE or any(
@@ -19,10 +19,10 @@ def compares_images(label):
 
 @cache
 def settled(label):
-    """Which dataset the raw data of a label is now, and what is to be said of it.
+    """The dataset that the raw data of a label gives now, with notes for the user.
 
-    It is looked at where something is to be made, or would be in a dry run; where jobs or
-    reports only read these rules, it is what it was.
+    Runs and dry runs look at the raw data. Jobs and reports, which only read these rules, use what
+    was found before.
     """
     source = EXPERIMENT.datasets[label].source
     results = Path("results", EXPERIMENT.name)
@@ -31,7 +31,7 @@ def settled(label):
     data_dir = Path(EXECUTION.data_dir).expanduser()
     decode = partial(raw.decode, source, data_dir, os.cpu_count() or 1)
     try:
-        # what a job would find out by decoding, the process that sent it has found out before
+        # a job need not decode again: the main process that started it has done so
         decode = decode if workflow.is_main_process else None
         needed = workflow.is_main_process and compares_images(label)
         return raw.settle(label, source, data_dir, results, decode, needed)
@@ -40,12 +40,12 @@ def settled(label):
 
 
 def raw_state(wildcards):
-    """What changes where the raw data of a dataset becomes that of another, and only there."""
+    """An identity that changes if, and only if, raw data gives another dataset."""
     return settled(wildcards.dataset).identity
 
 
 def protocol(name):
-    """How a dataset is measured, as JSON for the command, as an input function."""
+    """An input function that gives a protocol of a dataset as JSON."""
 
     def as_json(wildcards):
         found = getattr(EXPERIMENT.datasets[wildcards.dataset], name)
@@ -75,25 +75,25 @@ def protocols(wildcards):
 
 
 def fid_of(wildcards):
-    """How a dataset's Fréchet distance is taken."""
+    """The protocol of a dataset's Fréchet distance."""
     if EXPERIMENT.datasets[wildcards.dataset].fid is None:
         raise WorkflowError(f"{wildcards.dataset} has no fid block in this config")
     return EXPERIMENT.datasets[wildcards.dataset].fid
 
 
 def fid_features(wildcards):
-    """The files of the network in whose features a dataset is compared."""
+    """The files of the feature network of a dataset."""
     folder = f"<features>/{fid_of(wildcards).features}"
     return [f"{folder}/features.json", ancient(f"{folder}/weights.pt")]
 
 
 def fid_module(wildcards):
-    """The module of that network, which is looked up by name and so imported by none."""
+    """The module of the feature network. No module imports it, since it is looked up by name."""
     return module_of(registry.FEATURES[fid_of(wildcards).features].function)
 
 
 def table_rows(wildcards):
-    """What every run contributes to a table."""
+    """The file of every run that contributes to a table."""
     table = TABLES[wildcards.table]
     return [
         f"<results>/runs/{run.path}/{table.source}" for run in table.runs(EXPERIMENT)

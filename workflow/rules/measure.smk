@@ -1,7 +1,7 @@
-# What is measured on trained runs, but for the Fréchet distance.
+# Measures trained runs, except for the Fréchet distance.
 
 
-# All of these in one job: to begin one takes longer than most of them.
+# One job takes all of these measures: starting a job takes longer than most of them.
 rule measure:
     input:
         run="<run>/run.json",
@@ -53,7 +53,7 @@ rule diagnostics:
         code=lambda wildcards: code("hebae.measures.diagnostics"),
         protocol=protocol("diagnostics"),
     message:
-        "Distance of the codes of {wildcards.model} on {wildcards.dataset}{wildcards.subset}"
+        "Measuring the distance of the codes of {wildcards.model} on {wildcards.dataset}{wildcards.subset}"
         " to the prior"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
@@ -87,7 +87,7 @@ rule bounds:
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         protocol=protocol("bounds"),
     message:
-        "Importance-weighted bounds of {wildcards.model} on {wildcards.dataset}"
+        "Measuring importance-weighted bounds of {wildcards.model} on {wildcards.dataset}"
         " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
     shell:
         "python -m hebae.workflow.step hebae.measures.bounds --run {input.run:q} --weights {input.weights:q}"

@@ -1,4 +1,4 @@
-# The rows of all runs in one tidy table.
+# Collects the rows of all runs into one tidy table.
 
 
 rule collect:

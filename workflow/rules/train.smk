@@ -1,4 +1,4 @@
-# What is trained: a run (weights, history and provenance), and the classifier of FID.
+# Trains runs (weights, history and provenance), and the classifier of FID.
 
 from hebae.training import SOURCES
 
@@ -23,15 +23,15 @@ rule train:
         mem_mb=memory,
         device=EXECUTION.device,
     params:
-        # the command is not among them, nor what trains several runs together
+        # without the modules of the command itself and of packs, which change no result
         code=lambda wildcards: code(*SOURCES, *run_of(wildcards).modules),
         run=lambda wildcards: run_of(wildcards).to_json(),
-        # not in the command: a changed entry of the registry, or another PyTorch, is another run
+        # not used by the command: a changed registry entry or another PyTorch makes another run
         entries=lambda wildcards: str(run_of(wildcards).entries),
         versions=lambda wildcards: versions(),
         data=lambda wildcards, input: os.path.dirname(input.manifest),
         folder=lambda wildcards, output: os.path.dirname(output.run),
-        # not an output: Snakemake deletes those of a job that fails
+        # not an output, because Snakemake deletes the outputs of a job that fails
         checkpoints=f"results/{EXPERIMENT.name}/checkpoints",
         plan=PLAN,
     message:
@@ -70,7 +70,7 @@ rule classifier:
         versions=lambda wildcards: versions(),
         plan=PLAN,
     message:
-        "Training a classifier of {wildcards.dataset}, for its features"
+        "Training a classifier on {wildcards.dataset}, for its features"
     shell:
         "python -m hebae.workflow.step hebae.measures.fid.features.classifier --data {params.data:q} --output {params.folder:q}"
         " --results results --plan {params.plan:q} --label features/{wildcards.dataset}/classifier"

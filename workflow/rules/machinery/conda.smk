@@ -1,5 +1,5 @@
-# What --use-conda needs beside the environments' files: where they may be made, by one Snakemake at
-# a time, and what activating them does.
+# Supports --use-conda: checks where environments may be made, lets one Snakemake at a time make
+# them, and remembers what activating them does.
 
 import re
 
@@ -8,21 +8,21 @@ from snakemake.deployment.conda import Conda
 
 from hebae.workflow import hooks
 
-# for envs/*.post-deploy.sh, of which Snakemake runs a copy
+# envs/*.post-deploy.sh needs it, because Snakemake runs a copy of that script elsewhere
 os.environ.update(HEBAE_ROOT=str(ROOT))
 
 
 def check_conda_prefix():
-    """End where conda environments would be made below a folder with a space or the like in its name.
+    """End if conda environments would be made below a folder with a special character in its name.
 
-    Neither conda nor Snakemake's call of a post-deploy script can be used there.
+    Neither conda nor Snakemake's call of a post-deploy script works there.
     """
     folder = Path(
         workflow.deployment_settings.conda_prefix or ".snakemake/conda"
     ).absolute()
     if with_conda() and (sign := re.search(r"[^\w./+@%:,=~-]", str(folder))):
         sys.exit(
-            f"error: conda environments cannot be made in {folder}, for the {sign[0]!r} in its name;"
+            f"error: conda environments cannot be made in {folder}, because of the {sign[0]!r} in its name;"
             " add --conda-prefix DIR, with a DIR of letters, digits and hyphens"
         )
 
@@ -34,9 +34,10 @@ def environment_for_conda():
 
 
 def remember_activation(scripts):
-    """Have jobs do what conda says of activating environments, and not ask it again.
+    """Ask conda once how each environment is activated, and let jobs use the answer.
 
-    It takes a third of a second of a core each time. `scripts` is where to remember it, by prefix.
+    Asking takes a third of a second of a core each time. `scripts` maps the prefix of each
+    environment to the file for its answer.
     """
     for prefix, script in scripts.items():
         try:
@@ -49,7 +50,7 @@ def remember_activation(scripts):
                 script.parent.mkdir(parents=True, exist_ok=True)
                 script.write_bytes(said.stdout)
         except OSError:
-            continue  # each job asks it
+            continue  # then each job asks conda itself
     ask_conda = Conda.shellcmd
 
     def shellcmd(self, prefix, command):
@@ -63,7 +64,7 @@ def remember_activation(scripts):
 
 check_conda_prefix()
 if with_conda() and workflow.is_main_process:
-    # another Snakemake would take what is half made for broken, and delete it
+    # another Snakemake would take a half-made environment for a broken one, and delete it
     DAG.create_conda_envs = hooks.alone(
         DAG.create_conda_envs,
         lambda: Path(workflow.persistence.conda_env_path, ".lock"),

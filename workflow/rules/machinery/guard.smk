@@ -1,4 +1,4 @@
-# What is checked when something is about to be made, and not by dry runs, reports and the like.
+# Checks before anything is made; the plan of trainings is settled in dry runs too.
 
 from hebae.training import finished
 from hebae.training.plan import write_plan
@@ -10,11 +10,11 @@ def tell(line):
 
 
 def drop_default_rate_limit():
-    """Have no limit on the jobs a second where nobody asked for one.
+    """Remove the limit on jobs per second, unless the user set one.
 
-    With its default, 100/1s, each round of Snakemake's scheduler begins a timer for another round
-    a second later. Every job that ends begins one more such chain: hundreds of rounds a second
-    in the end, each of which looks at the inputs of every job that is ready.
+    With the default limit, 100/1s, each round of Snakemake's scheduler starts a timer for another
+    round a second later. Every job that ends starts one more such chain. In the end there are
+    hundreds of rounds a second, each of which looks at the inputs of every job that is ready.
     """
     settings = workflow.scheduling_settings
     limit = settings.max_jobs_per_timespan
@@ -23,7 +23,7 @@ def drop_default_rate_limit():
 
 
 def prepare_to_make(executor_plugin):
-    """Claim the results, or end in one line."""
+    """Claim the results, or end with one line."""
     check_executor(executor_plugin)
     drop_default_rate_limit()
     results = Path("results", EXPERIMENT.name)
@@ -32,19 +32,19 @@ def prepare_to_make(executor_plugin):
         workspace.check_writable(results)
         workspace.check_writable(figures)
         if workflow.execution_settings.lock:
-            # kept: closing it would give it back
+            # kept, because closing the file would release the claim
             workflow.claim = workspace.claim(EXPERIMENT.name, results)
             locks = Path(".snakemake/locks")
             if workspace.remove_stale_locks(locks, [results, figures]):
-                tell("A Snakemake that made this was killed: going on.")
+                tell("An earlier Snakemake was killed here. Its locks were removed.")
         if dated := workspace.date_now([results, figures]):
-            tell(f"{dated} files from the future are dated now.")
+            tell(f"{dated} files were dated in the future. They are dated now.")
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
 def trainings():
-    """The trainings that the plan asks for, each with what decides it."""
+    """The trainings of the plan, each with what decides it."""
     for job in workflow.dag.needrun_jobs():
         if job.rule.name == "train":
             run = run_of(job.wildcards)
@@ -57,10 +57,10 @@ def trainings():
 
 
 def force_others():
-    """Have runs trained in whose places there are others, whatever Snakemake knows of them.
+    """Ask for every run whose place holds another run, even if Snakemake takes it for finished.
 
-    It may have lost what it noted, or have been told that a run is to be kept. What they were
-    computed with counts where they are asked for, not for asking.
+    Snakemake may have lost its notes, or the user may have kept another run before. Versions and
+    device do not count here; they count when the training itself is decided on.
     """
     results = Path("results", EXPERIMENT.name)
     unknown = finished.Machine(None, None, None)
@@ -79,7 +79,7 @@ def force_others():
 
 
 def settle_plan(dryrun):
-    """See what raw data is and which trainings are there; end where one would be replaced."""
+    """Find out about raw data and finished trainings; end if one would be replaced unasked."""
     check_open()
     check_device()
     check_raw_data()

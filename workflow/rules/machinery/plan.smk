@@ -1,5 +1,5 @@
-# What trainings are told of the plan: a file, not rules and inputs, which would train again what is
-# trained where packs change.
+# Writes the plan of trainings to a file that they read. If packs were in rules and inputs, a changed
+# pack would train finished runs again.
 
 from hebae.training import packs
 from hebae.training.plan import Plan
@@ -8,9 +8,9 @@ PLAN = f"results/{EXPERIMENT.name}/plan.json"
 
 
 def plan_of(decision):
-    """Which runs are trained together (hebae.training.stack), and what is taken, not trained."""
+    """Which runs are trained together (hebae.training.stack), and which are taken as they are."""
     together = []
-    # jobs that are sent away run side by side, and would wait for the one that works
+    # jobs on other machines run side by side, and all but one would wait
     if EXECUTION.pack > 1 and workflow.local_exec:
         waiting = {label.removeprefix("runs/") for label in decision.trained}
         together = packs.packs(every_run(EXPERIMENT), EXECUTION.pack, waiting)

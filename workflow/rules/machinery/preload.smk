@@ -1,6 +1,6 @@
-# Where jobs run on this machine's cores, those that need PyTorch are forked from one process that
-# has imported it (hebae.workflow.fork_server), one for each environment. Else each takes 2 s of a
-# core to begin and end.
+# On this machine, jobs that need PyTorch are forked from a process that has imported it, one for each
+# environment (hebae.workflow.fork_server). Otherwise each job spends 2 s of a core on starting and
+# ending.
 
 import hashlib
 import subprocess
@@ -12,7 +12,7 @@ from snakemake import benchmark
 from hebae.workflow import fork_server, step
 
 STEP = "python -m hebae.workflow.step "  # how the commands of such jobs begin
-# short: the path of a socket has no more than 107 bytes
+# a short name, because the path of a socket may have 107 bytes at most
 PRELOADED = Path(
     ".snakemake/preloaded",
     hashlib.sha256(EXPERIMENT.name.encode()).hexdigest()[:12],
@@ -20,7 +20,7 @@ PRELOADED = Path(
 
 
 class Observed(psutil.Process):
-    """A job's process, of which those count as children that were forked for them elsewhere."""
+    """A job's process; processes that a fork server forked for it count as its children."""
 
     def children(self, recursive=False):
         children = super().children(recursive)
@@ -30,12 +30,12 @@ class Observed(psutil.Process):
                     number = int(note.read_text(encoding="utf-8"))
                     children.append(psutil.Process(number))
                 except (OSError, ValueError, psutil.Error):
-                    continue  # over
+                    continue  # it has ended
         return children
 
 
 class BenchmarkTimer(benchmark.BenchmarkTimer):
-    """Snakemake's, which looks at the children of a job's process."""
+    """Snakemake's timer, with forked processes counted for the job."""
 
     def __init__(self, pid, *arguments, **options):
         super().__init__(pid, *arguments, **options)
@@ -43,20 +43,20 @@ class BenchmarkTimer(benchmark.BenchmarkTimer):
 
 
 def environment_of(job):
-    """Where the Python of a job is."""
+    """The prefix of a job's Python."""
     return job.conda_env.address if with_conda() else sys.prefix
 
 
 def preload():
-    """Start these processes, which end with this one."""
-    # this experiment is ours; what is there was left by one who was killed
+    """Start the fork servers; they end with this process."""
+    # this process has claimed the experiment, so a killed one left whatever is there
     shutil.rmtree(PRELOADED, ignore_errors=True)
     if not workflow.local_exec or sys.platform != "linux":
         return
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.shellcmd]
     if with_conda():
         prefixes = set(map(environment_of, jobs))
-        # beside the servers' folders, which go with them
+        # beside the servers' folders, which are removed with the servers
         scripts = {prefix: PRELOADED / f"{step.room(prefix)}.sh" for prefix in prefixes}
         remember_activation(scripts)
     if on_gpu(None):
@@ -73,9 +73,9 @@ def preload():
 
 
 def start_server(prefix):
-    """Start the process of an environment."""
+    """Start the fork server of an environment."""
     folder = PRELOADED / step.room(prefix)
-    # here, so that the first job finds it: that process takes a second to begin
+    # opened here, so that the first job finds it: the server takes a second to start
     listener = fork_server.listen(folder)
     command = f"{shell_prefix()} {fork_server.command(folder, listener)}"
     environment = os.environ

@@ -1,4 +1,4 @@
-# What Snakemake says of itself and of its jobs.
+# Decides what is printed about Snakemake and its jobs.
 
 from snakemake import logging as snakemake_logging
 
@@ -15,7 +15,7 @@ snakemake_logging.show_logs = failed_jobs.last_lines
 
 
 def in_own_words():
-    """Whether a run is told of by hebae.workflow.screen: where nobody asked for another output."""
+    """Whether hebae.workflow.screen reports this run: yes, unless other output was asked for."""
     asked = workflow.output_settings
     other = asked.verbose, asked.debug_dag, asked.printshellcmds, asked.quiet
     other += asked.log_handler_settings, asked.stdout, asked.dryrun
@@ -28,14 +28,14 @@ def planning_only():
 
 
 if in_own_words() or planning_only():
-    # said before it is known whether anything will be made, and only where it will be
+    # Snakemake says this before it is known whether anything will be made
     screen.keep_quiet_about(
         snakemake_logging.logger, "Assuming unrestricted shared filesystem"
     )
 
 
 def begin_to_tell(executor):
-    """Replace Snakemake's handler, where something will be made."""
+    """Replace Snakemake's handler if something will be made."""
     workflow.screen = None
     if planning_only():
         handler = screen.Warnings(views.Lines())
@@ -47,12 +47,12 @@ def begin_to_tell(executor):
         return
     screen.replace_handler(snakemake_logging.logger, handler)
     if planning_only():
-        # the plan says so
+        # the plan says so itself
         screen.keep_quiet_about(snakemake_logging.logger, "Nothing to be done")
 
 
 def job_to_tell(job, trained):
-    """One of Snakemake's jobs as it is told of; None for one that only asks for others."""
+    """A job of Snakemake's as it is reported; None if it only asks for other jobs."""
     if job.rule.name == "train":
         run = run_of(job.wildcards)
         taken = f"runs/{run.path}" not in trained
@@ -64,25 +64,25 @@ def job_to_tell(job, trained):
 
 
 def jobs_to_tell(jobs, trained):
-    """Those of them that make something."""
+    """Those jobs that make something, as they are reported."""
     told = (job_to_tell(job, trained) for job in jobs)
     return [job for job in told if job is not None]
 
 
 def estimate_now():
-    """What earlier runs say of how long jobs take, and how many run at once."""
+    """An estimate from earlier runs of how long jobs take, and how many run at once."""
     cores = workflow.cores if workflow.local_exec else None
     return Estimate(read_earlier(Path("results"), EXPERIMENT.name)), cores
 
 
 def count_jobs():
-    """What is about to be done."""
+    """The progress of the jobs that are about to be done."""
     jobs = jobs_to_tell(workflow.dag.needrun_jobs(), workflow.decided.trained)
     return RunProgress(jobs, *estimate_now())
 
 
 def print_plan():
-    """What would be done, in place of Snakemake's dry run."""
+    """Print what would be done, instead of Snakemake's dry run."""
     todo = set(workflow.dag.needrun_jobs(exclude_finished=False))
     jobs = jobs_to_tell(todo, workflow.decided.trained)
     there = jobs_to_tell(set(workflow.dag.jobs) - todo, ())
@@ -95,7 +95,7 @@ def print_plan():
 
 
 def asked_files():
-    """The files that this call was asked for."""
+    """The files that the user asked for in this call."""
     dag = workflow.dag
     files = set(map(str, dag.targetfiles))
     asked = set(dag.targetrules)  # Snakemake's lint takes "if a rule in …" for a rule
@@ -106,7 +106,7 @@ def asked_files():
 
 
 def end_telling(error):
-    """Say what came out."""
+    """Print how the run ended, and where its results are."""
     if workflow.screen is None:
         return
     places, following = [], None
