@@ -362,14 +362,14 @@ def test_killed_alone_its_job_lives_and_is_not_doubled(prepared, undisturbed):
 
     def waiting() -> bool:
         assert second.poll() is None, second.stdout.read()
-        return f"is already made by process {trainer} on" in (prepared / LOG).read_text()
+        return f"is already being made by process {trainer} on" in (prepared / LOG).read_text()
 
     slurm.wait_until(waiting, "a second training that waits", 120)
     os.kill(trainer, signal.SIGCONT)
     output = output_of(second)
     assert second.returncode == 0, output
     log = (prepared / LOG).read_text()
-    assert "was trained already" in log and "epoch 1/" not in log.partition("already made")[2]
+    assert "was trained already" in log and "epoch 1/" not in log.partition("already being made")[2]
     check_same(prepared, undisturbed)
 
 

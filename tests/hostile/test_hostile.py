@@ -267,12 +267,12 @@ def test_killed_alone_its_jobs_live_and_are_not_doubled(tmp_path, whole_weights)
     os.kill(training, signal.SIGSTOP)  # until the next one waits for it, however slow that is
     second = start(folder, f"{RUN}/run.json")
     path = folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log"
-    waits = "digits/HEBAE/z3/w1/s0 is already made by process"
+    waits = "digits/HEBAE/z3/w1/s0 is already being made by process"
     until(lambda: path.exists() and waits in path.read_text(), second)
     os.kill(training, signal.SIGCONT)
     assert second.wait(timeout=120) == 0, second.stdout.read()
     log = path.read_text()
-    assert "was trained already" in log and "epoch 1/" not in log.partition("already made")[2]
+    assert "was trained already" in log and "epoch 1/" not in log.partition("already being made")[2]
     assert (folder / RUN / "weights.pt").read_bytes() == whole_weights
 
 

@@ -614,7 +614,9 @@ def test_two_configs_are_merged_and_named(project):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "Config: tiny.yaml and more.yaml, merged; where several set a key, the last" in done.stderr
+    assert (
+        "Config: tiny.yaml and more.yaml, merged; where several set a key, the last" in done.stderr
+    )
     assert re.search(r"^train +3$", done.stdout, re.MULTILINE)
     assert "merged" not in snakemake(project, "--dry-run").stderr
 

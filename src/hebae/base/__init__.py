@@ -1,1 +1,1 @@
-"""What everything stands on: errors, files, seeds, the device; it knows no autoencoders."""
+"""What all other packages use: errors, files, seeds, devices; nothing about autoencoders."""

@@ -15,25 +15,25 @@ CHECKOUT = Path(__file__).parents[3]
 LOCK = CHECKOUT / "requirements.lock"
 
 DIRTY = "-dirty"
-"""At the end of a commit from which files differ."""
+"""Suffix of a commit where tracked files differ from it."""
 
-# what leads git elsewhere: it is set in hooks, and by those who keep several repositories
+# variables that lead git to another repository: hooks set them, for example
 ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
 
 CONFIG_FILES = "HEBAE_CONFIG_FILES"
-"""A variable of jobs: names of files, as JSON. No parameter: they decide nothing of a result."""
+"""An environment variable of jobs: the config files' names, as JSON. They change no result."""
 
 
 class Commit(NamedTuple):
-    """Which code this is, as far as git tells."""
+    """The commit of this checkout, as far as git tells."""
 
     commit: str | None
     """40 hexadecimal digits, with :data:`DIRTY` where tracked files differ from it."""
     note: str | None
-    """In words, why there is none, or that files differ; else None."""
+    """Why there is no commit, or that files differ from it; else None."""
 
     def fields(self) -> dict[str, str | None]:
-        """As records have it: ``commit`` is a commit or null, and the words stand beside it."""
+        """The fields of records: ``commit``, which may be null, and ``commit_note``."""
         return {"commit": self.commit, "commit_note": self.note}
 
 
@@ -69,7 +69,7 @@ def _git(*arguments: str) -> str:
 
 
 def _reason(said: str) -> str:
-    """What git's error means."""
+    """What git's error message means, for a person."""
     if "dubious ownership" in said:
         return "the git checkout belongs to another user, and git does not read it"
     if "not a git repository" in said:
@@ -80,7 +80,7 @@ def _reason(said: str) -> str:
 
 
 def config_files() -> list[str]:
-    """The names of the config files that the workflow was given; none where it made no call."""
+    """The names of the workflow's config files; none if the workflow did not start this process."""
     return json.loads(os.environ.get(CONFIG_FILES, "[]"))
 
 

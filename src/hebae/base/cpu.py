@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 
 BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Capabilities any of which has instructions for products in bfloat16, as Linux and PyTorch name
-them."""
+"""Processor flags, as Linux and PyTorch name them. Any of them stands for bfloat16 products."""
 
 
 @cache

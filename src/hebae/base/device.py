@@ -1,4 +1,4 @@
-"""What a step computes on."""
+"""The device that a step computes on, and its settings."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ RESERVED = 1 << 30  # bytes that the heap may grow by in huge pages
 def set_up(name: str, threads: int, precision: str = "float32") -> torch.device:
     """The device of that name, with everything set that results depend on.
 
-    ``auto`` is CUDA where there is one. There, algorithms that add in no fixed order are
-    avoided, and products are rounded to TF32 for the precision ``tf32`` alone: float32 means
-    float32.
+    ``auto`` is CUDA if there is a CUDA device, and the CPU otherwise. On CUDA, algorithms that add
+    in no fixed order are avoided. Products are rounded to TF32 only for the precision ``tf32``:
+    float32 means float32.
 
     Raises:
-        UserError: for ``cuda`` where there is none.
+        UserError: for ``cuda`` if there is no CUDA device.
     """
-    # Before any thread is started, which inherits it. Adam's moments of a unit that is never
-    # active decay into numbers below float32's normal range, which a CPU takes ten times as long
-    # for; they count as 0.
+    # Set before any thread is started, because threads inherit it. Adam's moments of a unit that is
+    # never active decay below float32's normal range. A CPU is ten times slower with such numbers,
+    # so they count as 0.
     torch.set_flush_denormal(True)
     settle_memory()
     torch.set_num_threads(threads)
@@ -55,7 +55,7 @@ def set_up(name: str, threads: int, precision: str = "float32") -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device has instructions for products in bfloat16.
 
-    PyTorch computes them without, too: on a CPU many times slower than in float32.
+    Without them PyTorch computes in bfloat16 too, but on a CPU many times slower than in float32.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -64,17 +64,18 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def computed(precision: str, device: torch.device) -> str:
-    """The precision that networks run in on a device, where ``auto`` leaves it to the device."""
+    """The precision in which networks run on a device; ``auto`` is resolved."""
     if precision != "auto":
         return precision
     return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def settle_memory() -> None:
-    """Let glibc keep what a step frees for the next step, in huge pages; elsewhere nothing.
+    """Let glibc keep the memory that a step frees for the next step, in huge pages.
 
-    It would give large tensors back to the system at once, and get them again page by page, in
-    every step. What is reserved here is address space; memory is taken as it is written to.
+    By default glibc returns large tensors to the system at once, and gets them again page by page
+    in every step. Only address space is reserved here; memory is taken when it is written to. With
+    another C library this does nothing.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then renamed into it."""
+"""Files that are whole or absent: each is written beside its place, then renamed into it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())
 def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` when the block ends without an error.
 
-    Until then `path` is untouched; afterwards it has the whole content, on the disk. What it
-    had before is then in `keep`, if that is given.
+    Until then `path` is untouched. Afterwards it has the whole content, on the disk. The earlier
+    content is moved to `keep`, if that is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
@@ -38,7 +38,7 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
             path.replace(keep)
         temporary.replace(path)
     except OSError as error:
-        if error.filename is None:  # a write does not say where to
+        if error.filename is None:  # an error in writing does not name the file
             error.filename = str(path)
         raise
     finally:
@@ -46,7 +46,7 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what processes left that were killed while they wrote the same file."""
+    """Remove the temporary files of processes that were killed while they wrote this file."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.{HOST}.*.part"):
         process = leftover.name.removesuffix(".part").rpartition(".")[2]
         try:
@@ -64,7 +64,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def json_bytes(document: Any) -> bytes:
-    """JSON as files have it: indented, keys as given."""
+    """JSON in the form of our files: indented, keys in the given order."""
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -74,7 +74,7 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
-    """Rows as CSV text; the columns are those of the first row, None is an empty field.
+    """Rows as CSV text. The first row names the columns; None becomes an empty field.
 
     Floats are written with ``repr``, so that reading them gives the same number back.
     """
@@ -84,7 +84,7 @@ def csv_text(rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a tidy table, one observation a row (see :func:`csv_text`); one row in memory."""
+    """Write a tidy table (see :func:`csv_text`), holding one row in memory at a time."""
     with replacing(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
         _write_rows(text, rows)

@@ -1,6 +1,6 @@
-"""Locks that the kernel takes back when their process ends, however it ends.
+"""Locks that the kernel releases when their process ends, however it ends.
 
-Own code because filelock does not name the holder, and raises where flock answers ENOLCK.
+This is our own code because filelock does not name the holder, and raises if flock returns ENOLCK.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import TextIO
 
 
 class Held(Exception):
-    """Another process has the lock; the message says which."""
+    """Another process has the lock; the message names it."""
 
 
 def hold(path: Path) -> TextIO:
     """Lock `path` until the returned file is closed or this process ends.
 
-    The file names its holder. Where a file system knows no locks, nothing is locked.
+    The file names its holder. On a file system without locks, nothing is locked.
 
     Raises:
-        Held: where another process has it, on this machine or on another that shares the
+        Held: if another process has the lock, on this machine or on another one that shares the
             file system.
     """
     looked = False
@@ -34,21 +34,21 @@ def hold(path: Path) -> TextIO:
         try:
             stream = path.open("a+", encoding="utf-8")
         except FileNotFoundError:
-            continue  # its last holder has removed the folder in between
+            continue  # the last holder has removed the folder in the meantime
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.seek(0)
             holder = stream.read().strip()
             stream.close()
-            if not looked:  # by one who only asks is_held: it has the lock for a moment
+            if not looked:  # a call of is_held, which has the lock for a moment
                 looked = True
                 time.sleep(0.05)
                 continue
             raise Held(holder or "another process") from None
         except OSError:
             return stream
-        # its last holder may have removed it in between: then this is a lock on nothing
+        # the last holder may have removed the file in the meantime: then this lock is worthless
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(path.stat(), os.fstat(stream.fileno())):
                 break
@@ -65,14 +65,14 @@ def hold(path: Path) -> TextIO:
 
 
 def is_held(path: Path) -> bool | None:
-    """Whether a process has the lock; None where that cannot be known.
+    """Whether a process has the lock; None if that cannot be known.
 
-    On another machine's lock it is right where the file system passes locks on; one that keeps
-    them to a machine has it look free.
+    For a lock of another machine, the answer is right only if the file system shares locks between
+    machines. Otherwise the lock looks free.
     """
     try:
         with path.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until it is closed
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # held until the file is closed
     except FileNotFoundError:
         return False
     except BlockingIOError:
@@ -83,7 +83,7 @@ def is_held(path: Path) -> bool | None:
 
 
 def release(stream: TextIO, root: Path) -> None:
-    """Give a lock back, and remove its file and the folders that it leaves empty, up to `root`."""
+    """Release a lock, and remove its file and the folders that become empty, up to `root`."""
     path = Path(stream.name)
     path.unlink(missing_ok=True)
     for folder in path.parents:
@@ -97,10 +97,10 @@ def release(stream: TextIO, root: Path) -> None:
 
 
 def wait_for(path: Path, what: str, poll: float = 1.0) -> TextIO:
-    """Like :func:`hold`, and waits while another process has it, saying so once.
+    """Like :func:`hold`, but wait while another process has the lock, and say so once.
 
-    Such a process is one whose Snakemake was killed alone. Killing it too would lose what it
-    has done since its last checkpoint; doing the same beside it would waste a GPU.
+    Such a process has outlived its Snakemake, which was killed. Killing the process too would lose
+    what it did since its last checkpoint. Doing the same work a second time would waste a GPU.
     """
     told = False
     while True:
@@ -108,6 +108,10 @@ def wait_for(path: Path, what: str, poll: float = 1.0) -> TextIO:
             return hold(path)
         except Held as holder:
             if not told:
-                print(f"{what} is already made by {holder}; waiting", file=sys.stderr, flush=True)
+                print(
+                    f"{what} is already being made by {holder}; waiting",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 told = True
             time.sleep(poll)

@@ -1,4 +1,4 @@
-"""Arrays from .npz files that may be missing, cut short, altered or something else."""
+"""Reads arrays from .npz files that may be missing, cut short, altered or of another kind."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 
 def read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays of these names. Raises ValueError with a short reason in one line.
+    """The arrays with these names. Raises ValueError with a reason in one short line.
 
-    Nothing in the file is executed, and the checksums of the archive are compared. A file that
-    this user may not read is a PermissionError.
+    Nothing in the file is executed, and the checksums of the archive are compared. Raises
+    PermissionError for a file that this user may not read.
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
@@ -20,7 +20,7 @@ def read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise ValueError("no such file") from None
     except PermissionError:
-        raise  # which is no damage
-    except Exception as error:  # numpy and zipfile state no list of what reading may raise
+        raise  # the file is not damaged then
+    except Exception as error:  # numpy and zipfile do not document what reading may raise
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise ValueError(reason or type(error).__name__) from None

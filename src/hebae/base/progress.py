@@ -1,4 +1,4 @@
-"""How far a step is, on stderr: a bar at a terminal, a line now and then in a log."""
+"""The progress of a step, on stderr: a bar on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from math import inf
 from tqdm import tqdm
 
 EVERY = 10.0
-"""Seconds between two lines in a log."""
+"""The least number of seconds between two lines in a log."""
 
 
 class Progress:
     """Counts up to ``total``; to be used in a ``with`` statement.
 
     Args:
-        what: what is being made.
-        total: how much of it there is.
+        what: the name of the work.
+        total: the number of units in all.
         unit: what is counted, in the singular.
-        done: how much of it is done already.
-        every: least number of seconds between two lines in a log; no lines where infinite.
+        done: the number of units that are done already.
+        every: least number of seconds between two lines in a log; infinite means no lines.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Progress:
         self.bar.close()
 
     def advance(self, number: int = 1) -> None:
-        """So much more is done."""
+        """Count `number` more units as done."""
         self.done += number
         self.bar.update(number)
         if self.on_terminal or self.every == inf:
@@ -58,7 +58,7 @@ class Progress:
             self.say(f"{self.what}: {self.done}/{self.total} {self.unit}s  {left:.0f} s left")
 
     def say(self, line: str, short: str = "") -> None:
-        """Print a line in a log; at a terminal show its short form on the bar."""
+        """Print a line in a log; on a terminal, show its short form on the bar."""
         if self.on_terminal:
             self.bar.set_postfix_str(short)
         else:

@@ -1,9 +1,8 @@
 """Which source files a result depends on, and what they compute.
 
-A workflow that reruns a step when its code changes must know the modules the step imports.
-They are found by reading the import statements, not by importing, so that looking costs
-milliseconds and no torch. Of a module, what it computes counts: comments, docstrings and
-formatting do not.
+A workflow that reruns a step when its code changes must know the modules that the step imports.
+They are found by reading import statements. Nothing is imported, so this takes milliseconds and no
+torch. Only what a module computes counts; its comments, docstrings and formatting do not.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The version, commit, error messages, locks, progress, what counts as code, what is kept, planned
-# or remembered of raw files, how a description is read, and tables of names decide nothing about a
-# result. A run's description and what it takes from the registry are compared by themselves.
+# These modules change no result: version, commit, error messages, locks, progress, fingerprints of
+# code, stores and plans of trainings, notes about raw files, reading of descriptions, tables of
+# names. The description of a run and its entries of the registry are compared separately.
 NOT_A_SOURCE = frozenset(
     {
         "hebae",
@@ -52,7 +51,7 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _imports(module: str) -> frozenset[str]:
-    """Modules of this package that a module names in its import statements, anywhere in it."""
+    """Modules of this package that a module imports, at its top level or anywhere else."""
     path = _path(module)
     found: set[str] = set()
     if path is None:
@@ -68,10 +67,11 @@ def _imports(module: str) -> frozenset[str]:
 
 
 def closure(modules: Iterable[str]) -> list[Path]:
-    """Source files of the modules and of everything of ours that they import, sorted.
+    """Source files of the modules and of all our modules that they import, sorted.
 
     Raises:
-        ValueError: for a module that is not there: what depends on it would never be made again.
+        ValueError: for a module that does not exist; otherwise what depends on it would never be
+            rerun.
     """
     seen: set[str] = set()
     todo = list(modules)
@@ -95,9 +95,9 @@ def _digest(path: Path) -> str:
 
 
 def _say(node: object, said: list[str]) -> None:
-    """Spell out a syntax tree, without places and without strings that stand as statements.
+    """Spell out a syntax tree, without line numbers and without strings that are statements.
 
-    Not :func:`ast.dump`: Python 3.13 writes empty fields in another way than those before.
+    :func:`ast.dump` does not serve, because Python 3.13 writes empty fields in another way.
     """
     if isinstance(node, list):
         said.append("[")

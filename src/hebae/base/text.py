@@ -1,4 +1,4 @@
-"""Words and numbers as pages, figures and messages write them."""
+"""How pages, figures and messages write words and numbers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 DIGITS = 3
-"""Significant ones of a measured number."""
+"""Significant digits of a measured number."""
 
 
 def counted(number: int, noun: str) -> str:
-    """1 seed, 3 seeds."""
+    """A number with its noun: 1 seed, 3 seeds."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def listed(items: Iterable[object]) -> str:
-    """VAE, HEBAE and WAE; empty where there are none."""
+    """Names as a list in words: VAE, HEBAE and WAE; empty if there are none."""
     texts = list(map(str, items))
     return " and ".join(filter(None, (", ".join(texts[:-1]), *texts[-1:])))
 
@@ -36,19 +36,19 @@ def number(value: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """The ends of an interval; − is a sign here, so a word stands between them."""
+    """The ends of an interval, with "to" between them, because − is a sign here."""
     return f"{number(low)} to {number(high)}"
 
 
 def with_interval(estimate: float, low: float, high: float) -> str:
-    """1.46 (0.964 to 2.21); the estimate is 0 where only rounding tells it from 0."""
+    """1.46 (0.964 to 2.21). An estimate that differs from 0 by rounding only is written 0."""
     width = high - low
     nothing = math.isfinite(width) and abs(estimate) < 1e-9 * width
     return f"{number(0 if nothing else estimate)} ({interval(low, high)})"
 
 
 def duration(seconds: float) -> str:
-    """1 h 02 min, 3 min 04 s, 5.1 s."""
+    """A duration in words: 1 h 02 min, 3 min 04 s, 5.1 s."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -58,16 +58,16 @@ def duration(seconds: float) -> str:
 
 
 def lasted(seconds: float) -> str:
-    """As :func:`duration`, of something that is told of in whole seconds: 12 s, 3 min 04 s."""
+    """Like :func:`duration`, in whole seconds: 12 s, 3 min 04 s."""
     return f"{seconds:.0f} s" if seconds < 59.5 else duration(seconds)
 
 
 def escape_rst(text: str) -> str:
-    """Text that reStructuredText takes literally, in one line."""
+    """Escape a text, so that reStructuredText shows it literally, in one line."""
     return re.sub(r"([^\w\s]|_)", r"\\\1", " ".join(text.split()))
 
 
 def list_table(rows: Sequence[tuple[str, str]]) -> str:
-    """A table of two columns in reStructuredText; its cells are that, of one line each."""
+    """A table of two columns in reStructuredText; each cell is one line of reStructuredText."""
     lines = [f"   * - {name}\n     - {value}" for name, value in rows]
     return "\n".join([".. list-table::", "   :widths: auto", "", *lines])

@@ -55,7 +55,10 @@ def test_one_who_waits_says_for_whom_and_goes_on(holder, tmp_path, capsys):
     started = time.monotonic()
     lock.wait_for(tmp_path / "lock", "this run", poll=0.02).close()
     assert time.monotonic() - started > 0.25
-    assert capsys.readouterr().err.count(f"this run is already made by process {holder.pid}") == 1
+    assert (
+        capsys.readouterr().err.count(f"this run is already being made by process {holder.pid}")
+        == 1
+    )
 
 
 def test_a_lock_whose_file_was_removed_is_not_mistaken_for_one(tmp_path, monkeypatch):

@@ -335,7 +335,7 @@ def test_the_same_run_is_trained_by_one_process_at_a_time(data, tmp_path):
     first.send_signal(signal.SIGSTOP)
     second = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.PIPE, text=True)
     waiting = second.stderr.readline()
-    assert waiting.startswith(f"{LONG.path} is already made by process {first.pid} on")
+    assert waiting.startswith(f"{LONG.path} is already being made by process {first.pid} on")
     first.send_signal(signal.SIGCONT)
     said = second.communicate()[1]
     assert (first.wait(), second.returncode) == (0, 0)
@@ -357,7 +357,7 @@ def test_two_experiments_do_not_train_the_same_run_at_once(data, tmp_path):
     first.send_signal(signal.SIGCONT)
     said = second.communicate()[1]
     assert (first.wait(), second.returncode) == (0, 0)
-    assert waiting.startswith(f"{LONG.path} is already made by process {first.pid} on")
+    assert waiting.startswith(f"{LONG.path} is already being made by process {first.pid} on")
     assert f"{LONG.path} was trained already" in said and "epoch" not in said
     assert [path.name for path in tmp_path.glob(".trained/.*")] == []
 
