@@ -572,7 +572,7 @@ datasets:
         ("a: [1,\n b", "bad.yaml, line 1: the [ is not closed"),
         ("a:\n\tb: 1\n", "bad.yaml, line 2: a tab"),
         (b"a: m\xf6glich\n", "bad.yaml, line 1: byte 0xf6 is not UTF-8"),
-        (TRAINED_TWICE, "bad.yaml, line 6: datasets.digits.training stands in line 4 already"),
+        (TRAINED_TWICE, "bad.yaml, line 6: datasets.digits.training is given in line 4 already"),
         ("only text", "bad.yaml, line 1: no keys at the top level"),
         ("", "bad.yaml, line 1: no keys at the top level"),
         (None, "cannot read the config bad.yaml: No such file"),
@@ -592,7 +592,7 @@ def test_a_config_that_cannot_be_read(project, content, said):
 def test_a_key_that_stands_twice_without_our_profile(project):
     (project / "bad.yaml").write_text(yaml.safe_dump(TINY) + TRAINED_TWICE)
     output = complain(project, "--workflow-profile", "none", config="bad.yaml")
-    assert "error: bad.yaml, line " in output and "datasets stands in line" in output
+    assert "error: bad.yaml, line " in output and "datasets is given in line" in output
 
 
 def test_values_within_values_on_the_command_line(project):

@@ -1,7 +1,7 @@
-"""What a schema cannot say of an experiment, checked before anything is run.
+"""Checks of an experiment that a schema cannot express, before anything is run.
 
-A wrong config would otherwise fail after hours of training, when old results are gone. Errors name
-the wrong key, in one line.
+Without them a wrong config would fail after hours of training, when old results are gone. Each
+error is one line that names the wrong key.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check_experiment(
     """Check datasets, models and figures against each other.
 
     Args:
-        images: what is known of the images of each dataset; what the registry knows where absent.
+        images: what is known of the images of each dataset; by default the registry's entries.
 
     Raises:
         UserError: for the first key that is wrong.
@@ -59,10 +59,10 @@ def check_experiment(
 
 
 def check_prepared(experiment: Experiment, results: Path) -> None:
-    """Check datasets whose number of images is known only where they have been prepared.
+    """Check datasets whose number of images is known only after they have been prepared.
 
     Args:
-        results: the folder of the experiment; what is not there, or not readable, is let.
+        results: the folder of the experiment; datasets that are missing or unreadable are skipped.
 
     Raises:
         UserError: for the first key that is wrong.
@@ -80,13 +80,13 @@ def check_prepared(experiment: Experiment, results: Path) -> None:
             check_experiment(experiment, images)
     except UserError as error:
         raise UserError(
-            f"config: {error} (as {results}/data has them; where they are others now, "
+            f"config: {error} (according to {results}/data; if your images have changed, "
             "delete that folder)"
         ) from None
 
 
 def check_objective(where: str, objective: str, parameters: Mapping[str, Any]) -> None:
-    """Check the parameters of an objective, and those of its divergence. Raises UserError."""
+    """Check the parameters of an objective and of its divergence. Raises UserError."""
     entry = lookup(OBJECTIVES, "objective", objective, where)
     known = {**entry.parameters, **({"divergence": {}} if entry.divergences else {})}
     check_parameters(where, f"objective {objective!r}", parameters, known)
@@ -107,7 +107,7 @@ def check_objective(where: str, objective: str, parameters: Mapping[str, Any]) -
 def check_network(
     where: str, name: str, entry: NetworkEntry, images: DatasetEntry, reconstruction: str
 ) -> None:
-    """Whether a network fits the images and the reconstruction term. Raises UserError."""
+    """Check that a network fits the images and the reconstruction term. Raises UserError."""
     height, width, channels = images.image_shape
     if height % entry.multiple or width % entry.multiple:
         raise UserError(
@@ -161,7 +161,7 @@ def _check_measures(data: Dataset, images: DatasetEntry) -> None:
         if images.n_train is not None and size >= images.n_train:
             raise UserError(
                 f"{where}.diagnostics.training_sizes: {size} is not below the {images.n_train} "
-                "training images there are, which are always among them"
+                "training images; leave it out, because all images are always trained on too"
             )
     if data.fid is not None:
         _check_fid(f"{where}.fid", images, data.fid)
@@ -172,8 +172,8 @@ def _check_bounds(where: str, images: DatasetEntry, bounds: Bounds, taken: bool)
     for k in bounds.samples:
         if largest % k:
             raise UserError(
-                f"{where}.samples: {k} does not divide the largest, {largest}, whose codes serve "
-                "for all"
+                f"{where}.samples: {k} does not divide the largest, {largest}, whose codes are "
+                "used for all"
             )
     if taken and None not in (bounds.images, images.n_test) and bounds.images > images.n_test:
         raise UserError(
@@ -184,7 +184,7 @@ def _check_bounds(where: str, images: DatasetEntry, bounds: Bounds, taken: bool)
 def _check_fid(where: str, images: DatasetEntry, fid: Fid) -> None:
     if lookup(FEATURES, "features", fid.features, where).needs_labels and not images.n_classes:
         raise UserError(
-            f"{where}.features: the images have no labels to train a classifier on; say inception"
+            f"{where}.features: the images have no labels to train a classifier on; use inception"
         )
     n_reference = {"train": images.n_train, "test": images.n_test}[fid.reference]
     if n_reference is not None and fid.n_reference > n_reference:
@@ -201,8 +201,8 @@ def _check_recipe(data: Dataset, images: DatasetEntry, model: Model, recipe: Rec
     _check_weights(at, model, recipe)
     if data.fid is not None and RECONSTRUCTIONS[recipe.reconstruction].binary:
         raise UserError(
-            f"{where}.fid: {model.name} makes black and white images, and would be compared with "
-            "grey ones; leave fid out"
+            f"{where}.fid: {model.name} makes black and white images, which cannot be compared "
+            "with grey ones; leave fid out"
         )
     if OBJECTIVES[model.objective].needs_covariance:
         _check_covariance(where, data, images, model.name, recipe)
@@ -220,7 +220,7 @@ def _check_training(where: str, images: DatasetEntry, training: Training) -> Non
 
 
 def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
-    """Check the grid of λ, and each λ where the objective is told it (Zhao et al. 2017, Eq. 6)."""
+    """Check the grid of λ, and each λ of an objective that uses it (Zhao et al. 2017, Eq. 6)."""
     if len(set(recipe.grid)) < len(recipe.grid):
         texts = ", ".join(map(weight_text, recipe.grid))
         raise UserError(f"{where}.weights: two are the same: {texts}")
@@ -235,7 +235,7 @@ def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
                 )
             if alpha + lam - 1 < -1e-12:  # 1 − α itself is allowed, whatever its rounding
                 raise UserError(
-                    f"{where}.{key}: α + λ − 1 must not be below 0, and is {alpha:g} + {lam:g} − 1:"
+                    f"{where}.{key}: α + λ − 1 must not be below 0, but is {alpha:g} + {lam:g} − 1:"
                     " the codes would be driven away from the prior"
                 )
 
@@ -243,7 +243,7 @@ def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
 def _check_covariance(
     where: str, data: Dataset, images: DatasetEntry, model: str, recipe: Recipe
 ) -> None:
-    """Check that no batch and no split is so small that its covariance is singular (Eq. 11)."""
+    """Check that every batch and split is large enough for a covariance of full rank (Eq. 11)."""
     batch_size, n_test = recipe.training.batch_size, images.n_test
     latent_dim = max(recipe.latent_dims or data.latent_dims)
     for what, size in (("batch_size", batch_size), ("test images", n_test)):
@@ -253,7 +253,7 @@ def _check_covariance(
                 f"{size}: the covariance of {model} would be singular (Eq. 11)"
             )
     for size in data.training_sizes:
-        # a batch may hold an image twice, and then has fewer that differ
+        # a batch may hold an image twice, and then has fewer different images
         if 4 * data.main_latent_dim > min(size, batch_size):
             raise UserError(
                 f"{where}.diagnostics.training_sizes: batches of {batch_size} out "
@@ -283,20 +283,22 @@ def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
     if entry.needs_fid and experiment.datasets[dataset].fid is None:
         raise UserError(f"{where}: {dataset!r} has no fid block, so there is no distance to plot")
     if entry.needs_diagnostics and experiment.datasets[dataset].diagnostics is None:
-        raise UserError(f"{where}: {dataset!r} has no diagnostics block, so there are none to plot")
+        raise UserError(
+            f"{where}: {dataset!r} has no diagnostics block, so there is nothing to plot"
+        )
 
 
 def _check_panels(where: str, images: DatasetEntry, panels: Panels) -> None:
     by_class = panels.end_points == "class"
     if by_class and not images.n_classes:
         raise UserError(
-            f"{where}: the images have no classes; say end_points: image, and number them"
+            f"{where}: the images have no classes; use end_points: image and the images' numbers"
         )
     ends = images.n_classes[0] if by_class else images.n_test
     for end in (end for pair in panels.interpolations for end in pair):
         if ends is not None and end >= ends:
             what, many = ("class", "classes") if by_class else ("test image", "test images")
-            hint = "; or say end_points: image" if by_class else ""
+            hint = "; or use end_points: image" if by_class else ""
             raise UserError(
                 f"{where}.interpolations: there is no {what} {end}; "
                 f"{many} are 0 to {ends - 1}{hint}"

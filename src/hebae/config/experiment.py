@@ -1,6 +1,6 @@
-"""An experiment: what a config asks for, as frozen dataclasses, and which runs there are.
+"""An experiment: what a config asks for, as frozen dataclasses, and the runs that it has.
 
-Nothing behind :mod:`hebae.config.parse` reads a dictionary.
+After :mod:`hebae.config.parse`, no code reads the config as a dictionary.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hebae.config.run import Run, Training
 
 @dataclass(frozen=True)
 class Model:
-    """A label in the config: an objective with its parameters, and how figures call it."""
+    """A model: its label in the config, its objective with parameters, and its name in figures."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ class Model:
 class Recipe:
     """How one model is trained on one dataset: weights λ, protocol, network, reconstruction.
 
-    ``parameters`` are those of the objective that are others here than the model's.
+    ``parameters`` are the parameters of the objective that differ on this dataset.
     """
 
     default: float
@@ -42,14 +42,14 @@ class Recipe:
     reconstruction: str
     reconstruction_parameters: dict[str, Any]
     latent_dims: tuple[int, ...] | None = None
-    """Some of the dataset's, the main one among them; None for all of them."""
+    """Some of the dataset's latent dimensions, with the main one; None for all of them."""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One dataset of an experiment, with everything that is trained and measured on it.
 
-    ``name`` is a label in the config, ``source`` the dataset whose images these are.
+    ``name`` is the label in the config, ``source`` the dataset whose images are used.
     """
 
     name: str
@@ -67,46 +67,46 @@ class Dataset:
     fid: Fid | None
     diagnostics: Diagnostics | None
     training_sizes: tuple[int, ...] = ()
-    """Smaller training sets that models are trained on too, at the main latent dimension."""
+    """Sizes of the smaller training sets for extra runs, at the main latent dimension."""
 
 
 class Word(StrEnum):
-    """What the user has said about finished trainings where a plan would train."""
+    """What the user decided about finished trainings that differ from what is asked for."""
 
     ASK = "ask"
-    """Nothing: one that would be trained anew is an error."""
+    """Nothing was decided: a finished training that would be repeated is an error."""
     KEEP = "keep"
-    """Keep those that would be trained anew as they are."""
+    """Keep them as they are."""
     REPLACE = "replace"
-    """Train them anew."""
+    """Train them again."""
     RESTORE = "restore"
-    """Train nothing: take any of the same config on the same images."""
+    """Train nothing: take any finished training of the same config on the same images."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """What a config says of how an experiment is made; it decides nothing about a result."""
+    """How an experiment is executed; this changes no result."""
 
     data_dir: str
-    """Where raw data lies."""
+    """The folder of raw data."""
     device: str
     word: Word
-    """What becomes of finished trainings that would be trained anew."""
+    """What to do with finished trainings that differ from what is asked for."""
     pack: int
-    """How many runs are trained as one stack, where they can be."""
+    """The largest number of runs that are trained as one stack."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a checked config asks for."""
+    """An experiment, from a checked config."""
 
     name: str
     models: dict[str, Model]
     datasets: dict[str, Dataset]
     figures: dict[str, str]
-    """Figure name to the dataset it is drawn for."""
+    """The dataset of each figure, by the figure's name."""
     claims: tuple[str, ...] = ()
-    """Ids of the claims that it is to judge; all that it can where empty."""
+    """Ids of the claims by which it is judged; if empty, all claims that it can judge."""
 
     def run(
         self,
@@ -117,7 +117,7 @@ class Experiment:
         seed: int,
         n_train: int | None = None,
     ) -> Run:
-        """Everything that determines one run."""
+        """The run of a dataset, model, latent dimension, weight and seed."""
         data, label = self.datasets[dataset], self.models[model]
         trained = data.models[model]
         return Run(
@@ -145,7 +145,7 @@ class Experiment:
                         yield self.run(data.name, model, latent_dim, recipe.default, seed)
 
     def weight_runs(self) -> Iterator[Run]:
-        """The grids of weights, with the runs at the default weight that belong to them."""
+        """The runs on the grids of weights, including those at the default weight."""
         for data in self.datasets.values():
             for model, recipe in data.models.items():
                 trained = recipe.latent_dims or data.latent_dims
@@ -155,7 +155,7 @@ class Experiment:
                             yield self.run(data.name, model, latent_dim, lam, seed)
 
     def diagnostics_runs(self) -> Iterator[Run]:
-        """Default runs of the datasets with diagnostics, and those on smaller training sets."""
+        """Default runs of datasets with diagnostics, and their runs on smaller training sets."""
         for run in self.default_runs():
             if self.datasets[run.dataset].diagnostics is not None:
                 yield run
@@ -168,22 +168,22 @@ class Experiment:
                         )
 
     def runs(self) -> list[Run]:
-        """Every run of the experiment on all training images, once."""
+        """Every run of the experiment that uses all training images, once."""
         return list({run.path: run for run in (*self.default_runs(), *self.weight_runs())}.values())
 
     def fid_runs(self) -> Iterator[Run]:
-        """Every run of the datasets that are to be compared by Fréchet distance."""
+        """Every run whose samples are compared with real images by Fréchet distance."""
         return (run for run in self.runs() if self.datasets[run.dataset].fid is not None)
 
     def bounds_runs(self) -> Iterator[Run]:
-        """Default runs whose codes and images have densities: log p(x) can be bounded for them."""
+        """Default runs for which log p(x) can be bounded: their codes and images have densities."""
         for run in self.default_runs():
             entries = run.entries
             if entries.objective.stochastic and entries.reconstruction.likelihood:
                 yield run
 
     def main_runs(self, dataset: str) -> list[Run]:
-        """One run a model: main latent dimension, default weight, first seed."""
+        """One run of each model: main latent dimension, default weight, first seed."""
         data = self.datasets[dataset]
         return [
             self.run(dataset, model, data.main_latent_dim, recipe.default, data.seeds[0])

@@ -1,6 +1,6 @@
-"""Frozen dataclasses to JSON, and from what JSON or YAML makes of them.
+"""Converts frozen dataclasses to JSON, and from JSON or YAML.
 
-Own code: a workflow is planned by a Snakemake that may have no other packages beside it.
+This is our own code, because a workflow is planned in an environment that may have only Snakemake.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 
 def from_fields(cls: type[T], fields: Mapping[str, Any]) -> T:
-    """A dataclass from its fields.
+    """Make a dataclass from its fields.
 
-    Its fields are numbers, texts, other dataclasses, and tuples, dictionaries and unions of these.
+    The fields are numbers, texts, other dataclasses, and tuples, dictionaries and unions of these.
     Tuples are lists in JSON.
 
     Raises:
@@ -53,7 +53,7 @@ def _dataclass(cls: type[T], fields: Any) -> T:
 
 
 def _value(kind: Any, value: Any) -> Any:
-    """A value of this kind. Raises TypeError or ValueError where it is of another."""
+    """The value as this type. Raises TypeError or ValueError for one of another type."""
     origin, kinds = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
@@ -87,7 +87,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any) -> Any:
 
 
 def from_json(cls: type[T], text: str) -> T:
-    """A dataclass from JSON. Raises UserError where it is something else."""
+    """Make a dataclass from JSON. Raises UserError for anything else."""
     try:
         fields = json.loads(text)
     except ValueError as error:
@@ -96,5 +96,5 @@ def from_json(cls: type[T], text: str) -> T:
 
 
 def to_json(value: Any) -> str:
-    """A dataclass as one line of JSON with sorted keys: their order in a config does not matter."""
+    """A dataclass as one line of JSON, with sorted keys, so that their order does not matter."""
     return json.dumps(asdict(value), separators=(",", ":"), sort_keys=True)

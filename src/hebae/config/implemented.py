@@ -1,4 +1,4 @@
-"""Whether what the registry names is there: looked up in the source, so nothing is imported."""
+"""Checks that the functions of the registry exist, in the source, without importing anything."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SOURCE = Path(__file__).parents[2]
 
 
 def check_implemented(experiment: Experiment) -> None:
-    """Find out at once what a job of this experiment would end with.
+    """Report a missing function now rather than in a job of this experiment.
 
     Raises:
-        UserError: for an entry of the registry whose module or function is not there.
+        UserError: for an entry of the registry whose module or function does not exist.
     """
     for what, function in entries_of(experiment):
         module, _, name = function.partition(":")
@@ -33,8 +33,8 @@ def check_implemented(experiment: Experiment) -> None:
 
 
 def entries_of(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """What an experiment takes from the registry, in words, and its ``module:function``."""
-    for figure in FIGURES:  # of all there are rules
+    """The registry entries that an experiment uses: in words, and as ``module:function``."""
+    for figure in FIGURES:  # each has a rule, whether the experiment draws it or not
         yield f"figure {figure!r}", drawn_by(figure)
     for name, measure in MEASURES.items():
         if measure.rows is not None:

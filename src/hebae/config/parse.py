@@ -1,4 +1,4 @@
-"""A config document to what it asks for, checked once, at the door."""
+"""Turns a config document into an experiment, and checks it once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hebae.config.schema import check_parameters, check_schema, with_defaults
 
 
 class Config(NamedTuple):
-    """What a config says: what is asked for, and how it is made."""
+    """A parsed config: the experiment, and how it is executed."""
 
     experiment: Experiment
     execution: Execution
@@ -63,7 +63,7 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Config:
 
 
 def _word(fields: Mapping[str, Any]) -> Word:
-    """What a config says about finished trainings; several of these would contradict each other."""
+    """The user's word about finished trainings. Raises UserError for contradicting keys."""
     said = {
         "runs: restore": (fields["runs"] == "restore", Word.RESTORE),
         "keep: true": (fields["keep"], Word.KEEP),
@@ -76,9 +76,9 @@ def _word(fields: Mapping[str, Any]) -> Word:
 
 
 def _inherited(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document in which each model has its dataset's training under its own; a new object.
+    """A new document in which each model inherits the training keys of its dataset.
 
-    To be called before defaults are filled in: they would replace what the dataset says.
+    Call it before defaults are filled in, because defaults would replace the dataset's values.
     """
     document = copy.deepcopy(dict(document))
     for data in document["datasets"].values():
@@ -102,7 +102,11 @@ def _dataset(
     source = fields.get("source", name)
     if source not in DATASETS:
         known = ", ".join(DATASETS)
-        hint = "" if "source" in fields else "; a label of your own needs source: with one of them"
+        hint = (
+            ""
+            if "source" in fields
+            else "; a label of your own needs the key source, with one of these"
+        )
         raise UserError(f"{where}: unknown dataset {source!r}; there are: {known}{hint}")
     for model in fields["models"]:
         lookup(models, "model", model, f"{where}.models")

@@ -1,6 +1,6 @@
-"""How trained runs are measured: what steps are told, as JSON.
+"""Protocols: how trained runs are measured. Steps get them as JSON.
 
-They stand apart from the experiment, so that another set of runs repeats no measurement.
+Protocols are separate from the experiment, so that another set of runs repeats no measurement.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Panels:
 
 @dataclass(frozen=True)
 class RealImages:
-    """How many images of which split samples are compared with."""
+    """The real images with which samples are compared: how many, from which split."""
 
     split: str
     count: int
@@ -45,7 +45,7 @@ class RealImages:
 
 @dataclass(frozen=True)
 class Fid:
-    """Between which images the Fréchet distance is taken, and in which features."""
+    """The images and features of the Fréchet distance."""
 
     features: str
     n_generated: int
@@ -54,13 +54,13 @@ class Fid:
 
     @property
     def real(self) -> RealImages:
-        """What the reference is made of: how many images are generated does not change it."""
+        """The part that decides the reference; the number of generated images does not."""
         return RealImages(self.reference, self.n_reference)
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How the distance of the codes of a whole split to the prior is measured."""
+    """How the distance between the codes of a whole split and the prior is measured."""
 
     kernel: str
     permutations: int
@@ -68,9 +68,10 @@ class Diagnostics:
 
 @dataclass(frozen=True)
 class Bounds:
-    """With how many codes an image log p(x) is bounded, and on which test images.
+    """The numbers of codes for each image, and the test images, with which log p(x) is bounded.
 
-    Each of ``samples`` divides the largest; ``images`` are the first so many, None for all.
+    Each of ``samples`` divides the largest. ``images`` is how many test images are used, from the
+    first on; None for all of them.
     """
 
     samples: tuple[int, ...]
@@ -78,7 +79,7 @@ class Bounds:
 
 
 def add_protocol(parser: ArgumentParser, protocol: type) -> None:
-    """The option by which a step's command is told a protocol."""
+    """Add the option --protocol to a step's command."""
     parser.add_argument(
         "--protocol",
         type=partial(from_json, protocol),

@@ -1,7 +1,8 @@
-"""Whether a config file can be read, and says each thing once.
+"""Checks that a config file can be read and repeats no key.
 
-Snakemake reads it: without a name where that fails, and with the last of two equal keys. This
-module imports nothing of ours: it is run by itself, before Snakemake knows which checkout is used.
+Snakemake reads the file, but its errors do not name it, and it silently uses the last of two equal
+keys. This module imports nothing of ours, because it runs before Snakemake knows which checkout is
+used.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import yaml
 
 
 def check_readable(path: Path) -> None:
-    """Find out what is wrong with a config file, YAML or JSON.
+    """Check a config file, YAML or JSON.
 
     Raises:
         ValueError: with the file, the line and what to do, in one line.
@@ -49,7 +50,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _is_json(text: str) -> bool:
-    """Whether Snakemake will read a text as JSON. Raises ValueError for a key that is repeated."""
+    """Whether Snakemake will read a text as JSON. Raises ValueError for a repeated key."""
 
     def mapping(pairs: list[tuple[str, object]]) -> dict[str, object]:
         keys = [key for key, _ in pairs]
@@ -64,14 +65,14 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     if repeated:
-        raise ValueError(f"key {repeated[0]!r} stands twice in one mapping; keep one of them")
+        raise ValueError(f"key {repeated[0]!r} is given twice in one mapping; keep one of them")
     return isinstance(document, dict)
 
 
 def _repeated(
     node: yaml.Node | None, where: str = "", seen: frozenset[int] = frozenset()
 ) -> Iterator[str]:
-    """What keys are repeated, in the order of the file."""
+    """Messages about repeated keys, in the order of the file."""
     if node is None or id(node) in seen:
         return
     seen |= {id(node)}
@@ -85,13 +86,13 @@ def _repeated(
             if isinstance(key, yaml.ScalarNode):
                 line = key.start_mark.line + 1
                 if first := lines.get((key.tag, key.value)):
-                    yield f"line {line}: {at} stands in line {first} already; keep one of them"
+                    yield f"line {line}: {at} is given in line {first} already; keep one of them"
                 lines[key.tag, key.value] = line
             yield from _repeated(inner, at, seen)
 
 
 def _in_words(error: yaml.YAMLError) -> str:
-    """The line, and what is wrong there."""
+    """An error of the YAML reader in words: the line, and what is wrong there."""
     if isinstance(error, yaml.reader.ReaderError):
         return f"character {error.character:#x}, which YAML does not allow; delete it"
     problem, line = str(error.problem), error.problem_mark.line + 1

@@ -1,8 +1,8 @@
-"""Names a config may use, and where each of them lives.
+"""The names that a config may use, and the function behind each of them.
 
-Entries are ``module:function`` strings, so that reading a config imports no torch, and so
-that editing one objective retrains the runs of that objective alone (see
-:mod:`hebae.base.sources`; this table itself is not counted as a source of any result).
+Entries are ``module:function`` strings. Reading a config therefore imports no torch, and editing
+one objective retrains only the runs of that objective (see :mod:`hebae.base.sources`; this table
+itself does not count as a source of any result).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from hebae.base.errors import UserError
 
 Parameters = Mapping[str, Mapping[str, Any]]
-"""Keyword arguments that a config may set: name to JSON schema, with a description.
+"""Keyword arguments that a config may set, by name; each is a JSON schema with a description.
 
-The default is the function's. ``repr`` leaves them out: the workflow trains again where an entry's
-``repr`` changes, and what a parameter may be decides nothing about a run.
+The function has the default. ``repr`` leaves these out: the workflow trains again if the ``repr``
+of an entry changes, and the allowed values of a parameter change no run.
 """
 
 
@@ -49,14 +49,14 @@ NETWORK_WIDTHS: Parameters = {
 
 @dataclass(frozen=True)
 class DivergenceEntry:
-    """A divergence of the codes from the prior, and its adversary where it needs one."""
+    """A divergence of the codes from the prior, and its adversary if it needs one."""
 
     function: str
     parameters: Parameters = field(default_factory=dict, repr=False)
     adversary: str | None = None
-    """Network of codes that the function takes as ``adversary``; it has its own optimiser."""
+    """The network that the function takes as ``adversary``; it has its own optimiser."""
     adversary_parameters: Parameters = field(default_factory=dict, repr=False)
-    """Of that network."""
+    """Parameters of that network."""
 
 
 DIVERGENCES = {
@@ -96,23 +96,23 @@ DIVERGENCES = {
 
 @dataclass(frozen=True)
 class ObjectiveEntry:
-    """A training objective, and what has to be known of it without importing it."""
+    """A training objective, and the facts about it that are needed without importing it."""
 
     function: str
     _: KW_ONLY
     stochastic: bool = True
     """Whether the encoder outputs a log σ beside the mean."""
     bound: bool = True
-    """Whether −(reconstruction + regulariser) is what the paper plots as a bound."""
+    """Whether the paper plots −(reconstruction + regulariser) of this objective as a bound."""
     needs_covariance: bool = False
     """Whether a batch must hold more images than the code has dimensions."""
     parameters: Parameters = field(default_factory=dict, repr=False)
     takes_lam: bool = False
-    """Whether the function is told λ, which must then be above 0."""
+    """Whether the function takes λ, which must then be above 0."""
     takes_progress: bool = False
-    """Whether the function is told the share of training steps done."""
+    """Whether the function takes the share of training steps that are done."""
     divergences: tuple[str, ...] = field(default=(), repr=False)
-    """Those the function can be given as ``divergence``; the first where a config names none."""
+    """The divergences that the function can take; the first one is the default."""
 
 
 OBJECTIVES = {
@@ -171,7 +171,7 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """An encoder and decoder pair, and the images it fits."""
+    """A pair of an encoder and a decoder, and the images that it fits."""
 
     function: str
     parameters: Parameters = field(default_factory=dict, repr=False)
@@ -180,19 +180,20 @@ class NetworkEntry:
     multiple: int = field(default=1, repr=False)
     """Height and width of an image must be multiples of this."""
     channels: int | None = field(default=None, repr=False)
-    """How many channels an image must have; any number where None."""
+    """The number of channels that an image must have; None allows any number."""
     reconstructions: tuple[str, ...] = field(default=(), repr=False)
-    """The reconstruction terms that its decoder's output fits; all where empty."""
+    """The reconstruction terms that its decoder's output fits; if empty, all of them."""
     packs: bool = field(default=False, repr=False)
-    """Whether several may be trained as one stack (:mod:`hebae.training.stack`)."""
+    """Whether several runs may be trained as one stack (:mod:`hebae.training.stack`)."""
     autoregressive: bool = False
-    """Whether the decoder states each pixel given the ones before it: it is told the image, and
-    images are drawn from it pixel by pixel."""
+    """Whether the decoder gives each pixel's probability from the pixels before it. It then takes
+    the image too, and images are drawn from it pixel by pixel."""
     megabytes: Callable[[Mapping[str, Any], int, int], float] = field(
         default=lambda parameters, batch_size, pixels: 0, repr=False
     )
-    """An estimate of the networks and of what they keep of a batch for the gradient, from their
-    parameters, the batch size and the values of an image; 0 where that is small."""
+    """Estimates the memory of the networks and of what they keep of a batch for the gradient. Its
+    arguments are their parameters, the batch size and the number of values of an image. It gives 0
+    where the memory is small."""
 
 
 NETWORKS = {
@@ -236,7 +237,7 @@ NETWORKS = {
                 "maximum": 64,
             },
             "kernel": {
-                "description": "Columns that a layer sees, odd (default 5).",
+                "description": "Width of a layer's window in pixels, odd (default 5).",
                 "enum": [3, 5, 7, 9, 11],
             },
         },
@@ -261,20 +262,20 @@ class ReconstructionEntry:
 
     function: str
     likelihood: bool
-    """Whether it is −log p(x|z) in nats, so that a bound on log p(x) can be made of it."""
+    """Whether it is −log p(x|z) in nats, so that it gives a bound on log p(x)."""
     binary: bool = False
     """Whether it makes images black and white."""
     parameters: Parameters = field(default_factory=dict, repr=False)
 
 
 RECONSTRUCTIONS = {
-    # cross entropy summed over pixels, grey values being probabilities
+    # cross entropy summed over pixels; grey values count as probabilities
     "bernoulli": ReconstructionEntry("hebae.models.reconstruction:bernoulli", likelihood=True),
-    # the same of images made black and white
+    # the same for images made black and white
     "binary": ReconstructionEntry(
         "hebae.models.reconstruction:binary", likelihood=True, binary=True
     ),
-    # −log density of images in [0, 1]
+    # −log density, for images in [0, 1]
     "gaussian": ReconstructionEntry(
         "hebae.models.reconstruction:gaussian",
         likelihood=True,
@@ -286,10 +287,10 @@ RECONSTRUCTIONS = {
         likelihood=False,
         parameters={
             "reduction": {
-                "description": "The loss takes its mean or its sum over pixels and channels …",
+                "description": "Whether the loss has the mean or the sum over pixels and channels.",
                 "enum": ["mean", "sum"],
             },
-            "factor": {"description": "… times this.", **POSITIVE},
+            "factor": {"description": "The loss has this times the mean or the sum.", **POSITIVE},
         },
     ),
 }
@@ -297,10 +298,10 @@ RECONSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """A dataset, and what has to be known of it to check a config before anything is run.
+    """A dataset, and the facts about it that are needed to check a config.
 
-    ``n_train`` and ``n_test`` are None where they depend on what the user has. ``n_classes`` has
-    the number of values of each label, and is empty for a dataset without labels.
+    ``n_train`` and ``n_test`` are None if they depend on the user's files. ``n_classes`` has the
+    number of values of each label, and is empty for a dataset without labels.
     """
 
     function: str
@@ -309,13 +310,14 @@ class DatasetEntry:
     n_test: int | None
     n_classes: tuple[int, ...]
     raw: tuple[str, ...] = ()
-    """The names of its raw files and folders, as they lie in ``data_dir``, or in its folder of the
-    dataset's name: other content makes it another dataset."""
+    """The names of its raw files and folders, in ``data_dir`` or in the folder there with the
+    dataset's name. If their content changes, it is another dataset."""
     look: str | None = None
-    """``look(data_dir)``, which finds raw files that ``raw`` cannot name (:mod:`hebae.data.found`).
+    """The function ``look(data_dir)``, which finds raw files that ``raw`` cannot name
+    (:mod:`hebae.data.found`).
     """
     redistributable: bool = True
-    """Whether images, and what networks make of them, may be handed on."""
+    """Whether the images, and reconstructions and samples made from them, may be passed on."""
 
 
 DATASETS = {
@@ -345,7 +347,7 @@ DATASETS = {
 
 @dataclass(frozen=True)
 class FeaturesEntry:
-    """A network in whose features images are compared (Fréchet distance)."""
+    """A network whose features are used to compare images (Fréchet distance)."""
 
     function: str
     needs_labels: bool = False
@@ -359,13 +361,13 @@ FEATURES = {
 
 @dataclass(frozen=True)
 class MeasureEntry:
-    """A measure of trained runs. Each of its rows describes one run; its table has its name."""
+    """A measure of trained runs. Each of its rows belongs to one run; its table has its name."""
 
     runs: str = "default_runs"
     """The method of ``Experiment`` that lists the measured runs."""
     rows: str | None = None
-    """A function of a posterior alone: ``rows(posterior, run, threads, **protocol)``. One job
-    takes all of these (:mod:`hebae.measures.measure`); a measure without has its own rule."""
+    """A function of a posterior alone: ``rows(posterior, run, threads, **protocol)``. One job takes
+    all such measures (:mod:`hebae.measures.measure`). A measure without it has its own rule."""
     protocol: str | None = None
     """The field of a dataset's config that holds the keyword arguments of `rows`."""
 
@@ -385,23 +387,23 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A figure: what the report calls it, what it is drawn from, what it needs of a dataset."""
+    """A figure: its name in the report, its tables, and what it needs of a dataset."""
 
     title: str
     shows: str
     group: str
-    """Where the report lists it. Groups are shown in the order of :data:`FIGURES`."""
+    """The group in which the report lists it, in the order of :data:`FIGURES`."""
     tables: tuple[str, ...] = ()
     draws: str | None = None
-    """The function that draws it: ``draw`` of the module with the figure's name where None."""
+    """The function that draws it. None: ``draw`` of the module with the figure's name."""
     needs_bound: bool = False
     needs_fid: bool = False
     needs_images: bool = False
     needs_diagnostics: bool = False
     needs_likelihood: bool = False
-    """A model with a stochastic encoder and a likelihood: log p(x) can be bounded for it."""
+    """It needs a model with a stochastic encoder and a likelihood, so that log p(x) is bounded."""
     needs_covariance: bool = False
-    """A model whose regulariser takes the covariance of a batch."""
+    """It needs a model whose regulariser uses the covariance of a batch."""
 
 
 PAPER, INFOVAE, BOUNDS = "Figures of the paper", "InfoVAE", "Fair bounds"
@@ -499,7 +501,7 @@ def drawn_by(figure: str) -> str:
 
 
 def lookup(table: Mapping[str, Any], kind: str, name: str, where: str = "") -> Any:
-    """The entry of a registry, or an error, at `where`, that lists the names there are."""
+    """The entry of a registry. Raises UserError, at `where`, with the known names."""
     if name not in table:
         at = f"{where}: " if where else ""
         raise UserError(f"{at}unknown {kind} {name!r}; there are: {', '.join(table)}")
@@ -507,5 +509,5 @@ def lookup(table: Mapping[str, Any], kind: str, name: str, where: str = "") -> A
 
 
 def resolve(entry: str) -> Callable[..., Any]:
-    """Import the function a ``module:function`` entry names."""
+    """Import the function that a ``module:function`` entry names."""
     return pkgutil.resolve_name(entry)

@@ -24,7 +24,7 @@ from hebae.config.registry import (
 
 
 def weight_text(lam: float) -> str:
-    """λ as it stands in paths and tables: 0.1, 1, 1e-05."""
+    """λ as paths and tables write it: 0.1, 1, 1e-05."""
     return f"{lam + 0.0:.12g}"  # + 0.0: no minus zero
 
 
@@ -32,8 +32,8 @@ def weight_text(lam: float) -> str:
 class Training:
     """How runs are trained (paper, App. B).
 
-    Each of ``learning_rate_steps`` is (epochs, divisor): the rate is divided after so many
-    epochs.
+    Each of ``learning_rate_steps`` is (epochs, divisor): after so many epochs the learning rate is
+    divided by the divisor.
     """
 
     epochs: int
@@ -46,23 +46,23 @@ class Training:
 
 
 class Entries(NamedTuple):
-    """The registry's entries of a run."""
+    """The entries of the registry that a run uses."""
 
     objective: ObjectiveEntry
     network: NetworkEntry
     reconstruction: ReconstructionEntry
     divergence: DivergenceEntry | None
-    """Of the objective, where it takes one."""
+    """The entry of the objective's divergence; None if it takes no divergence."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One model on one dataset with one latent dimension, λ and seed.
 
-    ``parameters`` are the objective's keyword arguments; among them ``divergence`` is a name with
-    that divergence's own. ``network_parameters`` and ``reconstruction_parameters`` are those of the
-    network pair and of the reconstruction term. ``n_train`` is the number of training images, None
-    for all of them.
+    ``parameters`` are the objective's keyword arguments. Among them, ``divergence`` is the name of
+    a divergence with its parameters. ``network_parameters`` are those of the network pair, and
+    ``reconstruction_parameters`` those of the reconstruction term. ``n_train`` is the number of
+    training images, None for all of them.
     """
 
     dataset: str
@@ -107,7 +107,7 @@ class Run:
 
     @property
     def entries(self) -> Entries:
-        """What the run takes from the registries."""
+        """The entries of the registry that the run uses."""
         return Entries(
             lookup(OBJECTIVES, "objective", self.objective),
             lookup(NETWORKS, "network", self.network),
@@ -117,7 +117,7 @@ class Run:
 
     @property
     def modules(self) -> list[str]:
-        """The modules of :attr:`entries`; they determine the run too."""
+        """The modules of :attr:`entries`, whose code decides the run too."""
         functions = [entry.function for entry in self.entries if entry is not None]
         divergence = self.entries.divergence
         if divergence is not None and divergence.adversary is not None:
@@ -126,24 +126,24 @@ class Run:
 
     @property
     def bound(self) -> bool:
-        """Whether −(reconstruction + regulariser) is what the paper plots as a bound."""
+        """Whether the paper plots −(reconstruction + regulariser) of this run as a bound."""
         return self.entries.objective.bound and self.entries.reconstruction.likelihood
 
     def to_json(self) -> str:
         """One line of JSON, from which :meth:`from_json` makes the same run.
 
-        Its keys are sorted: another order of a config's keys retrains nothing.
+        The keys are sorted, so another order of a config's keys retrains nothing.
         """
         return to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Run:
-        """Read what :meth:`to_json` wrote. Raises UserError where it is something else."""
+        """Read what :meth:`to_json` wrote. Raises UserError for anything else."""
         return from_json(cls, text)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Run:
-        """The run that a ``run.json`` describes. Raises UserError where it describes none."""
+        """The run that a ``run.json`` describes. Raises UserError if it describes no run."""
         return from_fields(cls, described(record))
 
 
@@ -153,7 +153,7 @@ def described(record: Mapping[str, Any]) -> dict[str, Any]:
     Earlier versions wrote λ as text, under "weight".
 
     Raises:
-        UserError: where there are none.
+        UserError: for a record that has no such fields.
     """
     try:
         fields = dict(record["run"])
@@ -176,13 +176,13 @@ def read_run(path: Path) -> tuple[Run, dict[str, Any]]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such run; train it first") from None
     except PermissionError:
-        raise  # it says so itself; training it again is no help
+        raise  # the error says what is wrong, and training again would not help
     except (OSError, ValueError, UserError) as error:
         raise UserError(f"{path}: not the record of a run ({error}); train it again") from None
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """In which keys two descriptions differ: key, value there and here, as JSON or "unset".
+    """The keys in which two descriptions differ: key, value there, value here, as JSON or "unset".
 
     A key within another is "training.epochs". 1 and 1.0 are the same.
     """

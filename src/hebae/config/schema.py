@@ -1,7 +1,7 @@
-"""Documents against JSON schemas: what is wrong in one line, and the defaults.
+"""Checks documents against JSON schemas, with errors of one line, and fills in defaults.
 
-The shape of a config (names, types, bounds, defaults) is stated in
-``workflow/schemas/config.schema.yaml``; the parameters of what the registry has, with it.
+``workflow/schemas/config.schema.yaml`` states the shape of a config: names, types, bounds and
+defaults. The registry states the parameters of its entries.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hebae.base.errors import UserError
 
 
 def _is_integer(_: Any, value: Any) -> bool:
-    """JSON Schema takes 2.0 for an integer; ``range`` and argparse do not."""
+    """Whether a value is an int. JSON Schema would accept 2.0; ``range`` and argparse would not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(_: Any, value: Any) -> bool:
-    """YAML's .nan and .inf are floats, and no hyper-parameters."""
+    """Whether a value is a finite number. YAML's .nan and .inf are not hyper-parameters."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     except OverflowError:
@@ -63,7 +63,7 @@ def check_parameters(
     """Check the parameters given to an entry of the registry, called `what`, at the key `where`.
 
     Raises:
-        UserError: for one that is not known, is missing, or is not as its schema has it.
+        UserError: for a parameter that is unknown, missing, or does not match its schema.
     """
     for key in given:
         if key not in known:
@@ -76,7 +76,7 @@ def check_parameters(
 
 
 def _check_keys(value: Any, where: str = "") -> None:
-    """YAML allows keys that are no text, and then nothing sensible can be said of them."""
+    """Refuse keys that are not text, which YAML allows."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
@@ -98,7 +98,7 @@ def _check(document: Any, schema: Mapping[str, Any], where: str = "") -> None:
 
 
 def _meant(error: jsonschema.ValidationError) -> str | None:
-    """What to write in the place of a value of the wrong type, where that would be right."""
+    """What to write instead of a value of the wrong type, if that is known."""
     value = error.instance
     if error.validator != "type" or not isinstance(value, str | float):
         return None
@@ -106,7 +106,7 @@ def _meant(error: jsonschema.ValidationError) -> str | None:
     with suppress(ValueError, OverflowError):
         meant = [int(float(value))] if float(value).is_integer() else [float(value)]
     if isinstance(value, str):
-        # YAML 1.1 reads 1e-3 as text: a number needs its point. A config on the command line too.
+        # YAML 1.1 reads 1e-3 as text, because a number needs a point; so does the command line.
         meant.append({"true": True, "false": False}.get(value.lower()))
     for other in meant:
         if other is not None and _Validator(error.schema).is_valid(other):

@@ -183,7 +183,7 @@ def test_the_configs_we_ship_are_right(path):
         (
             f"{INFOVAE}",
             {"weight": 10, "weights": [0.5, 0.2], "parameters": {"alpha": 0.5}},
-            "InfoVAE.weights: α + λ − 1 must not be below 0, and is 0.5 + 0.2 − 1",
+            "InfoVAE.weights: α + λ − 1 must not be below 0, but is 0.5 + 0.2 − 1",
         ),
         (
             f"{INFOVAE}.parameters",
@@ -218,7 +218,7 @@ def test_the_configs_we_ship_are_right(path):
         ),
         (f"{DECODERS}.models.VAE-AR.network.kernel", 4, "kernel: 4 is not one of [3, 5, 7, 9, 11]"),
         (f"{DECODERS}.source", "digit", "digits-decoders: unknown dataset 'digit'; there are: dig"),
-        (f"{DECODERS}.source", ..., "a label of your own needs source: with one of them"),
+        (f"{DECODERS}.source", ..., "a label of your own needs the key source, with one of these"),
         (
             f"{DECODERS}.fid",
             {"features": "classifier", "n_generated": 100, "n_reference": 100},
@@ -235,7 +235,7 @@ def test_the_configs_we_ship_are_right(path):
         (
             "datasets.digits.bounds.samples",
             [1, 4, 10],
-            "digits.bounds.samples: 4 does not divide the largest, 10, whose codes serve for all",
+            "bounds.samples: 4 does not divide the largest, 10, whose codes are used for all",
         ),
         ("datasets.digits.bounds.samples", [10, 10], "non-unique"),
         ("datasets.digits.bounds.samples", [0, 10], "samples.0: 0 is less than the minimum of 1"),
@@ -407,7 +407,7 @@ def test_a_model_may_be_another_on_one_dataset():
 
 def test_panels_matter_only_where_they_are_drawn():
     document = edited("datasets.toyfaces.panels", ...)
-    with pytest.raises(UserError, match="no class 7; classes are 0 to 3; or say end_points: image"):
+    with pytest.raises(UserError, match="no class 7; classes are 0 to 3; or use end_points: image"):
         parse(document, SCHEMA)
     del document["figures"]["fig3"]
     parse(document, SCHEMA)

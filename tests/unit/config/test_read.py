@@ -27,10 +27,10 @@ def complaint(folder, content) -> str:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (TWICE, ", line 5: datasets.digits.training stands in line 3 already; keep one of them"),
-        ("a: {x: 1, x: 2}\n", ", line 1: a.x stands in line 1 already"),
-        ("a:\n- {x: 1}\n- x: 1\n  x: 2\n", ", line 4: a.1.x stands in line 3 already"),
-        (json.dumps({"a": 1})[:-1] + ', "a": 2}', ", key 'a' stands twice"),
+        (TWICE, ", line 5: datasets.digits.training is given in line 3 already; keep one of them"),
+        ("a: {x: 1, x: 2}\n", ", line 1: a.x is given in line 1 already"),
+        ("a:\n- {x: 1}\n- x: 1\n  x: 2\n", ", line 4: a.1.x is given in line 3 already"),
+        (json.dumps({"a": 1})[:-1] + ', "a": 2}', ", key 'a' is given twice"),
         ("a: 1\n# m\xf6glich\n".encode("latin-1"), ", line 2: byte 0xf6 is not UTF-8; save"),
         ("a: 1\n".encode("utf-16"), ", line 1: byte 0xff is not UTF-8"),
         ("a: 1\nb:\n\tc: 2\n", ", line 3: a tab; YAML wants spaces"),
