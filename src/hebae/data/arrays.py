@@ -10,10 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Images that are made as they are written, because all of them would not fit in memory.
+    """Images that are made while they are written, because together they would not fit in memory.
 
-    ``chunks`` are uint8 (n, height, width, channels), in order, to be gone through once; there
-    are as many images in them as ``shape`` says.
+    ``chunks`` are uint8 (n, height, width, channels), in order. They can be iterated once, and hold
+    as many images as ``shape`` says.
     """
 
     shape: tuple[int, int, int, int]
@@ -25,9 +25,9 @@ class Stream:
 class Arrays:
     """A dataset, split as its publisher or its module splits it.
 
-    Images are uint8, (N, height, width, channels), 0 black to 255 white. Labels are int64,
-    (N, k), not negative: a column for each of the k ``factors``, none for a dataset without
-    labels. Raises ValueError where that does not hold.
+    Images are uint8, (N, height, width, channels), 0 black to 255 white. Labels are int64, (N, k),
+    not negative, with a column for each of the k ``factors``; a dataset without labels has no
+    column. Raises ValueError for anything else.
     """
 
     train_images: np.ndarray | Stream

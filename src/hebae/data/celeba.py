@@ -42,23 +42,22 @@ CHUNK = 128  # images a thread decodes at a time: 1.5 MiB
 def load(data_dir: Path, threads: int = 1) -> Arrays:
     """Streams of training and test images, uint8 (N, 64, 64, 3), in the order of their names.
 
-    Where they are looked for, and which split each is in, says
-    :func:`hebae.data.celeba_files.look`. If there are none, the zip and
-    ``list_eval_partition.txt`` are downloaded to `data_dir`/celeba; if all of CelebA is there
-    without its partition, that is downloaded. A file that is there is never changed, and nothing
-    is unpacked. A zip of the published size must have the published MD5; of any zip, the
-    checksums inside are checked as it is read. Images for validation are left out, because
-    nothing here selects a model on them. Without a partition, a tenth of a subset, by a hash of
-    the name, is the test split, so that an image's split does not depend on which others are
-    there.
+    :func:`hebae.data.celeba_files.look` finds the images and the split of each. If there are no
+    images, the zip and ``list_eval_partition.txt`` are downloaded to `data_dir`/celeba. If all of
+    CelebA is there without its partition, the partition is downloaded. Existing files are never
+    changed, and nothing is unpacked. A zip of the published size must have the published MD5. The
+    checksums inside a zip are checked while it is read.
 
-    They are decoded in as many `threads`.
+    Images for validation are left out, because nothing here selects a model on them. Without a
+    partition, the test split is a tenth of the images, by a hash of the name. The split of an image
+    then does not depend on which other images are there.
 
-    JPEGs, RGB or grey, of any size: one of less than 140 pixels a side is cropped to its
-    largest centred square. There are no labels: CelebA's attributes are not used here.
+    JPEGs may be RGB or grey and of any size. One of less than 140 pixels a side is cropped to its
+    largest centred square. There are no labels, because CelebA's attributes are not used here.
+    `threads` threads decode the images.
 
-    Raises :class:`UserError`, here or as the streams are read, for a damaged file, one that is
-    not what its name says, a split without images, or a failed download.
+    Raises :class:`UserError`, here or while the streams are read, for a damaged file, a file that
+    is not what its name says, a split without images, or a failed download.
     """
     found = look(data_dir).understand()
     if found.missing:
@@ -86,7 +85,7 @@ def _note(message: str) -> None:
 def _chunks(
     title: str, source: Path, members: list[str], read: Callable[[str], bytes], threads: int
 ) -> Iterator[np.ndarray]:
-    """The images in order, uint8 (n, 64, 64, 3) with n at most `CHUNK`, with progress."""
+    """The images in order, uint8 (n, 64, 64, 3) with n at most `CHUNK`; shows progress."""
     batches = (
         [
             (str(source / member), content_of(source, member, read))
@@ -121,7 +120,7 @@ def _decode(batch: list[tuple[str, bytes]]) -> np.ndarray:
 
 
 def _pixels(path: str, content: bytes) -> np.ndarray:
-    """Centre crop and 64×64 of a JPEG or PNG, turned as its EXIF says, as viewers show it.
+    """A JPEG or PNG, turned as its EXIF says, cropped to its centre and resized to 64×64.
 
     Raises UserError, naming `path`, if it is not whole.
     """
@@ -132,7 +131,7 @@ def _pixels(path: str, content: bytes) -> np.ndarray:
             if image.mode not in ("RGB", "L"):
                 raise ValueError(f"its colours are {image.mode}, not RGB or grey")
             image.load()
-            with suppress(Exception):  # Pillow's many, where the rest of its EXIF is damaged
+            with suppress(Exception):  # Pillow raises many kinds if the rest of the EXIF is damaged
                 ImageOps.exif_transpose(image, in_place=True)
             image = image.convert("RGB")
     except UnidentifiedImageError as error:
@@ -165,7 +164,7 @@ def _download(data_dir: Path, missing: list[str]) -> None:
         while missing:
             name = missing[0]
             _note(f"downloading {folder / name}")
-            # a folder of its own takes whatever the downloader leaves when it is interrupted
+            # a folder of its own, for whatever the downloader leaves when it is interrupted
             with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
                 attempt(_fetch, name, temporary)
                 (Path(temporary) / name).replace(folder / name)

@@ -1,8 +1,8 @@
 """CelebA's files: which images there are, and which split each is in.
 
 Copies in circulation differ in everything but the images: the zip or its folder, one folder
-deeper, ``Img/`` beside ``Eval/``, Kaggle's partition, the PNG edition. All are understood here,
-and what is understood in another way than its owner may think is said.
+deeper, ``Img/`` beside ``Eval/``, Kaggle's partition, the PNG edition. All are understood here.
+Notes say what may surprise the owner of the files.
 """
 
 from __future__ import annotations
@@ -63,38 +63,39 @@ UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, z
 
 @dataclass(frozen=True)
 class Faces(Content):
-    """The images of a CelebA, or of a part of it; none where it is to be downloaded."""
+    """The images of CelebA or of a part of it; empty if CelebA has to be downloaded."""
 
     source: Path = Path()
     """The zip or the folder."""
     images: Mapping[str, str] = field(default_factory=dict)
-    """File name: path in the source, by name."""
+    """The path in the source of each file name, ordered by name."""
     parts: Mapping[str, int] = field(default_factory=dict)
-    """Of each image, 0 to train with, 1 for validation, 2 to test with."""
+    """The split of each image: 0 training, 1 validation, 2 test."""
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A file that says which split images are in."""
+    """A file that gives the split of images."""
 
     path: Path
-    """Of a member of a zip, as if the zip were a folder."""
+    """The path of the file; for a member of a zip, as if the zip were a folder."""
     parts: dict[str, int]
 
 
 def look(data_dir: Path) -> Found:
     """The images in `data_dir` or near it, and the files that may say which split each is in.
 
-    ``img_align_celeba.zip``, or where there is none the folder of that name, in `data_dir` or
-    its folder ``celeba``; else in ``Img``, or in any one folder of `data_dir`. `data_dir` may
-    also be that folder itself, or hold images of CelebA's names.
+    The images are in ``img_align_celeba.zip`` or, if there is no zip, in the folder of that name.
+    Either is looked for in `data_dir` and its folder ``celeba``, then in ``Img``, then in any one
+    folder of `data_dir`. `data_dir` may also be that folder itself, or hold images with CelebA's
+    names.
 
-    The partition, ``list_eval_partition.txt`` or Kaggle's ``.csv``, is beside the images, in
-    `data_dir`, in ``Eval`` beside ``Img``, or among the images. It may name images that are not
-    there (a subset), and must name all that are. A name's case and suffix (``.JPG``, ``.png``)
-    are compared only where the name as it is does not match.
+    The partition is ``list_eval_partition.txt`` or Kaggle's ``.csv``. It is beside the images, in
+    `data_dir`, in ``Eval`` beside ``Img``, or among the images. It must name all images that are
+    there, and may name others (a subset). If a name does not match, it is compared without its case
+    and suffix (``.JPG``, ``.png``).
 
-    Raises Gone for what is there and cannot be read, UserError for two editions.
+    Raises Gone for files that are there but cannot be read, UserError for two editions.
     """
     named = data_dir if data_dir.name in (*SOURCES, *PNG_SOURCES) and there(data_dir) else None
     data_dir = top(data_dir)
@@ -121,12 +122,11 @@ def _understand(
     """The images of a source and their split.
 
     Args:
-        members: the files in it, None for a zip, which has a list of its own.
-        beside: partitions that are not in it.
+        members: the files in the source; None for a zip, which lists its own.
+        beside: partitions outside the source.
 
     Raises:
-        UserError: for a zip that is damaged, a partition that is not of these images, or a split
-            without images.
+        UserError: for a damaged zip, a partition of other images, or a split without images.
     """
     if members is None:
         members = _zipped(source)
@@ -163,7 +163,7 @@ def _understand(
 
 
 def _from(data_dir: Path, path: Path) -> str:
-    """A path as seen from `data_dir`, so that notes are the same wherever that is."""
+    """A path relative to `data_dir`, so that notes do not depend on where that is."""
     return os.path.relpath(path, data_dir)
 
 
@@ -171,13 +171,13 @@ def _from(data_dir: Path, path: Path) -> str:
 
 
 def top(data_dir: Path) -> Path:
-    """The folder to look in where `data_dir` names the images themselves, or a part of CelebA."""
+    """The folder to look in if `data_dir` is the folder of images, or a part of CelebA."""
     parts = (*SOURCES, *PNG_SOURCES, "Eval", "Anno")
     return data_dir.parent if data_dir.name in parts and there(data_dir) else data_dir
 
 
 def _source(data_dir: Path, named: Path | None) -> tuple[Path | None, list[Note]]:
-    """The zip or folder of images, the `named` one if any, and what is to be said of it."""
+    """The zip or folder of images, preferably the `named` one, with notes about it."""
     for places in (PLACES, NEAR):
         paths = [data_dir / place / name for place in places for name in (*SOURCES, *PNG_SOURCES)]
         found = _distinct([named] * bool(named) + [path for path in paths if there(path)])
@@ -209,8 +209,8 @@ def _source(data_dir: Path, named: Path | None) -> tuple[Path | None, list[Note]
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
-    """Paths without those that lead to a file of one before: links, or another case on a disk
-    that does not tell cases apart."""
+    """Paths without those that lead to the same file as an earlier one. A link does, and so does a
+    name in another case on a disk that ignores case."""
     found: list[Path] = []
     for path in paths:
         if not any(_same(path, other) for other in found):
@@ -226,7 +226,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _unused(data_dir: Path, found: list[Path]) -> list[Note]:
-    """What is said where there are several. Raises UserError for both editions."""
+    """Notes about sources that are not used. Raises UserError for two editions."""
     used, *others = found
     for other in others:
         if (used.name in PNG_SOURCES) != (other.name in PNG_SOURCES):
@@ -241,7 +241,7 @@ def _unused(data_dir: Path, found: list[Path]) -> list[Note]:
 
 
 def _hints(data_dir: Path) -> list[Note]:
-    """Files that may be CelebA under another name."""
+    """Notes about files that may be CelebA under another name."""
     packed = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".001")
     named = [
         _from(data_dir, data_dir / place / name)
@@ -270,7 +270,7 @@ def _wanted(name: str) -> bool:
 
 
 def _zipped(source: Path) -> list[str]:
-    """The members of a zip that count. Raises UserError for one that is not to be trusted."""
+    """The members of a zip that count. Raises UserError for an unsafe member."""
     members = []
     for info in _archive(source).infolist():
         path = PureWindowsPath(info.filename)  # knows both kinds of slashes, and drives
@@ -286,7 +286,7 @@ def _zipped(source: Path) -> list[str]:
 
 
 def _images(source: Path, members: Iterable[str]) -> tuple[dict[str, str], list[Note]]:
-    """The images among the members of a source, of one edition, by name; and what is left out."""
+    """The images of one edition among the members of a source, by name, with notes."""
     images: dict[str, str] = {}
     others: dict[str, str] = {}
     packed = source.is_file()  # else a name may have a backslash in it
@@ -337,14 +337,14 @@ def _archive(source: Path) -> zipfile.ZipFile:
 
 
 def reader(source: Path) -> Callable[[str], bytes]:
-    """What reads the members of a zip or folder."""
+    """A function that reads the members of a zip or folder."""
     if source.is_dir():
         return lambda member: (source / member).read_bytes()
     return _archive(source).read
 
 
 def content_of(source: Path, member: str, read: Callable[[str], bytes]) -> bytes:
-    """What a member has in it. Raises UserError, naming it."""
+    """The content of a member. Raises UserError that names the member."""
     try:
         return read(member)
     except PermissionError as error:
@@ -354,12 +354,12 @@ def content_of(source: Path, member: str, read: Callable[[str], bytes]) -> bytes
 
 
 def original(name: str) -> str:
-    """What a published file is known by."""
+    """The name, page and MD5 of a published file, in words."""
     return f"the {name} of {PAGE} (MD5 {MD5[name]})"
 
 
 def damaged(path: Path, reason: object) -> UserError:
-    """The error for a zip or folder that is not what it should be."""
+    """The error for a zip or folder that is not intact."""
     what = f"{path} is not intact ({' '.join(str(reason).split())}); it was left as it is: "
     if path.is_dir():
         return UserError(f"{what}put CelebA's own images there, or move the folder away")
@@ -369,7 +369,7 @@ def damaged(path: Path, reason: object) -> UserError:
 
 
 def check_published(source: Path) -> None:
-    """See that a zip of the published size is the published one. Raises UserError."""
+    """Check that a zip of the published size is the published zip. Raises UserError."""
     if source.is_dir() or source.stat().st_size != ZIP_BYTES:
         return
     with source.open("rb") as stream:
@@ -426,7 +426,7 @@ def _unread(path: Path, error: Exception) -> UserError:
 
 
 def _parsed(path: Path, content: bytes) -> Partition:
-    """A partition file: a name and 0, 1 or 2 a line, Kaggle's with commas below a header."""
+    """Parse a partition: a name and 0, 1 or 2 in each line. Kaggle's has commas and a header."""
     parts: dict[str, int] = {}
     try:
         lines = content.decode("utf-8-sig").splitlines()
@@ -450,7 +450,7 @@ def _parsed(path: Path, content: bytes) -> Partition:
 
 
 def _stem(name: str) -> str:
-    """What a name has in common with its spelling elsewhere: .JPG, .jpeg and the PNG edition."""
+    """The form in which different spellings of a name agree: .JPG, .jpeg, the PNG edition."""
     stem, dot, suffix = name.lower().rpartition(".")
     return stem if f"{dot}{suffix}" in IMAGE else name.lower()
 
@@ -458,7 +458,7 @@ def _stem(name: str) -> str:
 def _split(
     data_dir: Path, used: Partition, images: Iterable[str]
 ) -> tuple[dict[str, int], list[Note]]:
-    """The part of each image by a partition, and what it says of others."""
+    """The split of each image by a partition, with notes about other images that it names."""
     named = used.parts
     parts = {name: named[name] for name in images if name in named}
     matched = set(parts)
@@ -490,19 +490,19 @@ def _split(
 
 
 def _differing(one: dict[str, int], other: dict[str, int]) -> int:
-    """Of how many images two partitions say different things."""
+    """The number of images that two partitions assign to different splits."""
     other = {_stem(name): value for name, value in other.items()}
     return sum(other.get(_stem(name)) != value for name, value in one.items())
 
 
 def part(name: str) -> int:
-    """The split of an image that no partition names, whatever others there are."""
+    """The split of an image without a partition; it does not depend on other images."""
     number = int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8])
     return 2 if number < TEST_SHARE * 2**64 else 0
 
 
 def _ours(data_dir: Path, source: Path, images: Iterable[str]) -> Note:
-    """What is said where no partition says which split images are in."""
+    """The note for images without a partition."""
     where = _from(data_dir, source)
     if all(OFFICIAL.fullmatch(name) for name in images):
         return Note(

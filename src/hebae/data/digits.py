@@ -1,4 +1,4 @@
-"""digits: 1,797 handwritten digits of 8×8 pixels that come with scikit-learn."""
+"""digits: the 1,797 handwritten digits of 8×8 pixels that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ N_TEST = 500
 def load(data_dir: Path, threads: int = 1) -> Arrays:
     """1,297 training and 500 test images, uint8 (N, 8, 8, 1); one label, 0 to 9.
 
-    The data has no split of its own: this one keeps each digit's share and is always the same.
+    The data has no split of its own. This one keeps the share of each digit and is always the same.
     Nothing is read from `data_dir`.
     """
     images, labels = load_digits(return_X_y=True)

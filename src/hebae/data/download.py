@@ -1,4 +1,4 @@
-"""Asking for a file over the network: more than once, with pauses between."""
+"""Downloads, attempted several times with pauses between."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BACKOFF_SECONDS = 1.0  # before the second attempt; doubles from there
 
 
 class FetchError(Exception):
-    """The file could not be had, or is not the one; the message says why."""
+    """The download failed, or gave another file; the message says why."""
 
 
 def unwritable(what: str, folder: Path, error: OSError) -> UserError:
-    """The error for a folder that a download cannot be written to."""
+    """The error for a folder to which a download cannot be written."""
     return UserError(
         f"{what} cannot be written to {folder} ({error}); "
         "make it writable or choose another data_dir"
@@ -29,7 +29,7 @@ def unwritable(what: str, folder: Path, error: OSError) -> UserError:
 
 
 def attempt(fetch: Callable[..., Result], *arguments: object) -> Result:
-    """Call `fetch` until it raises no :class:`FetchError`; the last one is raised."""
+    """Call `fetch` until it raises no :class:`FetchError`; in the end raise the last one."""
     return Retrying(
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_exponential(multiplier=BACKOFF_SECONDS),

@@ -1,6 +1,6 @@
-"""What there is of a dataset's raw files, found without decoding any.
+"""Finds the raw files of a dataset without decoding them.
 
-Snakemake looks too when it plans, so nothing here imports NumPy or Pillow.
+Planning a workflow uses this module too, so nothing here imports NumPy or Pillow.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _64_BITS = 2**64 - 1
 
 
 class Gone(UserError):
-    """Raw data that cannot be had now: closed, on a disk that is not mounted, or moved away."""
+    """Raw data that cannot be read now: closed, on a disk that is not mounted, or moved away."""
 
 
 class Stamps:
-    """What tells files from others without reading them: names, sizes, times and inodes.
+    """Names, sizes, times and inodes, which identify files without reading them.
 
-    In arrays, because CelebA has 202,599 of them.
+    They are kept in arrays, because CelebA has 202,599 files.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Stamps:
         return sum(self.numbers[::4])
 
     def digest(self) -> bytes:
-        """A hash of them all, in the order in which the disk lists them."""
+        """A hash of all of them, in the order in which the disk lists the files."""
         digest = hashlib.sha256(os.fsencode("\0".join(self.names)))
         digest.update(self.numbers)
         return digest.digest()
@@ -77,12 +77,12 @@ class Stamps:
 
 @dataclass(frozen=True)
 class Content:
-    """What raw files are understood as."""
+    """What the raw files were found to contain."""
 
     pairs: Callable[[], Iterable[tuple[str, str]]]
-    """Names and checksums of what decides the dataset, in order. Reads all of it."""
+    """Names and checksums of everything that decides the dataset, in order. Reads all of it."""
     missing: tuple[str, ...] = ()
-    """What would have to be downloaded."""
+    """The names of files that would have to be downloaded."""
     notes: tuple[Note, ...] = ()
 
 
@@ -91,25 +91,25 @@ class Found:
     """Raw files of a dataset, none of them read."""
 
     stamps: Stamps
-    """Of every file that counts."""
+    """The stamps of every file that counts."""
     understand: Callable[[], Content]
-    """Reads names and lists, and no image. Raises UserError for files that contradict each other
-    or themselves."""
+    """A function that reads names and lists but no image. It raises UserError for files that
+    contradict each other or themselves."""
     notes: tuple[Note, ...] = ()
-    """Of which files are used."""
+    """Notes about which files are used."""
 
     def all_notes(self) -> tuple[Note, ...]:
-        """Those, and what is to be said of what is in them."""
+        """These notes, and the notes about the content of the files."""
         return (*self.notes, *self.understand().notes)
 
 
 def junk(name: str) -> bool:
-    """Whether a file or folder of this name is none of a dataset's."""
+    """Whether a file or folder with this name cannot belong to a dataset."""
     return name.startswith(".") or name.lower() in JUNK
 
 
 def add_file(stamps: Stamps, path: Path, name: str) -> None:
-    """Count a file, under a name. Raises Gone."""
+    """Count a file under a name. Raises Gone."""
     try:
         stamps.add(name, path.stat())
     except OSError as error:
@@ -117,7 +117,7 @@ def add_file(stamps: Stamps, path: Path, name: str) -> None:
 
 
 def gone(path: Path | str, error: OSError) -> Gone:
-    """The error for what is there and cannot be read."""
+    """The error for a file or folder that is there but cannot be read."""
     reason = error.strerror or str(error)
     if isinstance(error, PermissionError):
         return Gone(f"{path} cannot be read ({reason}); have it made readable for you")
@@ -130,7 +130,7 @@ def gone(path: Path | str, error: OSError) -> Gone:
 
 
 def there(path: Path) -> bool:
-    """Whether there is a file, a folder or a link, be it to nothing. Raises Gone if closed."""
+    """Whether there is a file, a folder or a link, even a broken one. Raises Gone if closed."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -141,7 +141,7 @@ def there(path: Path) -> bool:
 
 
 def listed(folder: Path) -> list[str]:
-    """The names in a folder, without junk, sorted; none where there is no folder. Raises Gone."""
+    """The sorted names in a folder, without junk; empty if there is no folder. Raises Gone."""
     try:
         return sorted(path.name for path in folder.iterdir() if not junk(path.name))
     except (FileNotFoundError, NotADirectoryError):
@@ -151,19 +151,19 @@ def listed(folder: Path) -> list[str]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without junk and what is closed to this user.
+    """The sorted folders in a folder, without junk and without those that are closed to this user.
 
-    Of others who share a disk, a closed folder is no concern of ours.
+    On a shared disk, closed folders may belong to other users.
     """
     paths = [folder / name for name in listed(folder)]
     return [path for path in paths if path.is_dir() and os.access(path, os.R_OK | os.X_OK)]
 
 
 def walk(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> Stamps:
-    """The files below a folder, in linked folders too, whose own names are `wanted`.
+    """The files below a folder, and below linked folders, whose own names are `wanted`.
 
-    Names are relative, with forward slashes. A folder is entered once, however many links lead
-    to it. Raises Gone for a folder that is closed and for a link to nothing.
+    Names are relative, with forward slashes. A folder is entered only once, however many links lead
+    to it. Raises Gone for a closed folder and for a broken link.
     """
     stamps = Stamps()
     entered: set[tuple[int, int]] = set()
@@ -177,7 +177,7 @@ def walk(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> Sta
                 if (here.st_dev, here.st_ino) in entered:
                     continue
                 entered.add((here.st_dev, here.st_ino))
-                # of an open folder, stat takes half the time that it takes of paths
+                # stat relative to an open folder takes half the time of stat by path
                 with os.scandir(number) as entries:
                     for entry in entries:
                         name = entry.name
@@ -217,7 +217,7 @@ def sha256(path: Path) -> str:
 def named(data_dir: Path, source: str, names: Iterable[str]) -> Found:
     """The files and folders of these names in `data_dir` and in its folder `source`.
 
-    Of a folder, every file in it counts.
+    Every file in such a folder counts.
     """
     paths: dict[str, Path] = {}
     stamps = Stamps()
@@ -237,7 +237,7 @@ def named(data_dir: Path, source: str, names: Iterable[str]) -> Found:
 
     def pairs() -> Iterator[tuple[str, str]]:
         for full in sorted(paths):
-            # a dataset that has moved from one of the places to the other is the same
+            # moving a dataset from one place to the other does not change it
             yield full.partition("/")[2], sha256(paths[full])
 
     return Found(stamps, lambda: Content(pairs))

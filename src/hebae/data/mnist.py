@@ -22,9 +22,9 @@ TIMEOUT_SECONDS = 20
 def load(data_dir: Path, threads: int = 1) -> Arrays:
     """60,000 training and 10,000 test images, uint8 (N, 28, 28, 1); one label, 0 to 9.
 
-    The four files, gzipped or not, are looked for in `data_dir`, its folders ``MNIST/raw``
-    and ``mnist``, and near it (:mod:`hebae.data.mnist_files`); those in none of them are
-    downloaded to ``MNIST/raw``. A file that is there is never changed.
+    The four files, gzipped or not, are looked for in `data_dir`, in its folders ``MNIST/raw`` and
+    ``mnist``, and near it (:mod:`hebae.data.mnist_files`). Missing files are downloaded to
+    ``MNIST/raw``. Existing files are never changed.
 
     Raises :class:`UserError` for a damaged file, a failed download or a folder that cannot be
     written to.
@@ -44,7 +44,7 @@ def load(data_dir: Path, threads: int = 1) -> Arrays:
 
 
 def _download(folder: Path, missing: Sequence[str]) -> bytes:
-    """Download the first of the missing files into `folder`; its uncompressed content."""
+    """Download the first of the missing files into `folder`; return its uncompressed content."""
     name = missing[0]
     path = folder / f"{name}.gz"
     print(f"downloading {path}", file=sys.stderr)

@@ -23,7 +23,7 @@ MD5 = {
 
 # Where files are looked for under `data_dir`; downloads go to the first, as torchvision's do.
 FOLDERS = ("MNIST/raw", "mnist", ".")
-# Where else, because `data_dir` may be a level too low or too high, or not be torchvision's.
+# Further places, because `data_dir` may be a level too low or too high, or in another layout.
 # Not in any folder: Fashion-MNIST's files have the same names.
 NEAR = ("raw", "MNIST", "mnist/raw", "mnist/MNIST/raw")
 BESIDE = {"processed": "../raw", "raw": ".."}  # by the name of `data_dir`
@@ -32,7 +32,7 @@ BELOW = ("MNIST/raw", "MNIST", "mnist")
 
 @dataclass(frozen=True)
 class Files(Content):
-    """Those of MNIST's files that are there."""
+    """The files of MNIST that were found."""
 
     paths: Mapping[str, Path] = field(default_factory=dict)
 
@@ -59,14 +59,14 @@ def look(data_dir: Path) -> Found:
 
 
 def _find(folders: list[Path], name: str) -> Path | None:
-    """The first place that has the file, uncompressed before compressed."""
-    dotted = name.replace("-idx", ".idx")  # as an old release and Kaggle's copy spell it
+    """The first place that has the file; an uncompressed file comes before a compressed one."""
+    dotted = name.replace("-idx", ".idx")  # the spelling of an old release and of Kaggle's copy
     for folder in folders:
         if not there(folder):
             continue
         for spelling in (name, f"{name}.gz", dotted, f"{dotted}.gz"):
             path = folder / spelling
-            # a link to a disk that is not mounted is there: it is not ours to replace
+            # a link to a disk that is not mounted counts as there: we must not replace it
             if not there(path):
                 continue
             if not path.is_dir():
@@ -91,7 +91,7 @@ def read(name: str, path: Path) -> bytes:
 
 
 def uncompressed(name: str, stored: bytes) -> bytes:
-    """The uncompressed file. Raises ValueError if that is not the one file of this name."""
+    """The uncompressed file. Raises ValueError if it is not the published file of this name."""
     # By content and not by suffix: browsers unpack .gz files and leave the name.
     if stored.startswith(b"\x1f\x8b"):
         try:

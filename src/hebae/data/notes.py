@@ -1,4 +1,4 @@
-"""What a person should know of how raw data was understood."""
+"""Notes for the user about how raw data was understood."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class Note:
     """What a person should know of how raw data was understood."""
 
     text: str
-    """A sentence; its paths are seen from the data_dir, so that it is the same on every machine."""
+    """A sentence. Its paths are relative to data_dir, so it is the same on every machine."""
     caption: str = ""
-    """What the caption of a figure says of it; most notes matter in none."""
+    """The words for captions of figures; empty for most notes."""
 
 
 def notes_of(manifest: Path) -> tuple[Note, ...]:
-    """The notes in a ``dataset.json``; none where it is not there or from before there were any."""
+    """The notes in a ``dataset.json``; empty if it is missing or older than notes are."""
     try:
         return tuple(Note(**note) for note in json.loads(manifest.read_bytes()).get("notes", ()))
     except (OSError, ValueError, TypeError, AttributeError):

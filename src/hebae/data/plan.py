@@ -1,4 +1,4 @@
-"""What a plan that prepares a dataset is refused for, before anything is deleted or downloaded."""
+"""Checks before a dataset is prepared, that is, before anything is deleted or downloaded."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hebae.data.found import there
 from hebae.data.raw import Settled
 
 DEFAULT = Path("data")
-"""The ``data_dir`` that downloads may make."""
+"""The only ``data_dir`` that downloads may create."""
 
 
 def check_data_dir(data_dir: Path) -> None:
-    """Raises UserError where a ``data_dir`` was set that is not there: a mistyped one."""
+    """Raise UserError if the user set a ``data_dir`` that does not exist: a mistyped one."""
     if data_dir != DEFAULT and not there(data_dir):
         raise UserError(
             f"data_dir {data_dir} is not there; correct it, or make the folder if raw data is to "
@@ -23,13 +23,14 @@ def check_data_dir(data_dir: Path) -> None:
 
 
 def check(label: str, source: str, data_dir: Path, folder: Path, settled: Settled) -> None:
-    """See that a dataset can be prepared, as far as that is known before.
+    """Check that a dataset can be prepared, as far as that is known in advance.
 
     Args:
-        folder: where it is prepared. Snakemake deletes what is there as the job begins.
+        folder: the folder of the prepared dataset. Snakemake empties it when the job begins.
 
     Raises:
-        UserError: where it cannot, and where raw data has gone and prepared arrays would be lost.
+        UserError: if it cannot be prepared, or if prepared arrays would be lost and raw data is
+            gone.
     """
     entry = DATASETS[source]
     if entry.look or entry.raw:
@@ -43,7 +44,7 @@ def check(label: str, source: str, data_dir: Path, folder: Path, settled: Settle
 
 
 def downloads(source: str, data_dir: Path, settled: Settled) -> list[str]:
-    """What is said where raw data is not there: that it is to be downloaded, or made by others."""
+    """Messages about missing raw data, and about what will be downloaded."""
     if settled.missing:
         return [f"{', '.join(settled.missing)} not in {data_dir}: to be downloaded"]
     names = DATASETS[source].raw

@@ -34,7 +34,7 @@ def write_prepared(
 ) -> PreparedDataset:
     """Write a dataset; the same arrays and notes give the same bytes. Raises OSError."""
     manifest_path = directory / MANIFEST
-    # whoever reads while we write, or after we were killed, must not find the old one
+    # nobody must find the old file while we write, or after we were killed
     manifest_path.unlink(missing_ok=True)
     sums = {}
     for key in ARRAYS:
@@ -62,7 +62,7 @@ def write_prepared(
 
 
 def checksum(arrays: Arrays) -> str:
-    """That of :func:`write_prepared`, without writing anything."""
+    """The checksum that :func:`write_prepared` would give, without writing anything."""
     sums = []
     for key in ARRAYS:
         sink = _Hash()
@@ -76,7 +76,7 @@ def _checksum(sums: Iterable[str]) -> str:
 
 
 class _Hash(io.RawIOBase):
-    """A file that keeps nothing but the SHA-256 of what is written to it."""
+    """A file object that only computes the SHA-256 of what is written to it."""
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
@@ -90,7 +90,7 @@ class _Hash(io.RawIOBase):
 
 
 def _save(stream: BinaryIO, array: np.ndarray | Stream) -> None:
-    """Write a .npy file; of a :class:`Stream`, one chunk is in memory at a time."""
+    """Write a .npy file. A :class:`Stream` has one chunk in memory at a time."""
     if not isinstance(array, Stream):
         return np.save(stream, array)
     header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"checksum {written.checksum}", file=sys.stderr)
     if options.memory:
         known = {}
-        # files that were replaced while they were read gave nobody knows what
+        # files that were replaced while they were read may have given anything
         if before in ("", _state(name, data_dir)):
             with suppress(UserError):
                 content = raw.content_of(name, found, options.memory, name).content
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _load(name: str, entry: registry.DatasetEntry, data_dir: Path, threads: int) -> Arrays:
-    """The arrays of a dataset. Raises UserError where the registry says they are others."""
+    """The arrays of a dataset. Raises UserError if they contradict the registry."""
     arrays = registry.resolve(entry.function)(data_dir, threads)
     if (shape := arrays.train_images.shape[1:]) != entry.image_shape:
         raise UserError(
@@ -175,7 +175,7 @@ def _load(name: str, entry: registry.DatasetEntry, data_dir: Path, threads: int)
 
 
 def _state(name: str, data_dir: Path) -> str:
-    """The state of raw files, empty where there are none to be read, or not all."""
+    """The state of raw files; empty if there are none, or some are missing."""
     found = raw.look(name, data_dir)
     if found is None or not found.stamps or found.understand().missing:
         return ""

@@ -1,9 +1,9 @@
-"""Which dataset raw data is: by its content, without decoding it where that is known.
+"""Identifies the dataset of raw data by its content, and decodes it only if that is necessary.
 
-Raw data is the same dataset while it decodes to the same arrays, whatever its files are called,
-where they lie and what lies beside them. Reading all of it takes minutes, so what was found out
-is remembered in ``results/<experiment>/raw/<dataset>.json``, by the size, time and inode of each
-file. Nothing depends on that file but time: one that is damaged or lost is as none.
+Raw data is the same dataset as long as it decodes to the same arrays. The names and places of its
+files, and other files beside them, do not matter. Reading all of it takes minutes, so
+``results/<experiment>/raw/<dataset>.json`` remembers the answers, by the size, time and inode of
+each file. If that file is lost or damaged, only time is lost.
 """
 
 from __future__ import annotations
@@ -27,67 +27,66 @@ from hebae.config.registry import DATASETS, resolve
 from hebae.data.found import Found, Gone, named
 
 ABSENT = "absent"
-"""The identity of raw data that was never there: it will be downloaded."""
+"""The identity of raw data that has yet to be downloaded."""
 
 LOOKS_KEPT = 20
-SLOW_FILES, SLOW_BYTES = 10_000, 300_000_000  # from here on reading them is announced
+SLOW_FILES, SLOW_BYTES = 10_000, 300_000_000  # reading more than this is announced
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What the raw data of a dataset is."""
+    """The answer to which dataset raw data is."""
 
     identity: str
-    """Is another where the dataset is another, and only there."""
+    """Changes if, and only if, the dataset changes."""
     checksum: str | None
-    """Of the prepared dataset that it gives; None where that is not known without preparing."""
+    """The checksum of the prepared dataset; None if it is not known without preparing."""
     notes: tuple[str, ...] = ()
     """What a person should know of it."""
     missing: tuple[str, ...] = ()
-    """What preparing it would have to download."""
+    """The names of files that have to be downloaded to prepare it."""
     whole: bool = True
-    """Whether it can be prepared from what is there."""
+    """Whether it can be prepared from the files that are there."""
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What raw files were found to be."""
+    """What was found in raw files."""
 
     content: str = ""
-    """What tells them, and the code that reads them, from others; empty where they are not all
-    there."""
+    """Identifies the files and the code that reads them; empty if some files are missing."""
     notes: tuple[str, ...] = ()
-    """What is to be said of what is in them."""
+    """Notes about the content of the files."""
     missing: tuple[str, ...] = ()
     """What would have to be downloaded."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What is known of the raw data of one dataset of an experiment."""
+    """What is remembered of the raw data of one dataset of an experiment."""
 
     source: str
-    """Its name in the registry."""
+    """The dataset's name in the registry."""
     identity: str | None = None
-    """Under which the dataset was prepared last."""
+    """The identity under which the dataset was last prepared."""
     checksum: str | None = None
-    """Of the arrays that were prepared then."""
+    """The checksum of the arrays that were prepared then."""
     known: Mapping[str, str] = field(default_factory=dict)
-    """By the content of raw data, the checksum of the arrays that it gives."""
+    """The checksum of the arrays, by the content of the raw data that gave them."""
     looked: Mapping[str, Looked] = field(default_factory=dict)
-    """By the state of its files, what raw data was; those last seen at the end."""
+    """What was found, by the state of the files; the last one was seen last."""
 
 
 def memory_path(results: Path, label: str) -> Path:
-    """Where what is known of a dataset is kept, below ``results/<experiment>``.
+    """The file that remembers the raw data of a dataset, below ``results/<experiment>``.
 
-    Not beside the arrays: it outlives them.
+    It is not beside the arrays, because it has to outlive them.
     """
     return results / "raw" / f"{label}.json"
 
 
 def read_memory(path: Path, source: str) -> Memory:
-    """What is known of a dataset; nothing where that is of another one, or damaged."""
+    """What is remembered of a dataset; nothing if the file is damaged or of another dataset."""
     try:
         fields = json.loads(path.read_bytes())
         memory = from_fields(Memory, fields)
@@ -104,12 +103,13 @@ def remember(
     known: Mapping[str, str] = MappingProxyType({}),
     looked: Mapping[str, Looked] = MappingProxyType({}),
 ) -> None:
-    """Add to what is known; fails silently, because only time is lost then.
+    """Remember more. Fails silently, because only time is lost then.
 
     Args:
         prepared: an identity and a checksum.
     """
-    before = read_memory(path, source)  # again: another process may have written meanwhile
+    # read again, because another process may have written in the meantime
+    before = read_memory(path, source)
     old = {state: was for state, was in before.looked.items() if state not in looked}
     kept = list({**old, **looked}.items())[-LOOKS_KEPT:]
     after = replace(before, known={**before.known, **known}, looked=dict(kept), **prepared)
@@ -119,9 +119,9 @@ def remember(
 
 
 def look(source: str, data_dir: Path) -> Found | None:
-    """The raw files of a dataset; None where it has none of its own.
+    """The raw files of a dataset; None if it has none.
 
-    Raises UserError for files that contradict each other, Gone for what cannot be read.
+    Raises UserError for files that contradict each other, Gone for files that cannot be read.
     """
     entry = DATASETS[source]
     if entry.look:
@@ -131,17 +131,17 @@ def look(source: str, data_dir: Path) -> Found | None:
 
 @cache
 def code(source: str) -> str:
-    """A fingerprint of what makes arrays of raw data."""
+    """A fingerprint of the code that makes arrays from raw data."""
     return sources.fingerprint(["hebae.data.prepare", DATASETS[source].function.partition(":")[0]])
 
 
 def state_of(source: str, found: Found) -> str:
-    """What changes where a file does, or what files are taken for."""
+    """A hash that changes if a file changes, or the code that reads it."""
     return hashlib.sha256(code(source).encode() + found.stamps.digest()).hexdigest()
 
 
 def content_of(source: str, found: Found | None, memory: Path, label: str) -> Looked:
-    """What raw files are; without reading those that are the same by size, time and inode.
+    """What raw files contain. Files with the same size, time and inode are not read again.
 
     Raises UserError for a damaged file, and for files that contradict each other.
     """
@@ -173,21 +173,22 @@ def settle(
 ) -> Settled:
     """Which dataset the raw data in `data_dir` is.
 
-    Raw data that has gone is what was prepared from it. Raw data that was seen before is what it
-    was then. Otherwise, where the dataset was prepared before, it is decoded to find out.
+    Raw data that is gone counts as the dataset that was prepared from it. Raw data that was seen
+    before counts as what it was then. Otherwise, if the dataset was prepared before, the raw data
+    is decoded to find out.
 
     Args:
         label: the dataset's name in the experiment.
         source: its name in the registry.
         data_dir: where raw data lies.
         results: folder ``results/<experiment>``.
-        decode: decodes it all and returns the checksum, None where it could not. Without this,
-            raw data of which that is not known is another dataset.
-        needed: whether the checksum is to be known though nothing is remembered of the dataset:
+        decode: decodes all of it and returns the checksum, or None if it could not. Without this
+            function, raw data with an unknown checksum counts as another dataset.
+        needed: whether the checksum is needed even if nothing is remembered of the dataset, because
             finished runs are compared by it.
 
     Raises:
-        UserError: for raw data that cannot be prepared, unless it merely has gone.
+        UserError: for raw data that cannot be prepared, unless it is merely gone.
     """
     path = memory_path(results, label)
     memory = read_memory(path, source)
@@ -215,20 +216,21 @@ def settle(
             remember(path, source, known={content: gives})
     if gives is not None and gives == checksum:
         return Settled(content if identity is None else identity, checksum, notes)
-    # content that a dataset was prepared under before may have become that of another since
+    # the same content may have given another dataset before
     return Settled(f"{content}, again" if content == identity else content, gives, notes)
 
 
 def recall(label: str, source: str, results: Path) -> Settled:
-    """What :func:`settle` says where raw data is as it was, without a look at it."""
+    """What :func:`settle` found the last time, without looking at the raw data."""
     memory = read_memory(memory_path(results, label), source)
     return Settled(memory.identity or ABSENT, memory.checksum)
 
 
 def decode(source: str, data_dir: Path, threads: int) -> str | None:
-    """The checksum of the dataset that raw data gives; None where this Python cannot decode it.
+    """The checksum of the dataset that raw data gives; None if this Python cannot decode it.
 
-    In a process of its own, because whoever plans may have neither NumPy nor Pillow.
+    It is decoded in a process of its own, because a workflow may be planned without NumPy or
+    Pillow.
 
     Raises:
         UserError: for raw data that cannot be prepared.
@@ -253,7 +255,7 @@ def decode(source: str, data_dir: Path, threads: int) -> str | None:
 
 
 def _prepared_checksum(folder: Path, source: str) -> str | None:
-    """The checksum of a dataset that is there prepared of this source."""
+    """The checksum of the prepared dataset, if it was prepared from this source."""
     try:
         manifest = json.loads((folder / "dataset.json").read_bytes())
         return str(manifest["checksum"]) if manifest["name"] == source else None

@@ -17,7 +17,7 @@ MANIFEST = "dataset.json"
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """What a prepared dataset is."""
+    """The description of a prepared dataset: the content of its ``dataset.json``."""
 
     name: str
     image_shape: tuple[int, int, int]  # height, width, channels
@@ -31,7 +31,7 @@ class PreparedDataset:
 
 
 def read_prepared(directory: Path) -> PreparedDataset:
-    """What a prepared dataset is. Raises UserError if it is missing or damaged."""
+    """Read the description of a prepared dataset. Raises UserError if it is missing or damaged."""
     path = directory / MANIFEST
     try:
         fields = json.loads(path.read_bytes())
@@ -45,9 +45,9 @@ def read_prepared(directory: Path) -> PreparedDataset:
 def load_prepared(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images, uint8 (N, height, width, channels), and labels, int64 (N, k), of one split.
 
-    `split` is "train" or "test". The arrays are views of the files, so that a dataset need not
-    fit in memory; what is written into them is copied and does not reach the files.
-    Type and size are checked; for a check of every byte compare its SHA-256s.
+    `split` is "train" or "test". The arrays are views of the files, so a dataset need not fit in
+    memory. Writing into an array changes a copy, not the file. Type and size are checked; to check
+    every byte, compare the SHA-256s.
 
     Raises UserError if a file is missing or damaged.
     """
@@ -59,11 +59,12 @@ def load_prepared(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def training_subset(count: int, n_train: int | None, seed: int) -> np.ndarray | None:
-    """Which of `count` training images a run with this seed is given; None for all of them.
+    """The indices of the training images of a run with this seed; None for all of them.
 
-    A random subset, and a larger one holds a smaller one of the same seed.
+    They are a random subset of `count` images. For the same seed, a larger subset contains a
+    smaller one.
 
-    Raises UserError where there are not more.
+    Raises UserError if there are not more images than the run asks for.
     """
     if n_train is None:
         return None

@@ -24,7 +24,7 @@ N_TEST = 1000
 SIZE = 64
 CHUNK = 32  # images drawn at once: their planes of float32 stay in the processor's cache
 
-# The labelled factors in the order of the columns, and the classes of each.
+# The labelled factors in the order of the columns, with their classes.
 FACTORS = {
     "skin": ("light", "tan", "brown", "deep"),
     "hair_style": ("bald", "short", "bob", "long", "curly", "bun"),
@@ -57,7 +57,7 @@ def _choose(palette: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 
 SKIN = _palette("ffdcc4 e6ae82 b0714a 6b412c")
-MOUTH = _palette("93343a 85292c 5e1a1f d67a78")  # the line, to be seen on each skin
+MOUTH = _palette("93343a 85292c 5e1a1f d67a78")  # the line, visible on each skin
 HAIR = _palette("2b2530 6e4427 b8452a ecc76c c9cdd9")
 EYES = _palette("7b4a20 2c83dc 3a9e48")
 BACKGROUND = _palette("93cdf0 a3dbae f5b9b4 c6b0ea 3f4d70")
@@ -217,7 +217,7 @@ def _draw(labels: np.ndarray, jitter: np.ndarray) -> np.ndarray:
 
 
 def _hair(style, x, y, face, scale):
-    """What of the hair is behind the head and what in front of it, each (n, 64, 64)."""
+    """The hair behind the head and the hair in front of it, each (n, 64, 64)."""
     behind, front = np.full_like(x, 99), np.full_like(x, 99)
     for index, name in enumerate(STYLES):
         (chosen,) = np.nonzero(style == index)
