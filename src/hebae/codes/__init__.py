@@ -1,1 +1,1 @@
-"""What a trained run says of images: posteriors, reconstructions, samples."""
+"""Posteriors, reconstructions and samples of trained runs."""

@@ -1,9 +1,9 @@
 """Encode the splits of a trained run: ``python -m hebae.codes.encode --help``.
 
-``posterior.npz`` is the test split's, ``posterior_train.npz`` that of the images the run was
+``posterior.npz`` belongs to the test split, ``posterior_train.npz`` to the images that the run was
 trained on. Each has ``mean`` (N, d), ``sigma`` (N, d; zeros for a deterministic encoder) and
-``mixing`` (d, d), all float32: the codes of image i are z = μ_i + σ_i∘(L ε). For HEBAE, L
-belongs to the covariance of the whole split's means.
+``mixing`` (d, d), all float32. The codes of image i are z = μ_i + σ_i∘(L ε). For HEBAE, L is a
+factor of the covariance of the whole split's means.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_posterior(path: Path, trained: Trained, images: np.ndarray, split: str) -> None:
-    """Encode images, uint8 (N, height, width, channels), and write what the module states."""
+    """Encode images, uint8 (N, height, width, channels), and write their posterior."""
     run = trained.run
     images = trained.on_device(images)
     mean, log_sigma = trained.model.encode_images(images)

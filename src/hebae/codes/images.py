@@ -1,10 +1,10 @@
 """Images of a trained run for the qualitative figures: ``python -m hebae.codes.images --help``.
 
 ``images.npz`` holds uint8 arrays, so that a figure needs neither networks nor torch:
-``originals`` and ``reconstructions`` (2·k, h, w, c), the end points of k interpolations;
-``interpolations`` (k, steps, h, w, c); ``samples`` (rows, columns, h, w, c). They are means of
-p(x|z), or images drawn from it where the decoder is autoregressive; ``originals`` are what the
-networks saw.
+``originals`` and ``reconstructions`` (2·k, h, w, c) are the end points of k interpolations;
+``interpolations`` is (k, steps, h, w, c), ``samples`` (rows, columns, h, w, c). ``originals`` are
+the images as the networks saw them. The others are means of p(x|z); if the decoder is
+autoregressive, they are drawn from p(x|z).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def end_points(
 ) -> list[int]:
     """The test images that `pairs` names, in order.
 
-    Of kind ``image`` the pairs are the images' numbers, from 0; of kind ``class`` each is a
-    value of the first label (N, k), and the first such image not taken already is meant.
+    For the kind ``image`` the pairs are numbers of images, from 0. For the kind ``class`` they are
+    values of the first label (N, k), and each stands for the first unused image of that class.
     """
     if kind == "image":
         if (number := max(map(max, pairs))) >= len(labels):
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     steps = panels.steps
     lines = [interpolate(codes[2 * k], codes[2 * k + 1], steps) for k in range(len(pairs))]
-    # along a line only the code changes
+    # along an interpolation only the code changes, not the random numbers
     interpolations = decode(torch.cat(lines), "interpolations", steps)
     arrays = {
         "originals": seen(originals, reconstruction).cpu().numpy(),

@@ -1,4 +1,4 @@
-"""The posterior of a trained run over a whole split, and what every measure's command shares."""
+"""The posterior of a trained run over a whole split, and what commands of measures share."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 class Posterior:
     """q(z|x_i) = N(μ_i, D_i L Lᵀ D_i), D_i = diag σ_i, for the N images of a split.
 
-    A code is z = μ_i + σ_i ∘ (L ε), ε ~ N(0, I_d). L is the identity for a VAE and stands for
-    the batch covariance in HEBAE (Eq. 8): its Cholesky factor or the square root of its diagonal.
+    A code is z = μ_i + σ_i ∘ (L ε), ε ~ N(0, I_d). For a VAE, L is the identity. For HEBAE (Eq. 8),
+    L is the Cholesky factor of the covariance of means, or the square root of its diagonal.
 
     mean, sigma: (N, d); mixing: L, (d, d). All float64; codes have no unit (p(z) = N(0, I)).
     """
@@ -36,7 +36,7 @@ class Posterior:
     def load(cls, path: Path) -> Posterior:
         """Read ``posterior.npz``; a file that is missing or wrong is a :class:`UserError`.
 
-        float32 is widened to float64: the measures subtract nearly equal numbers.
+        float32 is converted to float64, because measures subtract nearly equal numbers.
         """
         if not path.exists():
             raise UserError(f"{path}: no such posterior; encode the run first")
@@ -92,7 +92,7 @@ def map_threads(
 ) -> list[Result]:
     """``list(map(function, items))`` on `threads` threads; with one, none is started.
 
-    Threads and not processes: numpy and minepy let go of the interpreter lock.
+    Threads suffice, because numpy and minepy release the interpreter lock.
     """
     if threads == 1:
         return [function(item) for item in items]
@@ -108,7 +108,7 @@ def require_at_least(minimum: int, **options: int) -> None:
 
 
 def command_line(description: str, output: str) -> argparse.ArgumentParser:
-    """The parser that every command begins with which measures posteriors; `output` is its help."""
+    """The parser of every command that measures posteriors; `output` is the help of --output."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--posterior", type=Path, required=True, help="posterior.npz of the run")
     parser.add_argument("--run", type=Path, required=True, help="run.json of the same run")

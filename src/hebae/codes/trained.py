@@ -1,4 +1,4 @@
-"""A finished run, opened: what the steps that use its networks begin with."""
+"""Opens a finished run for the steps that use its networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hebae.models.autoencoder import Autoencoder, load
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
-    """The parser that every such step starts from."""
+    """The parser of every such step."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--run", type=Path, required=True, help="run.json of the run")
     parser.add_argument("--weights", type=Path, required=True, help="weights.pt of the same run")
@@ -46,7 +46,7 @@ class Trained:
 
     @classmethod
     def open(cls, options: argparse.Namespace) -> Trained:
-        """Load what :func:`command_line` names; anything missing is a ``UserError``."""
+        """Load the files of :func:`command_line`. Raises ``UserError`` if one is missing."""
         run, record = read_run(options.run)
         device = set_up(options.device, options.threads, run.training.precision)
         images, labels = load_prepared(options.data, "test")
@@ -61,16 +61,16 @@ class Trained:
 
     @property
     def common_weight(self) -> float:
-        """λ for a loss of mean error + λ · R, whatever the run's loss multiplies the error by."""
+        """The λ of an equivalent loss, mean error + λ · R (docs/paper.md, the common weight)."""
         return self.run.lam / self.model.reconstruction.scale
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, purpose: str, repeat: int = 1) -> Iterator[Tensor]:
         """Codes (n, d) to uint8 images (·, height, width, channels), a chunk at a time.
 
-        A decoder with independent pixels gives the mean of p(x|z). An autoregressive one has
-        none to give: an image is drawn from it, pixel by pixel, with randomness of its own for
-        each `purpose`, which `repeat` successive codes share.
+        A decoder with independent pixels gives the mean of p(x|z). From an autoregressive decoder
+        an image is drawn, pixel by pixel. Its random numbers depend on `purpose`, and `repeat`
+        successive codes share them.
         """
         size, decoder = self.model.chunk, self.model.decoder
         if not self.run.entries.network.autoregressive:
@@ -79,7 +79,7 @@ class Trained:
             return
         generator = torch.Generator(self.device)
         generator.manual_seed(derive_seed(self.run.seed, f"pixels/{purpose}"))
-        # all at once: how pixels are drawn must not depend on the size of a chunk
+        # drawn all at once, so that pixels do not depend on the size of a chunk
         shape = (len(codes) // repeat, *self.images.shape[1:])
         uniform = torch.rand(shape, generator=generator, device=self.device)
         uniform = uniform.repeat_interleave(repeat, dim=0)

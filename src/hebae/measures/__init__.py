@@ -1,1 +1,1 @@
-"""What is measured on the posterior of a trained run; numpy only, so that it starts fast."""
+"""Measures of the posteriors of trained runs. They use numpy only, so that they start fast."""

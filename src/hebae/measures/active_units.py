@@ -1,9 +1,9 @@
-"""What each latent variable carries: the variance of its mean, and of the noise around it.
+"""The variance of each latent variable's mean, and of the noise around it.
 
-A variable that the decoder has given up has a posterior that is the prior: the variance of its
-means over the images is 0, and that of the noise 1. A variable is active where
-Var_x(E[z_j|x]) > 0.01 (Burda, Grosse & Salakhutdinov 2016, Sec. 5.2). The paper reads collapse off
-the same variances, the diagonal of Cov(μ) in Fig. 2.
+If the decoder does not use a latent variable, its posterior is the prior: its means have variance 0
+over the images, and its noise has variance 1. A latent variable is active if Var_x(E[z_j|x]) > 0.01
+(Burda, Grosse & Salakhutdinov 2016, Sec. 5.2). The paper reads collapse off the same variances, the
+diagonal of Cov(μ) in Fig. 2.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ Burda, Grosse & Salakhutdinov 2016, Eq. 8: with k codes z_j ~ q(z|x),
 
     L_k = E log 1/k Σ_j p(x|z_j) p(z_j) / q(z_j|x)  ≤  log p(x),
 
-in nats. L_1 is the per-sample ELBO; L_k rises with k, and tends to log p(x). q(z|x_i) =
+in nats. L_1 is the per-sample ELBO. L_k rises with k and tends to log p(x). q(z|x_i) =
 N(μ_i, D_i L Lᵀ D_i) is that of :mod:`hebae.codes.encode`: for HEBAE, L belongs to the whole split.
 
-Any q gives a bound on the same log p(x). Where an encoder's q is too narrow for its decoder, as
-HEBAE's, k codes tell of that and hardly of p(x). So there is a second bound of each k, with q
-widened by a number s for all images and dimensions: N(μ_i, D_i L Lᵀ D_i + s² I). Derivations and
-limits: docs/bounds.md.
+Every q gives a bound on the same log p(x). If an encoder's q is too narrow for its decoder, as
+HEBAE's is, the bound shows the narrowness of q rather than p(x). So there is a second bound for
+each k, with a wider q: N(μ_i, D_i L Lᵀ D_i + s² I), with one s for all images and dimensions.
+Derivations and limits: docs/bounds.md.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from hebae.codes.trained import Trained, command_line
 from hebae.config.protocols import Bounds, add_protocol
 
 WIDTHS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
-"""What s may be, in units of the prior's standard deviation."""
+"""The candidates for s, in units of the prior's standard deviation."""
 PILOT = 20
-"""Images on which s is chosen."""
+"""The number of images on which s is chosen."""
 
 
 def log_weights(error: Tensor, codes: Tensor, noise: Tensor, log_det: Tensor) -> Tensor:
     """log p(x|z) + log p(z) − log q(z|x) of codes z = μ + A ε, in nats; shape (n, k).
 
-    q is taken from the noise it was drawn with, log q = −½‖ε‖² − log|det A| − d/2 log 2π: with a
-    tiny A the difference z − μ has lost its digits, and dividing it by A would bring back none. The
-    last term is also in log p(z), so it is in neither.
+    log q is computed from the noise, −½‖ε‖² − log|det A| − d/2 log 2π. If A is tiny, the difference
+    z − μ has lost its digits, and dividing by A would not bring them back. The last term is also in
+    log p(z), so both leave it out.
 
     Args:
         error: −log p(x|z), shape (n, k).
@@ -58,8 +58,8 @@ def log_weights(error: Tensor, codes: Tensor, noise: Tensor, log_det: Tensor) ->
 def importance_bounds(weights: Tensor, samples: Sequence[int]) -> Tensor:
     """L_k of every image for each k in `samples`, from the same K log weights; (n, len(samples)).
 
-    For a k below K it is the mean over K / k groups of k codes: as unbiased for L_k as one group
-    is, and less noisy.
+    For k below K it is the mean over K / k groups of k codes. This is unbiased for L_k, as a single
+    group is, and less noisy.
 
     Args:
         weights: log weights, shape (n, K), float64.
@@ -74,7 +74,7 @@ def importance_bounds(weights: Tensor, samples: Sequence[int]) -> Tensor:
 def factors(sigma: Tensor, mixing: Tensor, width: float | None = None) -> tuple[Tensor, Tensor]:
     """A_i with A_i A_iᵀ = D_i L Lᵀ D_i [+ s² I], (n, d, d), and log|det A_i|, (n,).
 
-    Without a width A_i = D_i L itself: squared, tiny σ would be lost.
+    Without a width A_i = D_i L directly, because squaring would lose tiny σ.
 
     Args:
         sigma: σ, shape (n, d).
@@ -100,7 +100,7 @@ def weights_of_images(
     """Log weights of `samples` codes of each of the first images, (n, samples), some at a time.
 
     Noise is drawn image by image, so it does not depend on how many images are decoded together.
-    Beside what the decoder takes for a chunk there are about 40·samples·d bytes.
+    Memory is that of the decoder for a chunk, plus about 40·samples·d bytes.
     """
     run, device = trained.run, trained.device
     if width is None:
@@ -187,7 +187,7 @@ def _mean_and_error(values: np.ndarray) -> tuple[float, float | None]:
 
 
 def _check(options: argparse.Namespace, trained: Trained, posterior: Posterior) -> None:
-    """What may be asked for that this run and its data do not have."""
+    """Refuse what this run and its data do not have. Raises UserError."""
     entries, n_images = trained.run.entries, len(trained.images)
     if not entries.objective.stochastic:
         raise UserError(

@@ -1,8 +1,8 @@
 """Covariance of the codes over a split: of the posterior means and of sampled codes (Fig. 2a, b).
 
-The two differ. A dimension whose posterior is the prior has Var(μ) = 0 and Var(z) = 1, so the
-paper's "variance falls to 0" for the VAE can only be read off Cov(μ); both are reported. By the
-law of total covariance Cov(z) = Cov(μ) + mean_i D_i L Lᵀ D_i.
+The two differ. A latent dimension whose posterior is the prior has Var(μ) = 0 and Var(z) = 1, so
+the paper's "variance falls to 0" for the VAE can only mean Cov(μ). Both are reported. By the law of
+total covariance, Cov(z) = Cov(μ) + mean_i D_i L Lᵀ D_i.
 """
 
 from __future__ import annotations

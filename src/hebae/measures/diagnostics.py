@@ -3,10 +3,10 @@
 The two diagnostics of the InfoVAE paper for q(z) against p(z) = N(0, I), both from one code
 z ~ q(z|x_i) for every image of a split:
 
-* ``mmd``: MMD² over the whole split, with the constants that the objectives' kernels have at
-  σ_p² = 1. It is unbiased for images drawn from a population, so it may be negative; nothing is
-  clipped. ``null_low`` to ``null_high`` is where 95 % of the estimates lie if q = p, by random
-  relabelling of codes and samples: not a confidence interval of MMD².
+* ``mmd``: MMD² over the whole split, with the scales that the objectives' kernels have at σ_p² = 1.
+  It is unbiased for images drawn from a population, so it may be negative; nothing is clipped.
+  ``null_low`` to ``null_high`` holds 95 % of the estimates if q = p, by random relabelling of codes
+  and samples. It is not a confidence interval of MMD².
 * ``log_det``: log det of the covariance of q(z), 0 for the prior.
 
 An encoder fitted to its images can lay their codes out more evenly than samples of the prior. A
@@ -78,7 +78,7 @@ def kernel_matrix(a: np.ndarray, b: np.ndarray, kernel: str) -> np.ndarray:
 def relabellings(n: int, m: int, permutations: int, rng: np.random.Generator) -> np.ndarray:
     """Which of n + m pooled points count as codes, bool, (n + m, 1 + permutations).
 
-    Column 0 is the observed labelling, the first n; the others are n random points each.
+    Column 0 is the observed labelling, the first n points. Each other column has n random points.
     """
     labels = np.zeros((n + m, 1 + permutations), bool)
     labels[:n, 0] = True
@@ -98,18 +98,19 @@ def mmd(
 ) -> Mmd:
     """MMD² between codes (n, d) and samples of the prior (m, d), n and m ≥ 2; no unit.
 
-    The U-statistic of Gretton et al. 2012, Lemma 6: the within terms leave out i = j, the cross
-    term takes all pairs. The interval is from the 2.5 % to the 97.5 % quantile of the estimates
-    for `permutations` ≥ 1 random relabellings of the pooled points (drawn from `rng`, by default
-    always the same ones); the p-value is (1 + #{relabelled ≥ observed}) / (1 + permutations).
+    This is the U-statistic of Gretton et al. 2012, Lemma 6: the within terms leave out i = j, and
+    the cross term takes all pairs. The interval is from the 2.5 % to the 97.5 % quantile of the
+    estimates for `permutations` ≥ 1 random relabellings of the pooled points. They are drawn from
+    `rng`, by default always the same ones. The p-value is (1 + #{relabelled ≥ observed}) / (1 +
+    permutations).
 
-    Every pair i < j of the pooled points is looked at once, for all labellings together: with
-    U the kernel above the diagonal and A the labellings, all sums follow from U·A. In blocks of
-    `chunk` × `chunk`, so a thread takes about 40·chunk² bytes, beside (n + m)·(2 + permutations)
-    for A. Neither `chunk` nor `threads` changes more than the rounding, `threads` not even that.
+    Every pair i < j of the pooled points is computed once, for all labellings together. With U the
+    kernel above the diagonal and A the labellings, all sums follow from U·A. The work is done in
+    blocks of `chunk` × `chunk`: a thread takes about 40·chunk² bytes, and A takes
+    (n + m)·(2 + permutations). `chunk` changes the result by rounding only, `threads` not at all.
 
-    10,000 codes against 10,000 samples take 4 s on one slow core, 60,000 take 50 s. float32 would
-    halve that.
+    10,000 codes against 10,000 samples take 4 s on one slow core, and 60,000 take 50 s. float32
+    would halve that.
     """
     n, m = len(codes), len(prior)
     if min(n, m) < 2:
@@ -179,9 +180,9 @@ def diagnostics(
     """One row: n_codes, n_prior, kernel, mmd, null_low, null_high, p_value, log_det, log_det_low,
     log_det_high.
 
-    `n_prior` samples stand for the prior: by default as many as there are codes, but at least
-    2,000, so that a small split is not made noisier by them, and at most 10,000, to bound the
-    time. Independent of `threads`.
+    `n_prior` is the number of samples of the prior. By default it is the number of codes, but at
+    least 2,000, so that samples add little noise to a small split, and at most 10,000, to limit the
+    time. The result does not depend on `threads`.
     """
     require_at_least(1, threads=threads)
     n, d = posterior.mean.shape
@@ -224,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if len(posterior.mean) < 2:
             raise UserError(f"{path}: one image only; the MMD needs two")
         rng = np.random.default_rng(derive_seed(run.seed, f"diagnostics/{split}"))
-        # our threads share the points; more of BLAS's under each would only get in their way
+        # our threads share the points; threads of BLAS under each of them would only get in the way
         with threadpool_limits(1):
             row = diagnostics(
                 posterior, rng, asked.kernel, asked.permutations, threads=options.threads

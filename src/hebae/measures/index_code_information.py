@@ -4,13 +4,14 @@ The paper's Eq. 10 (ELBO surgery, Hoffman & Johnson 2016), q(z) = 1/N Σ_j q(z|x
 
     mean_i KL(q(z|x_i) ‖ p) = I(n; z) + KL(q(z) ‖ p),     0 ≤ I(n; z) ≤ log N.
 
-All in nats, by Monte Carlo over codes z ~ q(z|x_i) against all N posteriors: a mixture over a
-batch of M could not read more than log M. Nothing is clipped, so noise may show below 0.
+All are in nats, by Monte Carlo over codes z ~ q(z|x_i) against all N posteriors. A mixture over a
+batch of M posteriors could not give more than log M. Nothing is clipped, so noise may give values
+below 0.
 
-``kl_gaussian`` is the KL the paper plots (Eq. 7), KL(N(m, S) ‖ N(0, I)), with the moments of
-sampled codes z over the split where the paper takes the means μ of a batch. As log p is quadratic,
-KL(q(z) ‖ p) = KL(q(z) ‖ N(m, S)) + kl_gaussian: what ``kl_aggregate`` has on top of it is how far
-q(z) is from a Gaussian.
+``kl_gaussian`` is the KL that the paper plots (Eq. 7), KL(N(m, S) ‖ N(0, I)), but with the moments
+of codes z sampled over the split; the paper takes the means μ of a batch. Because log p is
+quadratic, KL(q(z) ‖ p) = KL(q(z) ‖ N(m, S)) + kl_gaussian. So ``kl_aggregate`` − ``kl_gaussian`` is
+how far q(z) is from a Gaussian.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from hebae.measures.covariance import moments
 
 LOG_2PI = float(np.log(2 * np.pi))
 
-# A posterior so many nats below the code's own is 2e-22 of a density: of any number of images
-# that fit in memory, together less than a rounding.
+# A posterior so many nats below the code's own contributes 2e-22 of a density. For any number of
+# images that fit in memory, all such posteriors together are less than a rounding error.
 NEGLIGIBLE = 50.0
 CHUNK = 16  # codes whose bounds are computed together
 
@@ -37,14 +38,14 @@ def log_densities(
 ) -> tuple[np.ndarray, np.ndarray]:
     """log q(z|x_owner) and log q(z) of codes (n, d), owner (n,) the image of each: two (n,), nats.
 
-    Differences are whitened, L⁻¹ D_j⁻¹ (z − μ_j), before they are squared. Multiplied out into one
-    matrix product for all codes and images, the square cancels: with σ = 1e-6, where nothing in
-    HEBAE's regulariser holds σ up, it is .02 nats off for single codes. But a lower bound of it
-    rules most images out (:func:`_bounds`), and only the others are whitened. All that is left
-    out of a sum is below its last digit.
+    Differences are whitened, L⁻¹ D_j⁻¹ (z − μ_j), before they are squared. Multiplying the square
+    out into one matrix product for all codes and images would lose digits: with σ = 1e-6, which
+    HEBAE reaches, it is .02 nats off for single codes. But a lower bound of the square rules out
+    most images (:func:`_bounds`), and only the others are whitened. Everything that is left out of
+    a sum is below its last digit.
 
-    A thread takes about 8·(2d + CHUNK)·N bytes, beside 8·4d·(n + N) for all.
-    A σ that is 0 or an L that is singular has no density: :class:`UserError`.
+    A thread takes about 8·(2d + CHUNK)·N bytes, and all threads share 8·4d·(n + N).
+    Raises :class:`UserError` if σ is 0 or L is singular, because then there is no density.
     """
     if not posterior.sigma.all():
         raise UserError("sigma is 0 for some codes and not for others, so they have no density")
@@ -81,7 +82,7 @@ def log_densities(
         result = []
         for code, chosen in zip(codes[part, :, None], near, strict=True):
             images = np.flatnonzero(chosen)
-            if 2 * len(images) > len(chosen):  # all are less work than most
+            if 2 * len(images) > len(chosen):  # all are less work than a selection of most
                 log_density = exact(code, slice(None), work)
             else:
                 log_density = exact(code, images)
@@ -136,8 +137,8 @@ def index_code_information(
     """nats (I(n; z)), log_n, kl_aggregate (KL(q(z) ‖ p)) and kl_gaussian, from `draws` codes an
     image. Independent of `threads`.
 
-    Deterministic codes have I = log N exactly where no two are equal (else the entropy of the
-    code's value) and an infinite KL(q(z) ‖ p), left empty (None).
+    Deterministic codes have I = log N exactly if no two are equal, and otherwise the entropy of the
+    code's value. Their KL(q(z) ‖ p) is infinite, and is left empty (None).
     """
     require_at_least(1, draws=draws, threads=threads)
     n, d = posterior.mean.shape
@@ -158,6 +159,6 @@ def index_code_information(
 def rows(posterior: Posterior, run: Run, threads: int) -> list[dict[str, float | None]]:
     """The row of a run's table, :func:`index_code_information`."""
     rng = np.random.default_rng(derive_seed(run.seed, "index_code_information"))
-    # our threads share the codes; more of BLAS's under each would only get in their way
+    # our threads share the codes; threads of BLAS under each of them would only get in the way
     with threadpool_limits(1):
         return [index_code_information(posterior, rng, threads=threads)]

@@ -1,7 +1,7 @@
 """Measure the posterior of a trained run: ``python -m hebae.measures.measure --help``.
 
-One job takes all the measures that need nothing but a posterior: to begin a job takes longer than
-most of them.
+One job takes all measures that need only a posterior, because starting a job takes longer than most
+of them.
 """
 
 from __future__ import annotations

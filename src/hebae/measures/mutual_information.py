@@ -1,20 +1,20 @@
 """MIC and TIC of each latent dimension, by minepy (Fig. 2c, d).
 
-The paper scores "sample index and latent variables" and does not state its protocol. With one
-draw per index the score says nothing (MIC .04 for any σ, 1,000 images), so the table names the
+The paper scores "sample index and latent variables" and does not state its protocol. With one draw
+for each index the score says nothing (MIC .04 for any σ, 1,000 images). So the table names the
 protocol:
 
-* ``indices_draws``: some random images, several draws of each; x is the number of the image,
-  y = z_j. Averaged over random sets of images. A grid has at most n^.6 cells (n points), so
-  more than n^.6 / 2 images cannot be told apart: 50 images × 20 draws read MIC .7 even for a
-  deterministic code. The default, 20 × 50, reads 1, .94, .74, .12 for σ = 0, .1, .3, .9 where
+* ``indices_draws``: some random images with several draws of each; x is the number of the image,
+  y = z_j. Scores are averaged over random sets of images. A grid has at most n^.6 cells (n points),
+  so more than n^.6 / 2 images cannot be told apart: 50 images × 20 draws give MIC .7 even for a
+  deterministic code. The default, 20 × 50, gives 1, .94, .74, .12 for σ = 0, .1, .3, .9 if
   Var(z_j) = 1.
-* ``mean_vs_sample``: x = μ_j, y = z_j over all images, one draw each: 1, .92, .72, .13 for
-  1,000 images and 1, .90, .70, .10 for 10,000, so compare splits of equal size.
+* ``mean_vs_sample``: x = μ_j, y = z_j over all images with one draw each. It gives 1, .92, .72, .13
+  for 1,000 images and 1, .90, .70, .10 for 10,000, so compare only splits of equal size.
 
-The numbers of the images are labels in no order; the scores bin neighbouring labels together.
-Bins never separate equal values, and TIC is about .06 higher where all draws of an image are equal,
-as a deterministic code's are (docs/paper.md).
+The numbers of images are labels without an order, but the scores bin neighbouring labels together.
+Bins never separate equal values. TIC is about .06 higher if all draws of an image are equal, as
+they are for a deterministic code (docs/paper.md).
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def indices_draws(
 ) -> np.ndarray:
     """MIC and TIC of image number and z_j, (d, 2): mean over `sets` random sets of images.
 
-    More `indices` than there are images is a :class:`UserError`. The result does not depend on
-    `threads`: every sample is drawn before the first score.
+    Raises :class:`UserError` for more `indices` than there are images. The result does not depend
+    on `threads`, because all samples are drawn before the first score.
     """
     require_at_least(1, threads=threads)
     images = len(posterior.mean)
@@ -69,7 +69,7 @@ def indices_draws(
 def mean_vs_sample(posterior: Posterior, rng: np.random.Generator, threads: int = 1) -> np.ndarray:
     """MIC and TIC of μ_j and z_j over all images, one draw each: (d, 2).
 
-    Half a second to a second a dimension for 10,000 images.
+    It takes half a second to a second for each latent dimension with 10,000 images.
     """
     require_at_least(1, threads=threads)
     columns = zip(posterior.mean.T.copy(), posterior.sample(rng).T.copy(), strict=True)
@@ -80,7 +80,7 @@ def rows(
     posterior: Posterior, run: Run, threads: int, protocol: str, indices: int, draws: int, sets: int
 ) -> list[dict[str, Any]]:
     """The rows of a run's table: protocol, dimension (from 0), mic, tic."""
-    # a stream each, so that a protocol does not depend on the name of the other
+    # each protocol has its own random stream
     rng = np.random.default_rng(derive_seed(run.seed, f"mutual_information/{protocol}"))
     if protocol == "mean_vs_sample":
         scores = mean_vs_sample(posterior, rng, threads)

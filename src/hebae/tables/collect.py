@@ -1,7 +1,6 @@
 """Collect the rows of all runs into one table: ``python -m hebae.tables.collect --help``.
 
-The runs are derived from the experiment rather than listed on the command line, which a sweep
-of thousands would overflow.
+The runs are derived from the experiment. Thousands of them would not fit on a command line.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ def final_test_row(history: list[Row]) -> list[Row]:
 
 
 def every_run(experiment: Experiment) -> list[Run]:
-    """Every run of an experiment, those on subsets of the images too, once."""
+    """Every run of an experiment once, including runs on subsets of the images."""
     runs = (*experiment.runs(), *experiment.diagnostics_runs())
     return list({run.path: run for run in runs}.values())
 
 
 def provenance_row(text: str) -> list[Row]:
-    """What a run's record says beside its description, on one line."""
+    """The row of the table ``runs``: what a run's record says besides its description."""
     record = json.loads(text)
     versions = record["versions"]
     own = (
@@ -67,7 +66,7 @@ def provenance_row(text: str) -> list[Row]:
         | {name: record.get(name) for name in own}
         | {name: versions.get(name) for name in ("python", "torch", "numpy")}
         | {name: record.get(name) for name in (*last, *sums)}
-        # what differs from what was asked for, in a run that was kept as it was found
+        # in a run that was kept: what differs from what was asked for
         | {"kept": "; ".join((record.get("kept") or {}).get("differs", ()))}
     ]
 
@@ -84,7 +83,7 @@ TABLES = {
 
 
 def tables_of(experiment: Experiment) -> dict[str, Table]:
-    """The tables that have any rows in an experiment."""
+    """The tables that have rows in an experiment."""
     return {name: table for name, table in TABLES.items() if any(table.runs(experiment))}
 
 

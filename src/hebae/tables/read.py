@@ -10,7 +10,7 @@ from hebae.base.errors import UserError
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A tidy table; ``attrs["file"]`` says where it lies, for messages."""
+    """A tidy table; ``attrs["file"]`` is its path, for messages."""
     identity = {"dataset": str, "model": str, "latent_dim": int, "seed": int}
     try:
         table = pd.read_csv(path, dtype=identity, converters={"weight": float})

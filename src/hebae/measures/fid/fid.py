@@ -1,9 +1,8 @@
 """FID of a trained run's samples (Fig. 1b): ``python -m hebae.measures.fid.fid --help``.
 
-Codes from the prior, z ~ N(0, I), are decoded in float32 to 8-bit images, clipped and rounded;
-these go into the feature network as they are (a PNG would keep every bit). What a FID depends
-on besides the model stands beside it in ``fid.csv``: how many images of each kind, and the
-features.
+Codes from the prior, z ~ N(0, I), are decoded in float32, clipped and rounded to 8-bit images. The
+feature network gets these directly; saving them as PNG would change nothing. ``fid.csv`` also has
+what a FID depends on besides the model: the numbers of images of each kind, and the features.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from hebae.models.latent import normal_stream
 
 def samples(trained: Trained, count: int) -> Iterator[Tensor]:
     """`count` images of the model, uint8 (n, height, width, channels), in chunks."""
-    # all codes at once: how noise is drawn must not depend on the size of a chunk
+    # all codes at once, so that they do not depend on the size of a chunk
     normal = normal_stream(derive_seed(trained.run.seed, "fid"), trained.device)
     prior = normal(torch.empty(count, trained.run.latent_dim, device=trained.device))
     return trained.decode(prior, "fid")
 
 
 def rank_warning(n_features: int, **counts: int) -> str | None:
-    """What is wrong with so few images of each kind: N of them give a rank of at most N − 1."""
+    """A warning about too few images: N images give a covariance of rank N − 1 at most."""
     short = [
         f"{count} {kind} images {'<' if count < n_features else '='} {n_features} features"
         for kind, count in counts.items()

@@ -2,9 +2,8 @@
 
     d² = ‖m_a − m_b‖² + tr A + tr B − 2 tr (A B)^{1/2}
 
-for N(m_a, A) and N(m_b, B) (Dowson & Landau 1982, Eq. 4); on Inception features it is the FID
-(Heusel et al. 2017, Eq. 6). It is the square of a distance; its unit is that of the features,
-squared.
+for N(m_a, A) and N(m_b, B) (Dowson & Landau 1982, Eq. 4). On Inception features it is the FID
+(Heusel et al. 2017, Eq. 6). It is the square of a distance, in the squared unit of the features.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ import numpy as np
 class Moments:
     """Mean and covariance of features that come in chunks, in float64.
 
-    Chunks are merged by their centred moments (Chan, Golub & LeVeque 1983): a mean that is
-    large beside the spread costs no digits, and how the features are cut into chunks changes
-    nothing beyond rounding.
+    Chunks are merged by their centred moments (Chan, Golub & LeVeque 1983). So a mean that is large
+    compared with the spread costs no digits, and the size of chunks changes rounding only.
 
     ``mean`` is (f,), ``scatter`` Σ (x − mean)(x − mean)ᵀ, (f, f).
     """
@@ -28,7 +26,7 @@ class Moments:
         self.scatter = np.zeros((n_features, n_features))
 
     def add(self, features: np.ndarray) -> None:
-        """Take in some more features, (n, f)."""
+        """Add more features, (n, f)."""
         if not len(features):
             return
         features = features.astype(np.float64)
@@ -57,7 +55,7 @@ class Moments:
 def _factor(covariance: np.ndarray) -> np.ndarray:
     """F (f, r) with F Fᵀ the covariance (f, f), r its numerical rank.
 
-    Eigenvalues up to f · ε · the largest are rounding, of either sign, and are left out.
+    Eigenvalues up to f · ε · the largest one are rounding errors of either sign, and are left out.
     """
     values, vectors = np.linalg.eigh(covariance)
     kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
@@ -74,13 +72,13 @@ def frechet_distance(
     of Fᵀ G, so tr (A B)^{1/2} = ‖Fᵀ G‖_*. Neither A B nor B^{1/2} A B^{1/2} is formed, whose
     eigenvalues of 0 come out as ±ε and, after the root, as 1e-8.
 
-    Never negative: what rounding leaves below 0 is returned as 0. Raises ValueError for
-    numbers that are not finite.
+    It is never negative: a value below 0, which is rounding, is returned as 0. Raises ValueError
+    for numbers that are not finite.
     """
     if not all(np.isfinite(array).all() for array in (mean_a, cov_a, mean_b, cov_b)):
         raise ValueError("moments must be finite")
     step = mean_a - mean_b
     product = _factor(cov_a).T @ _factor(cov_b)
-    # numpy's SVD takes no matrix without rows, that of a point
+    # numpy's SVD takes no matrix without rows, which a single point gives
     overlap = np.linalg.svd(product, compute_uv=False).sum() if product.size else 0.0
     return max(0.0, float(step @ step + np.trace(cov_a) + np.trace(cov_b) - 2 * overlap))

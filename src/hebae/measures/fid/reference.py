@@ -1,8 +1,8 @@
 """Moments of real images' features, for the FID: ``python -m hebae.measures.fid.reference --help``.
 
-They depend on the dataset, the split, how many images and the feature network, on no run and
-no experiment, and Inception takes minutes to hours for them. What was computed once is kept in
-a cache, under a hash of all that determines it.
+They depend on the dataset, the split, the number of images and the feature network, but not on a
+run or an experiment. Inception takes minutes to hours for them, so they are kept in a cache, under
+a hash of everything that decides them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from hebae.measures.fid.features.network import (
 )
 from hebae.measures.fid.frechet import Moments
 
-CHUNK = 500  # images read at once; the network takes as many of them as it can
+CHUNK = 500  # images that are read at once; the network takes as many of them as it can
 
 
 @dataclass(frozen=True)
 class Source:
-    """What reference moments are of."""
+    """What decides reference moments."""
 
     dataset: str
     dataset_checksum: str
@@ -85,7 +85,7 @@ class Reference:
 
 
 def choose(available: int, count: int) -> np.ndarray:
-    """The images a reference is made of: all, or `count` at random, always the same; sorted."""
+    """The sorted indices of the reference images: all, or `count` random ones, always the same."""
     rng = np.random.default_rng(derive_seed(0, "reference"))
     return np.sort(rng.choice(available, count, replace=False))
 
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _recall(path: Path, source: Source) -> Reference | None:
-    """What the cache has, or None where that is nothing, damaged or something else."""
+    """The moments in the cache; None if they are missing, damaged or of something else."""
     if not path.exists():
         return None
     try:

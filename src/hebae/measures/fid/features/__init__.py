@@ -1,7 +1,7 @@
-"""Feature networks, in whose outputs images are compared: one a module, each with a folder's files.
+"""Feature networks, by whose outputs images are compared. Each has a module and a folder of files.
 
-A module has ``load(weights)``, which returns an ``nn.Module`` from images, uint8 (n, height,
-width, channels), to features (n, f), and with ``chunk``, the most images it may be given at once.
-Which module a name stands for is in ``hebae.config.registry.FEATURES``. None of them imports
-another, so that editing one recomputes its own features alone.
+A module has ``load(weights)``, which returns an ``nn.Module`` from images, uint8 (n, height, width,
+channels), to features (n, f). Its attribute ``chunk`` is the largest number of images for one call.
+``hebae.config.registry.FEATURES`` maps names to modules. No module imports another, so editing one
+recomputes only its own features.
 """

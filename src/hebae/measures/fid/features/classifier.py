@@ -1,8 +1,9 @@
 """Features of a small classifier: ``python -m hebae.measures.fid.features.classifier --help``.
 
-A convolutional network is trained on a dataset's own labels; its features are the layer before
-the class scores. Distances in them compare models on one dataset where Inception, trained on
-photographs, cannot be had or says little. They compare with no published FID.
+A convolutional network is trained on a dataset's own labels. Its features are the layer before the
+class scores. Distances in these features compare models on one dataset where Inception, which was
+trained on photographs, cannot be had or says little. They cannot be compared with any published
+FID.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from hebae.training.optimiser import Adam
 from hebae.training.plan import read_plan, taken
 
 N_FEATURES = 64  # 1,000 images give their covariance its full rank many times over
-WIDTHS = (16, 32, 64)  # filters of the layers; those after the last have as many
-SMALLEST = 4  # pixels a side, where halving ends
+WIDTHS = (16, 32, 64)  # filters of the layers; further layers have as many as the last
+SMALLEST = 4  # pixels of a side at which halving ends
 BATCH_SIZE = 64
-# Passed through the network in training, at least: small datasets are gone through more often
+# The least number of images in training; small datasets are passed through more often.
 EXAMPLES = 20_000
 LEAST_EPOCHS = 3
-LEARNING_RATE = 3e-3  # falls to 0 on half a cosine
+LEARNING_RATE = 3e-3  # falls to 0 along half a cosine
 ADAM_EPSILON = 1e-8
 
 
@@ -97,7 +98,7 @@ class Classifier(nn.Module):
 
 
 def load(weights: Path) -> Classifier:
-    """The network a weights file describes."""
+    """The network that a weights file describes."""
     content = torch.load(weights, map_location="cpu", weights_only=True)
     network = Classifier(content["image_shape"], content["n_classes"])
     network.load_state_dict(content["state"])
@@ -112,7 +113,7 @@ def train(
 ) -> Classifier:
     """Train on images, uint8 (N, height, width, channels), and labels, int64 (N, k).
 
-    The loss is the cross entropy, summed over the k factors. A line an epoch goes to stderr.
+    The loss is the cross entropy, summed over the k factors. Each epoch writes a line to stderr.
     """
     generator = torch.Generator().manual_seed(derive_seed(0, "classifier/initialise"))
     network = Classifier(images.shape[1:], n_classes, generator).to(device)

@@ -1,9 +1,8 @@
 """Inception features, those of the FID: ``python -m hebae.measures.fid.features.inception --help``.
 
-The network and its weights are pytorch-fid's (a port of the TensorFlow network of 2015-12-05
-that Heusel et al. 2017 used), images are resized the way it does, so that distances are those
-of its command line. The weights are looked for where they may be already, and downloaded
-otherwise.
+The network and its weights are pytorch-fid's: a port of the TensorFlow network of 2015-12-05 that
+Heusel et al. 2017 used. Images are resized as pytorch-fid does, so distances equal those of its
+command. Weights that are there already are used, and otherwise downloaded.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from hebae.data.download import FetchError, attempt, unwritable
 from hebae.measures.fid.features.network import write_features
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
-# its beginning stands in the name, by the convention of torch.hub
+# the name contains its beginning, by the convention of torch.hub
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-FOLDER = "inception"  # under `data_dir`; where a download goes
+FOLDER = "inception"  # below `data_dir`; downloads go there
 N_FEATURES = 2048  # of the last pooling, "pool3"
 
 TIMEOUT_SECONDS = 20
@@ -55,11 +54,11 @@ class Inception(nn.Module):
         from pytorch_fid import inception  # it imports torchvision, which takes seconds
 
         block = inception.InceptionV3.BLOCK_INDEX_BY_DIM[n_features]
-        # The network is built in the one function that also downloads, and unpickles, its
-        # weights: it is handed ours in place of that.
+        # The function that builds the network also downloads and unpickles its weights. It gets
+        # our weights instead.
         with patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state):
             network = _folded(inception.InceptionV3([block]).eval())
-        # the order in memory that CPUs and GPUs convolve faster in; values agree to rounding
+        # the memory order in which CPUs and GPUs convolve faster; values agree to rounding
         self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,8 +71,8 @@ class Inception(nn.Module):
 def _folded(network: nn.Module) -> nn.Module:
     """The network, in evaluation mode, with each batch normalisation inside its convolution.
 
-    A convolution with a bias then stands for the two, and the rectifier writes in place, so
-    activations are gone through once where they were three times; values agree to rounding.
+    One convolution with a bias replaces the two, and the rectifier works in place. So activations
+    are passed through once instead of three times. Values agree to rounding.
     """
     from torchvision.models.inception import BasicConv2d
 
@@ -92,12 +91,12 @@ def load(weights: Path) -> Inception:
 
 
 def present(data_dir: Path) -> Path | None:
-    """The weights file, verified, or None where there is none.
+    """The verified weights file, or None if there is none.
 
-    Looked for in ``inception`` in `data_dir`, in `data_dir` itself, and where torch.hub, and so
-    pytorch-fid, keeps it. A file that is there is never changed.
+    It is looked for in ``inception`` in `data_dir`, in `data_dir` itself, and in the folder of
+    torch.hub, which pytorch-fid uses. Existing files are never changed.
 
-    Raises :class:`UserError` for a file of that name that is another.
+    Raises :class:`UserError` for a file of that name with other content.
     """
     for folder in (data_dir / FOLDER, data_dir, Path(torch.hub.get_dir()) / "checkpoints"):
         path = folder / NAME
@@ -111,7 +110,7 @@ def present(data_dir: Path) -> Path | None:
 def find(data_dir: Path) -> Path:
     """The weights file, as :func:`present`; downloaded to ``inception`` in `data_dir` otherwise.
 
-    Raises :class:`UserError` for a file of that name that is another, a failed download or a
+    Raises :class:`UserError` for a file of that name with other content, a failed download or a
     folder that cannot be written to.
     """
     return present(data_dir) or _download(data_dir / FOLDER)
@@ -150,7 +149,7 @@ def _download(folder: Path) -> Path:
 
 
 def _fetch(url: str, stream: BinaryIO) -> None:
-    """Write what the address gives to `stream`, from its beginning."""
+    """Download `url` to `stream`, from its beginning."""
     stream.seek(0)
     stream.truncate()
     digest = hashlib.sha256()
@@ -162,7 +161,7 @@ def _fetch(url: str, stream: BinaryIO) -> None:
 
 
 def _pieces(url: str) -> Iterator[bytes]:
-    # apart from the writing, whose errors are no reason to ask again
+    # separate from writing, whose errors are no reason to try again
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
             while piece := response.read(PIECE):
@@ -181,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     path = find(options.data_dir.expanduser())
-    # a copy: links have the age of what they link to, and workflows go by age
+    # a copy, because a link has the age of its target, and workflows compare ages
     with path.open("rb") as weights:
         write_features(
             options.output,

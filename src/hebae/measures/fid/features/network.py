@@ -24,21 +24,21 @@ RECORD = "features.json"  # written last
 
 @dataclass(frozen=True)
 class FeaturesRecord:
-    """What features are: the content of ``features.json``."""
+    """The description of features: the content of ``features.json``."""
 
     features: str  # a name in hebae.config.registry.FEATURES
     n_features: int
     weights_sha256: str
-    dataset: str | None  # what the network was trained on, where that is one of ours
-    accuracy: float | None  # on its test split, mean over the factors
+    dataset: str | None  # what the network was trained on, if that is one of our datasets
+    accuracy: float | None  # on its test split, averaged over the factors
     accuracies: dict[str, float] | None  # of each factor
     preprocessing: str
-    decides: dict[str, Any] | None = None  # what decided its training, where it was trained here
-    kept: dict[str, Any] | None = None  # what it was taken in place of
+    decides: dict[str, Any] | None = None  # what decided its training, if it was trained here
+    kept: dict[str, Any] | None = None  # what was asked for, if another training was kept
 
     @property
     def label(self) -> str:
-        """As it stands in tables: distances in features of another label do not compare."""
+        """The name in tables. Distances in features with different labels do not compare."""
         return self.features if self.dataset is None else f"{self.features} of {self.dataset}"
 
 
@@ -54,15 +54,15 @@ class FeatureNet:
     def __call__(self, images: Tensor) -> Tensor:
         """Features of images: uint8 (n, height, width, channels) to float32 (n, n_features).
 
-        Memory is bounded however many images there are.
+        Memory does not grow with the number of images.
         """
         chunks = images.split(self.network.chunk)
         return torch.cat([self.network(chunk.to(self.device)).float() for chunk in chunks])
 
 
 def write_features(folder: Path, weights: BinaryIO, **fields: Any) -> FeaturesRecord:
-    """Write a folder of features; `fields` are those of its record but the checksum."""
-    # whoever reads while we write, or after we were killed, must not find the old one
+    """Write a folder of features; `fields` are those of its record, without the checksum."""
+    # nobody must find the old file while we write, or after we were killed
     (folder / RECORD).unlink(missing_ok=True)
     with files.replacing(folder / WEIGHTS) as stream:
         shutil.copyfileobj(weights, stream)
@@ -72,7 +72,7 @@ def write_features(folder: Path, weights: BinaryIO, **fields: Any) -> FeaturesRe
 
 
 def read_record(folder: Path) -> FeaturesRecord:
-    """What the features in a folder are. Raises UserError if that is missing or damaged."""
+    """Read the record of a folder of features. Raises UserError if it is missing or damaged."""
     path = folder / RECORD
     try:
         record = FeaturesRecord(**json.loads(path.read_bytes()))
@@ -96,7 +96,7 @@ def open_features(folder: Path, device: torch.device) -> FeatureNet:
         network = load(path)
     except PermissionError:
         raise
-    except Exception as error:  # PyTorch states no list of what reading may raise
+    except Exception as error:  # PyTorch does not document what reading may raise
         raise _unreadable(path, error) from None
     return FeatureNet(record, network.eval().to(device), device)
 
@@ -109,7 +109,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def feature_moments(net: FeatureNet, chunks: Iterable[Tensor], total: int, what: str) -> Moments:
-    """Moments of the features of images that come in chunks, `total` in all."""
+    """Moments of the features of `total` images that come in chunks."""
     moments = Moments(net.record.n_features)
     with Progress(what, total, "image", every=30) as progress:
         for images in chunks:
