@@ -1,6 +1,6 @@
 """The autoencoder of a run: networks, objective and reconstruction term, built once.
 
-Whatever trains, scores, encodes or draws calls this. The loss of a model is
+All code that trains, scores, encodes or draws uses this class. The loss of a model is
 :meth:`Autoencoder.forward` with the function of its objective (:mod:`hebae.models.objectives`).
 """
 
@@ -29,21 +29,21 @@ from hebae.models.latent import Latent, Normal
 
 
 class Loss(NamedTuple):
-    """What a batch is trained on."""
+    """The loss of a batch, with its terms."""
 
     loss: Tensor
     """scale · mean error + λ · R, a scalar."""
     terms: Tensor
-    """Mean error, R and the mean of KL(q(z|x_i) ‖ p), 0 where there is none; (3,), no gradient."""
+    """Mean error, R and mean KL(q(z|x_i) ‖ p), which is 0 if undefined; (3,), no gradient."""
     adversary_loss: Tensor | None
-    """What the divergence's adversary lowers, a scalar; None where there is none."""
+    """The loss of the divergence's adversary, a scalar; None if it has no adversary."""
 
 
 @dataclass(frozen=True)
 class Terms:
     """The terms of the objective on a split or in an epoch, means over images.
 
-    In nats where there is a likelihood; ``reconstruction`` is a mean square otherwise.
+    They are in nats if there is a likelihood; otherwise ``reconstruction`` is a mean square.
     ``posterior_kl`` is the mean of KL(q(z|x_i) ‖ p), None for a deterministic encoder.
     """
 
@@ -54,11 +54,10 @@ class Terms:
     def bounds(self, paper_bound: bool, likelihood: bool) -> dict[str, float | None]:
         """The terms and both bounds, as columns of a table.
 
-        Without a likelihood there is no bound on it.
-
-        ``elbo_paper`` is −(reconstruction + R), what Fig. 1a plots; for HEBAE its R is the
-        aggregate KL, which leaves out the index-code information (Eq. 10). ``elbo`` is the
-        per-sample bound, comparable across models. Each is None where it does not exist.
+        ``elbo_paper`` is −(reconstruction + R), which Fig. 1a plots. For HEBAE, R is the aggregate
+        KL, which leaves out the index-code information (Eq. 10). ``elbo`` is the per-sample bound,
+        which can be compared across models. Each is None if it is not defined, and both are without
+        a likelihood.
         """
         bound = -(self.reconstruction + self.regulariser) if paper_bound else None
         kl = self.posterior_kl
@@ -71,10 +70,10 @@ class Terms:
 
 
 class Autoencoder(nn.Module):
-    """``encoder``, ``decoder`` and, where the objective's divergence needs one, ``adversary``.
+    """``encoder``, ``decoder`` and, if the objective's divergence needs one, ``adversary``.
 
-    Freshly initialised, on the CPU: the initial parameters depend on the run's seed alone, not on
-    the device that they will live on.
+    They are initialised on the CPU, so that the initial parameters depend on the run's seed but not
+    on the device that they will be moved to.
 
     Args:
         run: what is trained.
@@ -101,7 +100,7 @@ class Autoencoder(nn.Module):
         self.objective = self._objective()
 
     def _objective(self) -> Callable[..., Latent]:
-        """The objective's function with its parameters, and its adversary where it needs one."""
+        """The objective's function with its parameters, and its adversary if it needs one."""
         run = self.run
         entry, divergence = run.entries.objective, run.entries.divergence
         given: dict[str, Any] = dict(run.parameters)
@@ -127,26 +126,26 @@ class Autoencoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(self.parameters()).device
 
     @property
     def chunk(self) -> int:
-        """Images that pass the networks at once: bounds memory, changes nothing beyond rounding.
+        """How many images pass the networks at once. It limits memory and changes only rounding.
 
-        1,000 MNIST images, 65 faces: activations grow with the image. An autoregressive decoder
-        has channels at the image's full size: 127 MNIST images.
+        It is 1,000 MNIST images or 65 faces, because activations grow with the image. For an
+        autoregressive decoder, which has channels at the image's full size, it is 127 MNIST images.
         """
         values = 100_000 if self.run.entries.network.autoregressive else 800_000
         return max(1, min(1000, values // prod(self.image_shape)))
 
     def _autocast(self, device: torch.device) -> AbstractContextManager:
-        """Where the networks run; moments, divergences and losses stay outside, in float32."""
+        """The context in which networks run; moments, divergences and losses stay in float32."""
         enabled = computed(self.run.training.precision, device) == "bfloat16"
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """μ and log σ (n, d), float32, of ``reconstruction.inputs``; no log σ where σ is 0."""
+        """μ and log σ (n, d), float32, of ``reconstruction.inputs``; log σ is None if σ is 0."""
         with self._autocast(x.device):
             mean, log_sigma = self.encoder(x)
         return mean.float(), None if log_sigma is None else log_sigma.float()
@@ -165,8 +164,8 @@ class Autoencoder(nn.Module):
             mean: μ, shape (n, d).
             log_sigma: log σ, shape (n, d), or None.
             normal: source of noise.
-            progress: the share of the training's steps that is done.
-            check: raise SingularCovariance where a covariance has no full rank; else NaN.
+            progress: the share of the training's steps that are done.
+            check: raise SingularCovariance if a covariance lacks full rank; otherwise give NaN.
         """
         entry = self.run.entries.objective
         given: dict[str, Any] = {}
@@ -177,7 +176,7 @@ class Autoencoder(nn.Module):
         return self.objective(mean, log_sigma, normal, **given)
 
     def error(self, codes: Tensor, x: Tensor) -> Tensor:
-        """The error of each image, (n,), from codes (n, d) and what the networks see of it."""
+        """The error of each image, (n,), from codes (n, d) and ``reconstruction.inputs``."""
         with self._autocast(x.device):
             output = self.decoder(codes, x)
         return self.reconstruction.error(output.float(), x)
@@ -216,7 +215,7 @@ class Autoencoder(nn.Module):
     def evaluate(self, images: Tensor, normal: Normal) -> tuple[Terms, Latent]:
         """Score a whole split, with one code an image and moments over the whole split.
 
-        A batch's aggregate KL is biased upwards (docs/paper.md), the split's hardly.
+        The aggregate KL of a batch is biased upwards (docs/paper.md); that of the split hardly is.
 
         Args:
             images: uint8 (N, height, width, channels).
@@ -239,8 +238,8 @@ def load(
     """The trained autoencoder of a run, in evaluation mode.
 
     Raises:
-        UserError: for a file that is missing, is not the one whose SHA-256 is given, or is
-            anything but the tensors of these networks.
+        UserError: for a file that is missing, has another SHA-256 than the given one, or does not
+            hold the tensors of these networks.
     """
     model = Autoencoder(run, image_shape)
     try:

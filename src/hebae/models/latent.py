@@ -1,4 +1,4 @@
-"""What an objective makes of the encoder's output."""
+"""The codes that an objective makes from the encoder's output, and what they cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SingularCovariance(ValueError):
 
 
 def normal_stream(seed: int, device: torch.device) -> Normal:
-    """Standard normal noise from a stream of its own."""
+    """A stream of standard normal noise."""
     generator = torch.Generator(device).manual_seed(seed)
 
     def normal(like: Tensor) -> Tensor:
@@ -30,15 +30,15 @@ class Discrepancy(NamedTuple):
     """How far codes are from the prior."""
 
     value: Tensor
-    """A scalar. What codes should follow is its gradient, which may be that of a surrogate."""
+    """A scalar. Codes follow its gradient, which may be the gradient of a surrogate."""
     adversary_loss: Tensor | None = None
-    """What the divergence's adversary lowers, a scalar; its gradient moves the adversary alone."""
+    """The adversary's loss, a scalar; its gradient moves the adversary alone."""
 
 
 class Latent(NamedTuple):
     """Codes of a batch of n images, and what the objective charges for them.
 
-    Every objective's code has the form z = μ + σ∘(L ε); what differs is L and the charge.
+    In every objective, z = μ + σ∘(L ε). Objectives differ in L and in the charge.
     """
 
     z: Tensor
@@ -46,9 +46,9 @@ class Latent(NamedTuple):
     regulariser: Tensor
     """R, unweighted, a scalar."""
     mixing: Tensor | None = None
-    """L, shape (d, d); None where it is the identity or nothing is sampled."""
+    """L, shape (d, d); None if it is the identity or nothing is sampled."""
     adversary_loss: Tensor | None = None
-    """The loss of the objective's adversary, a scalar; None where it has none."""
+    """The loss of the objective's adversary, a scalar; None if it has no adversary."""
 
 
 def gaussian_codes(mean: Tensor, log_sigma: Tensor, normal: Normal) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reconstruction terms: what a decoder's output says of an image."""
+"""Reconstruction terms, which compare a decoder's output with an image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from torch.nn import functional
 class Reconstruction:
     """Three functions that belong together, and a number.
 
-    ``inputs``: uint8 images (n, height, width, channels) to what the networks see.
-    ``error``: decoder output and inputs to the error of each image, shape (n,).
-    ``pixels``: decoder output to uint8 images, the mean of p(x|z) where pixels are independent.
-    ``scale``: the training loss is scale · mean error + λ · regulariser. λ / scale is
-    comparable between models that scale the same error differently.
+    ``inputs``: turns uint8 images (n, height, width, channels) into what the networks see.
+    ``error``: gives the error of each image, (n,), from the decoder's output and the inputs.
+    ``pixels``: turns the decoder's output into uint8 images, the mean of p(x|z) if pixels are
+        independent.
+    ``scale``: the training loss is scale · mean error + λ · regulariser. λ / scale can be compared
+        between models that scale the same error differently.
     """
 
     inputs: Callable[[Tensor], Tensor]
@@ -55,10 +56,9 @@ def _to_binary(images: Tensor) -> Tensor:
 def binary(image_shape: Sequence[int]) -> Reconstruction:
     """−log p(x|z) in nats of images made black and white, at the middle of the grey values.
 
-    The decoder outputs the logit of each pixel being white: independent of each other, or given
-    the pixels before it. Either way this is the exact probability of a discrete image, which
-    grey values taken for probabilities have only on average, and only where pixels are
-    independent.
+    The decoder outputs the logit that a pixel is white. Pixels are independent, or each is given
+    the pixels before it. In both cases this is the exact probability of a discrete image. Grey
+    values taken as probabilities have that only on average, and only if pixels are independent.
     """
     return Reconstruction(_to_binary, _cross_entropy, _sigmoid_pixels)
 
@@ -67,7 +67,7 @@ def gaussian(image_shape: Sequence[int], *, variance: float = 0.01) -> Reconstru
     """−log p(x|z) in nats of independent Gaussian pixels of a fixed variance, images in [0, 1].
 
     Mean x̂ = sigmoid(output): Σ (x − x̂)²/2σ² + P/2·log 2πσ² over the P = height · width ·
-    channels values. A density, so it may be negative.
+    channels values. It comes from a density, so it may be negative.
     """
     constant = 0.5 * prod(image_shape) * math.log(2 * math.pi * variance)
 
@@ -87,7 +87,7 @@ def _mean_square(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _signed_pixels(output: Tensor) -> Tensor:
-    """Rounded and clipped: a cast alone truncates, and what wraps turns white black."""
+    """Round and clip: a cast alone truncates, and wraps white to black."""
     return output.float().tanh().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -96,11 +96,10 @@ def squared_error(
 ) -> Reconstruction:
     """Mean over pixels and channels of (x̂ − x)², images in [−1, 1], x̂ = tanh(output).
 
-    The error is this mean whatever the loss makes of it, so that models can be compared. The
-    loss takes factor · mean, or factor · sum over the P = height · width · channels values:
-    scale = factor or factor · P. (The released code takes the mean for VAE and HEBAE, .05 · sum
-    for WAE; docs/paper.md.) Up to a constant, loss / λ is −log p(x|z) + R for Gaussian pixels
-    of variance P λ / (2 · scale).
+    The error is always this mean, so that models can be compared. The loss has factor · mean, or
+    factor · sum over the P = height · width · channels values: scale = factor or factor · P. (The
+    released code has the mean for VAE and HEBAE, .05 · sum for WAE; docs/paper.md.) Up to a
+    constant, loss / λ is −log p(x|z) + R for Gaussian pixels of variance P λ / (2 · scale).
     """
     scale = {"mean": factor, "sum": factor * prod(image_shape)}[reduction]
     return Reconstruction(_to_signed, _mean_square, _signed_pixels, scale)

@@ -1,4 +1,4 @@
-"""The Jensen-Shannon divergence, by a discriminator between codes and samples of the prior."""
+"""The Jensen-Shannon divergence, from a discriminator of codes and samples of the prior."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hebae.models.networks.dense import stack
 
 
 class Discriminator(nn.Module):
-    """Codes (n, d) to the logit T(z) of having been drawn from the prior, (n,).
+    """Gives the logit T(z), (n,), that codes (n, d) were drawn from the prior.
 
-    T(z) = log p(z) + f(z), up to a constant, f a dense network: at the optimum T = log p − log q,
-    of which log p is known (Tolstikhin et al. 2017, §4). Codes far from the prior are so pulled
-    back from the first step on, whatever the network knows of that place.
+    T(z) = log p(z) + f(z) up to a constant, with a dense network f. At the optimum
+    T = log p − log q, and log p is known (Tolstikhin et al. 2017, §4). So codes far from the prior
+    are pulled back from the first step on, even where the network has not been trained.
 
     Args:
         latent_dim: d.
@@ -51,12 +51,12 @@ class Discriminator(nn.Module):
 def adversarial(codes: Tensor, normal: Normal, *, adversary: nn.Module) -> Discrepancy:
     """JS(q(z) ‖ p) between codes (n, d) and as many samples of N(0, I), 0 to log 2 nats.
 
-    The discriminator lowers E_p[softplus(−T)] + E_q[softplus(T)], whose least value is
-    log 4 − 2·JS (Goodfellow et al. 2014, Theorem 1); the value here is what it has reached of
-    JS, a lower bound. The gradient that codes follow is the non-saturating one, of
-    E_q[softplus(−T)] = −E_q[log D], as in the WAE-GAN.
+    The discriminator lowers E_p[softplus(−T)] + E_q[softplus(T)], whose least value is log 4 − 2·JS
+    (Goodfellow et al. 2014, Theorem 1). The value here is the part of JS that it has reached, a
+    lower bound. Codes follow the non-saturating gradient, that of E_q[softplus(−T)] = −E_q[log D],
+    as in the WAE-GAN.
     """
-    # the codes' gradient passes through the discriminator, and must not move it
+    # the gradient of the codes passes through the discriminator but must not move it
     frozen = {name: value.detach() for name, value in adversary.named_parameters()}
     prior = adversary(normal(codes))
     loss = softplus(-prior).mean() + softplus(adversary(codes.detach())).mean()

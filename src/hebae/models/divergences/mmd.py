@@ -25,8 +25,8 @@ def _gaussian(scale: float, value: Tensor, slope: Tensor | None) -> None:
         slope.sub_(value, alpha=1 / scale)
 
 
-# C/(C + x) and exp(−x/C): make the squared distances x in `value` the kernel of scale C, and add
-# its derivative by x to `slope`, if that is wanted. Both kernels are 1 at 0.
+# The kernels C/(C + x) and exp(−x/C) of squared distances x. Each function replaces x in `value` by
+# the kernel of scale C, and adds its derivative by x to `slope` if given. Both kernels are 1 at 0.
 KERNELS = {"imq": _inverse_multiquadratic, "gaussian": _gaussian}
 
 
@@ -43,8 +43,8 @@ def _sum_over_scales(
 class _KernelSum(torch.autograd.Function):
     """Σ_s k_s of squared distances (n, m), and its derivative by them, element by element.
 
-    Left to autograd, every operation of every scale would keep a matrix of its own until the
-    backward pass: some 60 for a batch, whose pages cost more time than the arithmetic.
+    Autograd would keep a matrix for every operation of every scale until the backward pass: some 60
+    for a batch. Their memory pages cost more time than the arithmetic.
     """
 
     @staticmethod
@@ -64,15 +64,15 @@ class _KernelSum(torch.autograd.Function):
 
     @staticmethod
     def vmap(info, in_dims, squared: Tensor, scales: Sequence[float], kernel: str):
-        # element by element: of any shape
+        # element by element, so any shape works
         return _KernelSum.apply(squared, scales, kernel), (in_dims[0], in_dims[0])
 
 
 def mmd_squared(a: Tensor, b: Tensor, scales: Sequence[float], kernel: str = "imq") -> Tensor:
     """Unbiased estimate of MMD² under a sum of kernels of several scales.
 
-    The within-sample terms leave out the diagonal, the cross term takes all pairs (Gretton et
-    al. 2012, Lemma 6), so the estimate may be negative.
+    The within-sample terms leave out the diagonal, and the cross term takes all pairs (Gretton et
+    al. 2012, Lemma 6). The estimate may be negative.
 
     Args:
         a: shape (n, d), n ≥ 2.
@@ -84,7 +84,7 @@ def mmd_squared(a: Tensor, b: Tensor, scales: Sequence[float], kernel: str = "im
     def gram(x: Tensor, y: Tensor) -> Tensor:
         squared = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * (x @ y.T)
         squared = squared.clamp_min(0)
-        # not whether this one requires a gradient: under vmap nothing seems to
+        # not `requires_grad` of this tensor, which is always False under vmap
         if torch.is_grad_enabled():
             return _KernelSum.apply(squared, scales, kernel)[0]
         return _sum_over_scales(squared, scales, kernel)
@@ -107,8 +107,8 @@ def mmd(
 ) -> Discrepancy:
     """MMD² between codes (n, d), n ≥ 2, and as many samples of N(0, I).
 
-    The kernels' scales are C = 2·d·σ_p²·s: for s = 1 and σ_p² = 1, the mean squared distance of
-    two samples of the prior (Tolstikhin et al. 2017).
+    The kernels' scales are C = 2·d·σ_p²·s. For s = 1 and σ_p² = 1 this is the mean squared distance
+    between two samples of the prior (Tolstikhin et al. 2017).
 
     Args:
         codes: z, shape (n, d).

@@ -20,11 +20,11 @@ def _squared_distances(codes: Tensor) -> Tensor:
 
 
 def median_squared(squared: Tensor) -> Tensor:
-    """The median over the pairs i ≠ j of ‖z_i − z_j‖², shape (n, n), n ≥ 2; 1 where it is 0."""
+    """The median of ‖z_i − z_j‖² (n, n) over the pairs i ≠ j, n ≥ 2; 1 if that is 0."""
     n = squared.shape[0]
     rows, columns = torch.triu_indices(n, n, offset=1, device=squared.device)
     median = squared[rows, columns].median()
-    # codes of which most are equal have no scale; any will do
+    # if most codes are equal there is no scale, and any will do
     return torch.where(median > 0, median, torch.ones_like(median))
 
 
@@ -36,7 +36,7 @@ def stein_direction(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
 
     Args:
         codes: z, shape (n, d), n ≥ 2.
-        bandwidth: h; med²/log n where absent, so that Σ_j k(z_j, z_i) ≈ n·exp(−med²/h) = 1
+        bandwidth: h; by default med²/log n, so that Σ_j k(z_j, z_i) ≈ n·exp(−med²/h) = 1
             (Liu & Wang 2016, §5).
     """
     squared = _squared_distances(codes)
@@ -60,7 +60,7 @@ def stein_discrepancy(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
 
     Args:
         codes: z, shape (n, d), n ≥ 2.
-        bandwidth: h; med² where absent, so that a batch and a whole split compare.
+        bandwidth: h; by default med², so that a batch and a whole split compare.
     """
     n, d = codes.shape
     squared = _squared_distances(codes)
@@ -73,8 +73,8 @@ def stein_discrepancy(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
 def stein(codes: Tensor, normal: Normal) -> Discrepancy:
     """Stein variational gradient for codes (n, d), n ≥ 2; no sample of the prior is needed.
 
-    KL(q(z) ‖ p) itself has no estimate here. The value is the discrepancy KSD², which is 0 where
-    q = p; the gradient is SVGD's: that of −mean_i φ(z_i)·z_i with φ held fixed.
+    KL(q(z) ‖ p) itself has no estimate here. The value is the discrepancy KSD², which is 0 if
+    q = p. The gradient is that of SVGD: the gradient of −mean_i φ(z_i)·z_i with φ held fixed.
     """
 
     def surrogate(z: Tensor) -> Tensor:

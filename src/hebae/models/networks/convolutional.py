@@ -1,10 +1,10 @@
 """Convolutional encoder and decoder (paper, App. B.2; Tolstikhin et al. 2017).
 
-TensorFlow's SAME padding of even sides, at stride 2, adds one pixel before and two after.
-PyTorch's ``padding=2`` reads the pixels that SAME would read of the mirrored image, with the
-kernel mirrored: so the networks see images mirrored at both axes and give them back mirrored,
-and are the TensorFlow ones with other names for the kernels. Padding by one and two instead
-would copy every activation, and put those of the backward pass on a path ten times slower.
+TensorFlow's SAME padding of even sides, at stride 2, adds one pixel before and two after. PyTorch's
+``padding=2`` reads the pixels that SAME would read of the mirrored image, with a mirrored kernel.
+So our networks see images mirrored at both axes and give them back mirrored. They are the
+TensorFlow networks, with each kernel mirrored. Padding by one and two instead would copy every
+activation, and the backward pass would be ten times slower.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EPSILON = 1e-3  # of batch normalisation, Keras's default
 class FrozenBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation that never leaves inference mode, as in the released code.
 
-    Its statistics stay 0 and 1, so it is a learned scale and offset of each channel.
+    Its statistics stay 0 and 1, so it only learns a scale and an offset for each channel.
     """
 
     def __init__(self, channels: int, epsilon: float) -> None:
@@ -47,7 +47,7 @@ def _rectify(x: Tensor) -> Tensor:
 
 
 def _rectified_gradient(grad: Tensor, output: Tensor) -> Tensor:
-    """Gradient of what a ReLU saw, from that of its output."""
+    """The gradient of a ReLU's input, from that of its output."""
     if output.dtype != torch.bfloat16:
         return torch.ops.aten.threshold_backward(grad, output, 0)
     # positive numbers are positive integers
@@ -56,17 +56,17 @@ def _rectified_gradient(grad: Tensor, output: Tensor) -> Tensor:
 
 
 def _few_positions(small: Tensor) -> bool:
-    """Whether :func:`_kernel_gradient` is the faster one, for its ``grad``. Measured."""
+    """Whether :func:`_kernel_gradient` is faster than oneDNN's for this ``grad``, as measured."""
     n, channels, height, width = small.shape
     few = n * height * width <= 2 * KERNEL**2 * channels
     return few and small.dtype == torch.bfloat16 and small.device.type == "cpu"
 
 
 def _kernel_gradient(grad: Tensor, images: Tensor, kernel: int) -> Tensor:
-    """Gradient of a stride 2 convolution's kernels, as one matrix product a row of the kernel.
+    """Gradient of a stride 2 convolution's kernels, by one matrix product for each kernel row.
 
-    The sum over positions is what oneDNN's own gradient is slow at where there are few of them
-    and many channels: eight times slower at full width, twice at a quarter.
+    With few positions and many channels, oneDNN's own gradient is slow at the sum over positions:
+    eight times slower at full width, twice at a quarter.
 
     Args:
         grad: of the output, (n, a, height, width).
@@ -84,7 +84,7 @@ def _kernel_gradient(grad: Tensor, images: Tensor, kernel: int) -> Tensor:
     left = grad.permute(1, 0, 2, 3).reshape(a, -1)
     rows = images.new_empty(kernel, a, kernel * b)
     for row, product in enumerate(rows):
-        # what a row of the kernel sees lies together in memory: pixels, then channels
+        # the inputs of a row of the kernel are contiguous in memory: pixels, then channels
         windows = (n, height, width, kernel * b), (step, 2 * line, 2 * pixel, 1)
         right = padded.as_strided(*windows, row * line).reshape(-1, kernel * b)
         torch.mm(left, right, out=product)
@@ -126,15 +126,15 @@ class _ConvolutionReLU(torch.autograd.Function):
 
 
 def _triples(modules: Iterable[nn.Module]) -> Iterator[tuple[nn.Module, ...]]:
-    """A convolution, its normalisation and its ReLU at a time."""
+    """Groups layers into triples of a convolution, its normalisation and its ReLU."""
     return zip(*[iter(modules)] * 3, strict=True)
 
 
 def _layer(conv: nn.Module, norm: nn.BatchNorm2d, relu: nn.ReLU, images: Tensor) -> Tensor:
     """relu(norm(conv(images))).
 
-    Where its statistics are given, normalisation is a scale and an offset of each channel: the
-    scale is put into the kernels, which are smaller than the activations.
+    If its statistics are fixed, normalisation is a scale and an offset for each channel. The scale
+    is multiplied into the kernels, which are smaller than the activations.
     """
     if norm.training:
         return relu(norm(conv(images)))
@@ -210,7 +210,7 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, codes: Tensor, images: Tensor | None = None) -> Tensor:
-        """Pixels are independent given the code: the images are not looked at."""
+        """Pixels are independent given the code, so the images are not used."""
         features = self.unflatten(self.first(codes))
         features = features.contiguous(memory_format=torch.channels_last)
         norm, relu, *layers, last = self.layers
@@ -233,8 +233,8 @@ def build(
 
     Args:
         width: factor on the paper's numbers of filters, 128-256-512-1024.
-        batch_norm: ``trained`` is the text; ``frozen`` is the released code, where only scale
-            and offset are learned.
+        batch_norm: ``trained`` is the text's; ``frozen`` is the released code's, which learns only
+            a scale and an offset.
     """
     filters = [max(1, round(width * number)) for number in FILTERS]
     normalise = BATCH_NORM[batch_norm]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 def _linear(inputs: int, outputs: int, generator: torch.Generator, heads: int = 1) -> nn.Linear:
     """A layer with a Glorot-uniform matrix and zero biases, as the released code has it.
 
-    ``heads`` layers side by side make one matrix product; each keeps its own Glorot range.
+    ``heads`` layers are computed as one matrix product; each keeps its own Glorot range.
     """
     layer = nn.Linear(inputs, outputs * heads)
     with torch.no_grad():
@@ -56,7 +56,7 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*stack(widths, generator), last, unflatten)
 
     def forward(self, codes: Tensor, images: Tensor | None = None) -> Tensor:
-        """Pixels are independent given the code: the images are not looked at."""
+        """Pixels are independent given the code, so the images are not used."""
         return self.layers(codes)
 
 

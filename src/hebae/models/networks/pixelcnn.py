@@ -1,15 +1,16 @@
 """Dense encoder and autoregressive decoder: a gated PixelCNN given the code.
 
 p(x|z) = Π_i Bernoulli(x_i | x_<i, z), pixels in raster order (van den Oord et al. 2016,
-"Conditional Image Generation with PixelCNN Decoders", Fig. 2). The vertical stack of layers
-sees the rows above a pixel, the horizontal one what stands left of it in its row and, through
-the vertical one, the rows above: together every earlier pixel in reach, with no blind spot.
+"Conditional Image Generation with PixelCNN Decoders", Fig. 2). The vertical stack of layers sees
+the rows above a pixel. The horizontal stack sees the pixels to its left in its row and, through the
+vertical stack, the rows above. Together they see every earlier pixel within reach, without a blind
+spot.
 
-No kernel is masked. The vertical stack reads the image moved down by one row, the horizontal
-one moved right by one pixel; from there on a layer may read its own place too. So each is a
-plain convolution, padded above or on the left alone. Within ``layers · (kernel // 2)`` = r, a
-pixel's logit depends on the r + 1 pixels left of it, and on the r + 1 rows above it, from r
-columns left of it to r columns right.
+No kernel is masked. The vertical stack reads the image moved down by one row, and the horizontal
+stack reads it moved right by one pixel. After that a layer may read its own position too. So each
+layer is a plain convolution, padded only above or on the left. With r = ``layers · (kernel // 2)``,
+a pixel's logit depends on the r + 1 pixels left of it, and on the r + 1 rows above it, from r
+columns left of it to r columns right of it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _gate(features: Tensor) -> Tensor:
 
 
 class GatedLayer(nn.Module):
-    """A layer of both stacks; what it reads is padded already, or is a window of its inputs.
+    """A layer of both stacks. Its input is padded already, or is a window of the full input.
 
     All tensors are (n, channels, height, width).
     """
@@ -57,25 +58,25 @@ class GatedLayer(nn.Module):
         self.vertical = _conv(inputs, 2 * channels, rows, generator, padding=padding)
         self.horizontal = _conv(inputs, 2 * channels, columns, generator)
         self.link = _conv(2 * channels, 2 * channels, (1, 1), generator)
-        # V * s: two, as the halves of one twice as wide would each be copied in memory
+        # V * s: two layers, because the halves of one twice as wide would be copied in memory
         self.vertical_maps = _conv(MAPS, 2 * channels, (1, 1), generator, bias=False)
         self.horizontal_maps = _conv(MAPS, 2 * channels, (1, 1), generator, bias=False)
         self.last = _conv(channels, channels, (1, 1), generator)
 
     def down(self, features: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """The vertical stack, and what it and the code add to the horizontal one.
+        """The output of the vertical stack, and what it and the code add to the horizontal stack.
 
-        ``features`` has kernel // 2 rows more than the result, all of them above it.
+        ``features`` has kernel // 2 more rows than the result, all above it.
         """
-        # in place: a step's time goes to memory as much as to arithmetic
+        # in place, because memory takes as much of a step's time as arithmetic
         features = self.vertical(features).add_(self.vertical_maps(maps))
         given = self.link(features).add_(self.horizontal_maps(maps))
         return _gate(features), given
 
     def right(self, features: Tensor, given: Tensor) -> Tensor:
-        """The horizontal stack, given what the vertical one and the code add to it.
+        """The output of the horizontal stack, given what the vertical stack and the code add to it.
 
-        ``features`` has kernel // 2 columns more than the result, all of them left of it.
+        ``features`` has kernel // 2 more columns than the result, all left of it.
         """
         result = self.last(_gate(self.horizontal(features) + given))
         return features[..., self.half :] + result if self.residual else result
@@ -84,8 +85,8 @@ class GatedLayer(nn.Module):
 class Decoder(nn.Module):
     """Codes (n, d) and images (n, height, width, 1) to the logits of the images' pixels.
 
-    A dense network makes feature maps of the code, s = m(z), that every gated layer sees: so
-    the code can say something else of each place (van den Oord et al., Sec. 2.3).
+    A dense network turns the code into feature maps, s = m(z), which every gated layer sees. So the
+    code can say something different about each position (van den Oord et al., Sec. 2.3).
     """
 
     def __init__(
@@ -147,10 +148,10 @@ class Decoder(nn.Module):
         maps = self.maps(codes).permute(0, 3, 1, 2)
         uniform = uniform.permute(0, 3, 1, 2)
         n, _, height, width = uniform.shape
-        # A layer's row r reads its input's rows r − half to r, and no later pixel changes
-        # those: so the half rows before, once computed, are kept, zeros standing for what
-        # forward pads with. The same holds of the pixels in a row. All of this computes what
-        # forward does, each row and pixel once, without the padding between.
+        # A layer's row r reads the rows r − half to r of its input, which no later pixel changes.
+        # So the last half rows are kept once they are computed; zeros replace the padding of
+        # forward. The same holds for the pixels in a row. The result is that of forward, with each
+        # row and pixel computed once.
         above = [codes.new_zeros(n, layer.inputs, self.half, width) for layer in self.layers]
         row = codes.new_zeros(n, 1, 1, width)
         rows = []
@@ -168,7 +169,7 @@ class Decoder(nn.Module):
         return torch.cat(rows, dim=2).permute(0, 2, 3, 1)
 
     def _sample_row(self, given: Sequence[Tensor], uniform: Tensor) -> Tensor:
-        """A row (n, 1, 1, width), from what each layer of the horizontal stack is given."""
+        """Sample a row (n, 1, 1, width); ``given`` is added to layers of the horizontal stack."""
         like, n = given[0], len(uniform)
         left = [like.new_zeros(n, layer.inputs, 1, self.half) for layer in self.layers]
         pixel = like.new_zeros(n, 1, 1, 1)
@@ -179,7 +180,7 @@ class Decoder(nn.Module):
                 window = torch.cat([left[depth], features], dim=3)
                 left[depth] = window[..., 1:]
                 features = layer.right(window, given[depth][..., index : index + 1])
-            # in the type of uniform: bfloat16 would round the probability
+            # in the type of `uniform`, because bfloat16 would round the probability
             probability = self.head(features).to(uniform.dtype).sigmoid()
             pixel = (uniform[..., index : index + 1] < probability).to(like.dtype)
             pixels.append(pixel)
@@ -201,11 +202,11 @@ def build(
     """The dense encoder and the autoregressive decoder for images (height, width, 1).
 
     Args:
-        decoder_widths: of the dense network that makes feature maps of a code.
-        channels: of each stack.
-        layers: of each stack, at least 1.
-        kernel: columns the vertical stack reads; it reads kernel // 2 + 1 rows, and the
-            horizontal stack as many columns.
+        decoder_widths: hidden widths of the dense network that turns a code into feature maps.
+        channels: channels of each stack.
+        layers: layers of each stack, at least 1.
+        kernel: width of the window of a layer of the vertical stack. Its height is kernel // 2 + 1,
+            and so is the width of the window of the horizontal stack.
 
     Raises:
         ValueError: for images of several channels, or an even kernel.

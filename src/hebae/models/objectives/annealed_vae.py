@@ -19,8 +19,8 @@ def annealed_vae(
         mean: μ, shape (n, d).
         log_sigma: log σ, shape (n, d).
         normal: source of ε.
-        progress: the share of the training's steps that is done, 0 to 1.
-        warm_up: the share after which the KL counts in full, above 0 and at most 1.
+        progress: the share of the training's steps that are done, 0 to 1.
+        warm_up: the share of steps after which the KL counts in full, above 0 and at most 1.
     """
     share = min(1.0, progress / warm_up)
     return Latent(

@@ -1,4 +1,4 @@
-"""The hierarchical empirical Bayes autoencoder (paper §3): all of what it charges."""
+"""The hierarchical empirical Bayes autoencoder (paper §3)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def hebae(
 ) -> Latent:
     """z = μ + σ∘(L ε) (Eq. 8); R = KL(N(m̂, Σ̂) ‖ N(0, I)) (Eqs. 7, 11).
 
-    m̂ and Σ̂ = L Lᵀ are the moments of the batch's means. σ does not enter R: reconstruction
-    alone sets it.
+    m̂ and Σ̂ = L Lᵀ are the moments of the batch's means. R does not depend on σ, so reconstruction
+    alone decides σ.
 
-    The text and the released code differ in L. ``cholesky`` is the text: L is the Cholesky
-    factor, and gradients flow through it. ``diagonal`` is the code: √diag Σ̂ in the place of
-    L, without a gradient (docs/paper.md).
+    The text and the released code differ in L. ``cholesky`` is the text's: L is the Cholesky
+    factor, and gradients flow through it. ``diagonal`` is the code's: √diag Σ̂ replaces L, without
+    a gradient (docs/paper.md).
 
     Args:
         mean: μ, shape (n, d), n > d, float32 or better.
         log_sigma: log σ, shape (n, d).
         normal: source of ε.
         reparameterisation: ``cholesky`` or ``diagonal``.
-        check: raise the error below; else z and R are NaN there.
+        check: raise the error below; otherwise z and R are NaN.
 
     Raises:
-        SingularCovariance: where the batch has no covariance of full rank.
+        SingularCovariance: if the batch has no covariance of full rank.
     """
     centre, factor = covariance_factor(mean, check=check)
     if reparameterisation == "cholesky":
@@ -73,14 +73,15 @@ def batch_moments(codes: Tensor) -> tuple[Tensor, Tensor]:
 def covariance_factor(codes: Tensor, *, check: bool = True) -> tuple[Tensor, Tensor]:
     """Mean m̂ (d,) and Cholesky factor L (d, d), L Lᵀ = Σ̂, of a batch of codes (n, d).
 
-    No jitter is added: it would move the regulariser. A batch without a usable factor is an
-    error instead, and so is one whose factor rounding has made meaningless: a pivot below
-    machine precision relative to the largest variance, or below the rounding of the codes.
+    No jitter is added, because it would change the regulariser. A batch without a usable factor is
+    an error instead. So is a batch whose factor is meaningless because of rounding: one with a
+    pivot below machine precision relative to the largest variance, or below the rounding of the
+    codes.
 
     Args:
         codes: shape (n, d).
-        check: raise that error; else L is NaN there. Looking at what a GPU has computed would
-            have the host wait for it in every step.
+        check: raise that error; otherwise L is NaN. A check would make the host wait for a GPU in
+            every step.
 
     Raises:
         SingularCovariance: n ≤ d, a constant or dependent dimension, or non-finite codes.

@@ -21,8 +21,8 @@ def infovae(
 ) -> Latent:
     """z = μ + σ∘ε; λ·R = (1 − α)·mean KL(q(z|x_i) ‖ p) + (α + λ − 1)·D(q(z) ‖ p).
 
-    Zhao et al. 2017, Eq. 6. At α = 1 R is D, the form of λ·D(q(z) ‖ p) in their summary; at
-    α = 0 and λ = 1 it is the VAE's.
+    This is Eq. 6 of Zhao et al. 2017. At α = 1, R is D, which is the λ·D(q(z) ‖ p) of their
+    summary. At α = 0 and λ = 1, R is the VAE's.
 
     Args:
         mean: μ, shape (n, d).
