@@ -99,7 +99,7 @@ def test_another_pytorch_is_refused_kept_or_replaced(finished, tmp_path_factory,
     monkeypatch.setenv("PYTHONPATH", str(other))
     assert "9 finished trainings of tiny, " in (said := refused(finished))
     version = metadata.version("torch")
-    assert f"  torch {version} there, 99.0 here\n" in said
+    assert f"  torch was {version}, is now 99.0\n" in said
     assert plan(finished, *REPLACE)["train"] == 8
 
     target = "results/tiny/runs/digits/VAE/z3/w1/s0/run.json"
@@ -114,12 +114,12 @@ def test_kept_runs_say_so_and_are_replaced_on_request(finished):
     config = json.loads(json.dumps(TINY))
     config["datasets"]["digits"]["training"]["epochs"] = 3
     (finished / "tiny.yaml").write_text(yaml.safe_dump(config))
-    assert "\n  training.epochs 2 there, 3 here\n" in refused(finished)
+    assert "\n  training.epochs was 2, is now 3\n" in refused(finished)
     target = "results/tiny/runs/digits/VAE/z3/w1/s0/run.json"
     snakemake(finished, target, "--config", "keep=True")
     record = json.loads((finished / target).read_text())
     assert record["run"]["training"]["epochs"] == 2
-    assert record["kept"]["differs"] == ["training.epochs 2 there, 3 here"]
+    assert record["kept"]["differs"] == ["training.epochs was 2, is now 3"]
     assert plan(finished, target) == {}  # it was said once
 
     started = time.time()
@@ -137,7 +137,7 @@ def test_lost_notes_of_snakemake_do_not_hide_another_config(finished):
     config = json.loads(json.dumps(TINY))
     config["datasets"]["digits"]["training"]["epochs"] = 3
     (finished / "tiny.yaml").write_text(yaml.safe_dump(config))
-    assert "\n  training.epochs 2 there, 3 here\n" in refused(finished)
+    assert "\n  training.epochs was 2, is now 3\n" in refused(finished)
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "history.csv"])

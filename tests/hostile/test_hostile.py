@@ -187,7 +187,7 @@ def test_results_of_another_config(finished):
             assert only_line(said, done.returncode).startswith(
                 "error: 1 finished training of tiny, which took "
             )
-            assert "\n  training.epochs 2 there, 3 here\n" in said
+            assert "\n  training.epochs was 2, is now 3\n" in said
             assert "--config keep=True" in said and "--config replace=True" in said
             assert "rule train" not in said and "Job stats" not in said
             assert files_below(finished) == before

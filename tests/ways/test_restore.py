@@ -114,7 +114,7 @@ def test_a_config_that_asks_for_other_runs(restored):
     for arguments in ((), ("--dry-run",)):
         line = last_line(restored, config, *arguments)
         assert "runs=restore trains nothing, and 2 of the 2 trainings" in line
-        assert "/s0 (training.epochs 2 there, 50 here), runs/" in line
+        assert "/s0 (training.epochs was 2, is now 50), runs/" in line
 
     line = last_line(restored, {**CONFIG, "seeds": [0, 7]})
     assert (

@@ -1,10 +1,10 @@
-"""Training a run, or several as one stack; resumed by calling it again."""
+"""Trains a run, or several as one stack. Calling it again resumes a training."""
 
 SOURCES = ("hebae.training.loop", "hebae.training.record")
-"""The modules that decide, with those of the run, what a training computes and writes."""
+"""The modules that, with those of the run, decide what a training computes and writes."""
 
 RUN_FILES = ("weights.pt", "history.csv", "run.json")
-"""What a training leaves; the last one says that the others are whole."""
+"""The files of a finished training. The last one is written last, so the others are whole."""
 
 CLASSIFIER_FILES = ("weights.pt", "features.json")
-"""What the training of a classifier leaves; the last one says that the other is whole."""
+"""The files of a trained classifier. The last one is written last, so the other is whole."""

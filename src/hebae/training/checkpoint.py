@@ -1,8 +1,8 @@
-"""Checkpoints: what a killed training continues from.
+"""Checkpoints, from which a killed training continues.
 
-They live in a folder that the workflow does not declare, since declared outputs are deleted
-when a job fails, and are keyed by a hash of everything that determines the run: a changed
-config, dataset or line of code starts afresh.
+The workflow does not declare their folder, because Snakemake deletes declared outputs if a job
+fails. Their key is a hash of everything that decides the run, so a changed config, dataset or line
+of code starts from the beginning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from hebae.base import files
 from hebae.base.errors import UserError
 
-SHARE_OF_TIME = 0.01  # of a training, at most, that goes into writing checkpoints
+SHARE_OF_TIME = 0.01  # the largest share of a training that goes into writing checkpoints
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -31,12 +31,12 @@ class Checkpoints:
     """The two newest checkpoints of a run.
 
     Args:
-        folder: the run's own folder. What it holds under other keys stays there until a
-            training ends: a config put back continues where it was.
-        key: names what is being trained.
-        every: least number of seconds between two writes; an epoch that ends sooner is not
-            written, and is trained again if the process dies. Where writing is slow the
-            pauses are longer (:data:`SHARE_OF_TIME`). 0 writes after every epoch.
+        folder: the run's own folder. Checkpoints with other keys stay in it until a training ends,
+            so a config that is changed back continues where it was.
+        key: identifies the training.
+        every: least number of seconds between two writes. An epoch that ends sooner is not written,
+            and is trained again if the process dies. If writing is slow, the pauses are longer
+            (:data:`SHARE_OF_TIME`). 0 writes after every epoch.
     """
 
     def __init__(self, folder: Path, key: str, every: float) -> None:
@@ -47,9 +47,9 @@ class Checkpoints:
         self._next = time.monotonic() + every
 
     def load(self) -> dict[str, Any] | None:
-        """The last state that is whole, or None where there is none.
+        """The last intact state, or None if there is none.
 
-        A file begins with the SHA-256 of the rest: PyTorch reads damaged tensors in silence.
+        A file begins with the SHA-256 of the rest, because PyTorch reads damaged tensors silently.
         """
         for path in (self.path, self.previous):
             try:
@@ -69,7 +69,7 @@ class Checkpoints:
         """Write the state, unless the last write is too recent.
 
         Raises:
-            UserError: where there is no space for it; the last one is kept.
+            UserError: if there is no space for it; the last checkpoint is kept.
         """
         started = time.monotonic()
         if started < self._next:
@@ -82,7 +82,7 @@ class Checkpoints:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            # one that is new is worth more than two of which neither is
+            # one new checkpoint is worth more than two old ones
             if self.path.exists():
                 self.previous.unlink(missing_ok=True)
             try:
@@ -107,6 +107,6 @@ class Checkpoints:
             stream.write(content)
 
     def clear(self) -> None:
-        """Forget the checkpoints of a run that is complete."""
+        """Delete the checkpoints of a finished run."""
         for path in self.folder.glob("*.pt"):
             path.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
-"""Finished trainings, kept by what decided them.
+"""The store of finished trainings, each under a key of what decided it.
 
-Each is a folder ``results/.trained/<key>`` with the files that the training left. They are hard
-links to those of the runs, so that a second name takes no space. The key is a hash of what decides
-a training: its config, the images and their split, the code, the versions and the kind of device.
-Whoever asks for the same training again takes it from there.
+A finished training is a folder ``results/.trained/<key>`` with its files. They are hard links to
+the files of the run, so they take no space. The key is a hash of what decides a training: its
+config, the images and their split, the code, the versions and the kind of device. The same training
+is never repeated but taken from this folder.
 
-Planning a workflow reads this module too: it needs neither PyTorch nor NumPy.
+Planning a workflow uses this module too, so it needs neither PyTorch nor NumPy.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from hebae.config.run import Run, described, differences
 from hebae.training import CLASSIFIER_FILES, RUN_FILES, SOURCES
 
 FOLDER = ".trained"
-"""Of finished trainings, in the folder of results. No experiment's name begins with a dot."""
+"""The folder of the store, in the folder of results. No experiment's name begins with a dot."""
 
 Decides = dict[str, Any]
-"""What decides a training. ``config`` describes it; ``data`` is the checksum of the prepared
-dataset; ``code`` has a hash of each source file; ``versions``, ``device`` and ``precision`` are
-what it was computed with. What is not known is None: it counts as equal."""
+"""What decides a training. ``config`` describes it, ``data`` is the checksum of the prepared
+dataset, and ``code`` has a hash of each source file. ``versions``, ``device`` and ``precision`` say
+what computed it. An unknown value is None, which counts as equal."""
 
 
 class Machine(NamedTuple):
-    """What trainings are computed with, as far as it is known."""
+    """The versions, device and precision of trainings, as far as they are known."""
 
     versions: dict[str, str] | None
     device: str | None
     """cpu or cuda."""
     precision: str | None
-    """What networks run in where a config leaves it to the device."""
+    """The precision of networks if a config leaves it to the device."""
 
 
 def installed() -> dict[str, str] | None:
-    """The versions that trainings depend on; None where PyTorch is not installed."""
+    """The versions that trainings depend on; None if PyTorch is not installed."""
     try:
         return {name: metadata.version(name) for name in ("torch", "numpy")}
     except metadata.PackageNotFoundError:
@@ -60,7 +60,7 @@ def installed() -> dict[str, str] | None:
 def of_run(run: Run, checksum: str | None, machine: Machine) -> Decides:
     """What decides the training of a run.
 
-    The labels of dataset and model do not: they are names.
+    The labels of the dataset and the model are only names, and decide nothing.
     """
     fields = json.loads(run.to_json())
     config = {name: value for name, value in fields.items() if name not in ("dataset", "model")}
@@ -74,7 +74,7 @@ def of_run(run: Run, checksum: str | None, machine: Machine) -> Decides:
 
 
 def of_classifier(checksum: str | None, machine: Machine) -> Decides:
-    """What decides the training of a dataset's classifier, in whose features FID is taken."""
+    """What decides the training of a dataset's classifier, whose features FID uses."""
     module = FEATURES["classifier"].function.partition(":")[0]
     code = sources.digests([module])
     return _decides({"classifier": True}, checksum, code, machine, "float32", subset=True)
@@ -90,7 +90,7 @@ def _decides(
 ) -> Decides:
     versions = machine.versions
     if versions is not None and not subset:
-        # NumPy only chooses images
+        # without NumPy, which only chooses images
         versions = {name: version for name, version in versions.items() if name != "numpy"}
     return {
         "config": config,
@@ -103,12 +103,12 @@ def _decides(
 
 
 def key_of(decides: Mapping[str, Any]) -> str:
-    """The key under which a finished training is kept, of what decides it."""
+    """The key of a finished training, from what decides it."""
     return hashlib.sha256(json.dumps(_plain(decides), sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _plain(value: Any) -> Any:
-    """With 1 and 1.0 the same, as in a comparison."""
+    """A value in which 1 and 1.0 are the same, as in a comparison."""
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -119,11 +119,11 @@ def _plain(value: Any) -> Any:
 def of_record(record: Mapping[str, Any]) -> Decides:
     """What decided a finished training, from its ``run.json`` or ``features.json``.
 
-    Versions of this package before it kept trainings did not write it down: of theirs, the code is
-    not known, and the commit stands in its place.
+    Earlier versions of this package, which kept no trainings, did not record it. The code of their
+    trainings is unknown, and the commit replaces it.
 
     Raises:
-        UserError: where it is no such record.
+        UserError: if it is no such record.
     """
     if (decides := record.get("decides")) is not None:
         return _checked(decides)
@@ -141,7 +141,7 @@ def of_record(record: Mapping[str, Any]) -> Decides:
 
 
 def _checked(decides: Any) -> Decides:
-    """What a record says, which may come from an archive. Raises UserError."""
+    """Check what a record says; it may come from an archive. Raises UserError."""
     texts = ("data", "device", "precision")
     mappings = ("config", "code", "versions")
     if (
@@ -156,23 +156,23 @@ def _checked(decides: Any) -> Decides:
 
 
 def unlike(there: Decides, here: Decides) -> list[str]:
-    """What decides two trainings otherwise, in words; empty where they are the same.
+    """What differs between what decides two trainings, in words; empty if they are the same.
 
     Args:
-        there: of a finished training.
-        here: of the one that is asked for. What is None in one of them is not compared.
+        there: what decided a finished training.
+        here: what decides the training that is asked for. None in either is not compared.
     """
     found = [
-        f"{name} {was} there, {says} here"
+        f"{name} was {was}, is now {says}"
         for name, was, says in differences(there["config"], here["config"])
     ]
     for name in ("device", "precision"):
         was, says = there.get(name), here.get(name)
         if None not in (was, says) and was != says:
-            found.append(f"{name} {was} there, {says} here")
+            found.append(f"{name} was {was}, is now {says}")
     if None not in (there.get("versions"), here.get("versions")):
         for name, was, says in differences(there["versions"], here["versions"]):
-            found.append(f"{name} {was} there, {says} here".replace('"', ""))
+            found.append(f"{name} was {was}, is now {says}".replace('"', ""))
     if None not in (there.get("data"), here.get("data")) and there["data"] != here["data"]:
         found.append("other images or another split")
     if other := _other_files(there["code"], here["code"]):
@@ -181,7 +181,7 @@ def unlike(there: Decides, here: Decides) -> list[str]:
 
 
 def same_question(there: Decides, here: Decides) -> bool:
-    """Whether two trainings are of one config on the same images, whatever computed them."""
+    """Whether two trainings have the same config and images, whatever computed them."""
     asked = {name: here[name] for name in here if name not in ("config", "data")}
     return not unlike(there | asked, here)
 
@@ -194,16 +194,16 @@ def _other_files(there: Mapping[str, str], here: Mapping[str, str]) -> str:
     return f"other code in {', '.join(other[:3])}{more}" if other else ""
 
 
-# What stands in a folder
+# Finished trainings in folders
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished training in a folder, which may be a run's or one that is kept."""
+    """A finished training in a folder, which may be that of a run or one in the store."""
 
     folder: Path
     names: tuple[str, ...]
-    """Its files; the last one is the record."""
+    """The names of its files; the last one is the record."""
     record: dict[str, Any]
     decides: Decides
 
@@ -213,31 +213,31 @@ class Finished:
 
     @property
     def seconds(self) -> float:
-        """How long it took to train."""
+        """How long the training took, in seconds."""
         return float(self.record.get("training_seconds") or 0)
 
     @property
     def label(self) -> str:
-        """Its folder below ``results/<experiment>`` when it was trained."""
+        """Its folder below ``results/<experiment>`` at the time of the training."""
         if "run" in self.record:
             return f"runs/{Run.from_record(self.record).path}"
         return f"features/{self.record.get('dataset')}/classifier"
 
     def agreed(self, asked: Decides) -> bool:
-        """Whether it was kept, by the user's word, in the place of what is asked for."""
+        """Whether the user has agreed to keep it instead of what is asked for."""
         try:
             return not unlike(_checked(self.record["kept"]["asked"]), asked)
         except (LookupError, TypeError, UserError):
             return False
 
     def intact(self) -> bool:
-        """Whether its files are what the record says; reads all of them."""
+        """Whether its files match the record; reads all of them."""
         sums = {"weights.pt": "weights_sha256", "history.csv": "history_sha256"}
         try:
             return all(
                 files.sha256(self.folder / name) == self.record.get(sums[name])
                 for name in self.names[:-1]
-                # earlier versions wrote down that of the weights alone
+                # earlier versions recorded only the checksum of the weights
                 if sums[name] in self.record or name == "weights.pt"
             )
         except OSError:
@@ -245,10 +245,10 @@ class Finished:
 
 
 def read(folder: Path, whole: bool = True) -> Finished | None:
-    """The finished training in a folder; None where there is none.
+    """The finished training in a folder; None if there is none.
 
     Args:
-        whole: whether all its files have to be there, or the record alone.
+        whole: whether all its files have to be there, or only the record.
     """
     for names in (RUN_FILES, CLASSIFIER_FILES):
         try:
@@ -261,7 +261,7 @@ def read(folder: Path, whole: bool = True) -> Finished | None:
 
 
 class Store:
-    """The finished trainings that are kept in a folder of results.
+    """The store of finished trainings in a folder of results.
 
     Args:
         results: the folder of all experiments.
@@ -271,11 +271,11 @@ class Store:
         self.folder = results / FOLDER
 
     def keep(self, finished: Finished, copy: bool = False) -> Finished | None:
-        """Keep a finished training; None where that is not possible.
+        """Add a finished training to the store; None if that is not possible.
 
         Args:
-            finished: may be kept already.
-            copy: whether its files will not stay where they are.
+            finished: the training; it may be in the store already.
+            copy: whether to copy its files, because they will not stay where they are.
         """
         key = finished.key
         if kept := self.get(key):
@@ -290,54 +290,54 @@ class Store:
             try:
                 new.rename(self.folder / key)
             except OSError:
-                if kept := self.get(key):  # another process was first
+                if kept := self.get(key):  # another process added it first
                     return kept
-                shutil.rmtree(self.folder / key, ignore_errors=True)  # a part of one
+                shutil.rmtree(self.folder / key, ignore_errors=True)  # an incomplete one
                 new.rename(self.folder / key)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            return self.get(key)  # the folder is not ours
+            return self.get(key)  # the folder belongs to another user
         finally:
             shutil.rmtree(new, ignore_errors=True)
         return self.get(key)
 
     def get(self, key: str) -> Finished | None:
-        """The training of this key, if it is kept and all its files are there."""
+        """The training with this key, if it is in the store with all its files."""
         return read(self.folder / key)
 
     def all(self) -> Iterator[Finished]:
-        """All that are kept."""
+        """All trainings in the store."""
         with contextlib.suppress(OSError):
             for folder in sorted(self.folder.iterdir()):
                 if not folder.name.startswith(".") and (finished := read(folder)):
                     yield finished
 
     def lock(self, decides: Decides) -> Path:
-        """The file that whoever trains it locks."""
+        """The lock file of the process that trains it."""
         return self.folder / f".{key_of(decides)}.lock"
 
     def alike(self, asked: Decides) -> list[Finished]:
-        """Those of the same config on the same images, the most alike first."""
+        """The trainings with the same config and images, the most similar first."""
         same = [each for each in self.all() if same_question(each.decides, asked)]
         return sorted(same, key=lambda each: (len(unlike(each.decides, asked)), each.key))
 
     def drop(self, key: str) -> None:
-        """Keep a training no longer."""
+        """Remove a training from the store."""
         shutil.rmtree(self.folder / key, ignore_errors=True)
 
 
 def take(
     finished: Finished, output: Path, run: Run | None = None, asked: Decides | None = None
 ) -> bool:
-    """Put a training that is kept where it is asked for; False where its files are damaged.
+    """Put a training from the store into the place where it is asked for; False if it is damaged.
 
     Args:
-        finished: what is kept.
+        finished: the training in the store.
         output: folder of the run or classifier.
-        run: whose labels of dataset and model it gets; its own where None.
-        asked: what was asked for. If that is something else, the record says so under ``kept``,
-            with what differs.
+        run: the run that gives the labels of dataset and model; None leaves them as they are.
+        asked: what was asked for. If it differs, the record says so under ``kept``, with the
+            differences.
     """
     if not finished.intact():
         return False
@@ -357,7 +357,7 @@ def take(
         record["kept"] = {"differs": other, "asked": asked}
     if record != finished.record:
         content[finished.names[-1]] = files.json_bytes(record)
-    for name, written in content.items():  # the record is the last
+    for name, written in content.items():  # the record is written last
         if written is None:
             output.mkdir(parents=True, exist_ok=True)
             _copy(finished.folder / name, output / name, link=True)
@@ -367,7 +367,7 @@ def take(
 
 
 def _copy(source: Path, target: Path, link: bool) -> None:
-    """Give a file a second name, or a copy where a file system has no such names."""
+    """Hard-link a file, or copy it if the file system has no hard links."""
     new = target.with_name(f".{target.name}.{files.HOST}.{os.getpid()}.part")
     new.unlink(missing_ok=True)
     try:
@@ -382,7 +382,7 @@ def _copy(source: Path, target: Path, link: bool) -> None:
 
 
 def _without_keeping(record: Path) -> None:
-    """Take out of a record that it was once kept in the place of another."""
+    """Remove the note ``kept`` from a record."""
     fields = json.loads(record.read_bytes())
     if fields.pop("kept", None) is not None:
         files.write_json(record, fields)

@@ -1,4 +1,4 @@
-"""The finished trainings that are kept, and which are unused: ``python -m hebae.training.kept``."""
+"""Lists or prunes the store of finished trainings: ``python -m hebae.training.kept``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hebae.base.text import counted
 from hebae.training.finished import FOLDER, Finished, Store, read
 from hebae.training.plan import read_plan
 
-LEFT_SECONDS = 3600  # after which nobody still writes a folder that has no name yet
+LEFT_SECONDS = 3600  # after this time no process still writes a temporary folder
 
 
 def referred(results: Path) -> set[str]:
-    """The keys of what the experiments of a folder have in their places, or will put there.
+    """The keys of the trainings that the experiments of a folder use, or are about to use.
 
-    A record without its files counts, and so does what a job that was killed was to put back.
+    A record without its files counts. So does a training that a killed job was about to put back.
     """
     places = [*results.glob("*/runs/**/run.json"), *results.glob("*/features/*/*/features.json")]
     found = (read(path.parent, whole=False) for path in places)
@@ -33,22 +33,22 @@ def referred(results: Path) -> set[str]:
 
 
 def listing(results: Path) -> list[tuple[Finished, bool]]:
-    """All that is kept, and whether an experiment there has it in its place."""
+    """All trainings in the store, and whether an experiment there uses each."""
     here = referred(results)
     return [(finished, finished.key in here) for finished in Store(results).all()]
 
 
 def own_bytes(finished: Finished) -> int:
-    """The bytes that are free once a training is kept no longer: of files without another name."""
+    """The bytes that removing a training frees: those of files without another hard link."""
     stats = [(finished.folder / name).stat() for name in finished.names]
     return sum(stat.st_size for stat in stats if stat.st_nlink == 1)
 
 
 def prune(results: Path) -> str:
-    """Drop what no experiment there refers to; a line that says what was done.
+    """Remove the trainings that no experiment there uses; return a line that says so.
 
     Raises:
-        UserError: while one of them is being made.
+        UserError: while an experiment there is being made.
     """
     with contextlib.ExitStack() as held:
         for path in results.glob("*/.lock"):
@@ -56,7 +56,7 @@ def prune(results: Path) -> str:
                 held.enter_context(hold(path))
             except Held as holder:
                 raise UserError(
-                    f"{path.parent.name} is being made by {holder}; prune when that has ended"
+                    f"{path.parent.name} is being made by {holder}; prune after it has ended"
                 ) from None
         return _prune(results)
 
@@ -66,7 +66,7 @@ def _prune(results: Path) -> str:
     freed = sum(map(own_bytes, unused))
     for finished in unused:
         Store(results).drop(finished.folder.name)
-    for folder in Store(results).folder.glob(".*"):  # of processes that were killed
+    for folder in Store(results).folder.glob(".*"):  # left by processes that were killed
         if time.time() - folder.stat().st_mtime > LEFT_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
             if folder.is_file():  # a lock
@@ -75,7 +75,7 @@ def _prune(results: Path) -> str:
 
 
 def show(results: Path, say: Callable[[str], None] = print) -> None:
-    """Say what is kept, a line each, and what pruning would drop."""
+    """Print a line for each training in the store, and what pruning would remove."""
     kept = listing(results)
     for finished, here in kept:
         say(
@@ -86,21 +86,25 @@ def show(results: Path, say: Callable[[str], None] = print) -> None:
     freed = sum(map(own_bytes, unused))
     say(
         f"{counted(len(kept), 'finished training')} kept in {results / FOLDER}, {len(unused)} "
-        f"unused by any experiment there ({freed / 1e6:.1f} MB; prune drops them)"
+        f"of them used by no experiment there ({freed / 1e6:.1f} MB; prune drops them)"
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m hebae.training.kept",
-        description="List the finished trainings that are kept, or drop those that no experiment "
-        "here has in its place.",
+        description="List the finished trainings in the store, or drop those that no experiment "
+        "here uses.",
     )
-    parser.add_argument("action", choices=("list", "prune"))
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("action", choices=("list", "prune"), help="prune drops the unused ones")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of all results"
+    )
     options = parser.parse_args(arguments)
     if not options.results.is_dir():
-        raise UserError(f"{options.results}: no such folder; say where the results are")
+        raise UserError(
+            f"{options.results}: no such folder; give the folder of results with --results"
+        )
     if options.action == "list":
         show(options.results)
     else:

@@ -1,8 +1,8 @@
 """The one training loop, for every objective, network and dataset; for one run or a stack of them.
 
-It is resumed by calling it again. A checkpoint at an epoch's end carries parameters, optimiser and
-history, and every random stream is derived from (seed, purpose, epoch). So the resumed run is the
-uninterrupted one, bit for bit, on the same machine and thread count.
+Calling it again resumes a training. A checkpoint at the end of an epoch has the parameters, the
+optimiser and the history, and every random stream is derived from (seed, purpose, epoch). So a
+resumed run equals the uninterrupted run bit for bit, on the same machine and thread count.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ Row = dict[str, Any]
 class Trainee(Protocol):
     """R runs that are trained together: their models, and how a step moves them.
 
-    They differ in λ, seed and label alone, so that what they share can be read off the first.
+    They differ only in λ, seed and label, so everything else can be read from the first run.
     """
 
     runs: Sequence[Run]
     models: Sequence[Autoencoder]
-    """Of each run; what is scored and saved."""
+    """The model of each run, which is scored and saved."""
     name: str
-    """What progress calls them."""
+    """Their name in messages about progress."""
 
     def begin(self, images: Tensor, epoch: int) -> None:
-        """Draw an epoch's order of images, and begin its streams of noise."""
+        """Draw the order of images of an epoch, and start its streams of noise."""
 
     def step(self, part: slice, progress: float, rate: float) -> Tensor:
-        """Train on a part of that order; the terms of each run's batch, (R, 3)."""
+        """Train on a part of that order; return the terms of each run's batch, (R, 3)."""
 
     def evaluated(self, index: int) -> Autoencoder:
-        """What a run is scored with, which has the values of its model."""
+        """The model with which a run is scored; it has the values of the run's own model."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` gave."""
+        """Continue from a state of :meth:`state_dict`."""
 
 
 class Single:
@@ -87,7 +87,7 @@ class Single:
 
     def step(self, part: slice, progress: float, rate: float) -> Tensor:
         batch = self.images.index_select(0, self.order[part])
-        # looking at a covariance would have the host wait for a GPU: there it is NaN
+        # checking a covariance would make the host wait for a GPU, so there it becomes NaN
         check = batch.device.type == "cpu"
         loss = self.working(batch, self.normal, self.runs[0].lam, progress, check)
         self.optimiser.minimise(loss.loss, rate)
@@ -115,7 +115,7 @@ class Single:
 
 
 def autoencoder_parameters(model: Autoencoder) -> list[Tensor]:
-    """Those of the encoder and the decoder; an adversary has an optimiser of its own."""
+    """The parameters of the encoder and the decoder; an adversary has its own optimiser."""
     return [*model.encoder.parameters(), *model.decoder.parameters()]
 
 
@@ -125,16 +125,16 @@ class Outcome(NamedTuple):
     run: Run
     model: Autoencoder
     rows: list[Row]
-    """Of its history."""
+    """The rows of its history."""
     failure: str | None
-    """Why it could not be trained to its end."""
+    """Why it could not be trained to the end."""
 
 
 def train_epoch(trainee: Trainee, images: Tensor, epoch: int, progress: Progress) -> list[Terms]:
-    """One pass over the training images: of each run the mean over its batches of each term.
+    """One pass over the training images; returns the mean of each term over batches, for each run.
 
-    Batches are of equal size; what is left over waits for the next epoch. A short batch would have
-    moments of its own bias, or none at all.
+    Batches have equal size, and an epoch leaves out the images that do not fill a last batch. The
+    moments of a smaller batch would have another bias, or be singular.
     """
     training = trainee.runs[0].training
     size = training.batch_size
@@ -151,7 +151,7 @@ def train_epoch(trainee: Trainee, images: Tensor, epoch: int, progress: Progress
 
 
 def check_finite(run: Run, epoch: int, split: str, terms: Terms) -> None:
-    """Stop a diverged run, naming it; a NaN never trains on into the next epoch."""
+    """Stop a run that diverged, with its name; a NaN never reaches the next epoch."""
     values = {"reconstruction": terms.reconstruction, "regulariser": terms.regulariser}
     for name, value in values.items():
         if not math.isfinite(value):
@@ -167,7 +167,7 @@ def check_finite(run: Run, epoch: int, split: str, terms: Terms) -> None:
 
 
 def history_rows(run: Run, epoch: int, train: Terms, test: Terms, seconds: float) -> list[Row]:
-    """What the history says of an epoch counted from 0; ``seconds`` since the first began."""
+    """The rows of the history for an epoch, from 0; ``seconds`` counts from the first epoch."""
     likelihood = run.entries.reconstruction.likelihood
     return [
         {
@@ -184,11 +184,11 @@ def history_rows(run: Run, epoch: int, train: Terms, test: Terms, seconds: float
 def _train_and_score(
     trainee: Trainee, images: dict[str, Tensor], epoch: int, progress: Progress
 ) -> list[tuple[Terms, Terms] | str]:
-    """Train and score an epoch: of each run the terms of both splits, or why it failed."""
+    """Train and score an epoch; for each run, the terms of both splits, or why it failed."""
     outcomes: list[tuple[Terms, Terms] | str] = []
     try:
         trained = train_epoch(trainee, images["train"], epoch, progress)
-    except SingularCovariance as error:  # raised for a run by itself alone
+    except SingularCovariance as error:  # raised only for a run that is trained alone
         return [f"run {trainee.runs[0].path} stopped in epoch {epoch + 1}: {error}"]
     for index, (run, train) in enumerate(zip(trainee.runs, trained, strict=True)):
         try:
@@ -213,14 +213,13 @@ def fit(
     """Train from the last checkpoint, or from the start, to the last epoch.
 
     Args:
-        trainee: what to train.
-        images: ``train`` and ``test``, uint8 (N, height, width, channels), on the device.
-        checkpoints: where to continue from and to.
-        history: CSV of a single run, a row an epoch and split, complete after every epoch.
+        trainee: what to train. images: ``train`` and ``test``, uint8 (N, height, width, channels),
+        on the device. checkpoints: where to continue from and to. history: CSV of a single run,
+        with a row for each epoch and split, complete after each epoch.
 
     Returns:
-        What became of each run. One that fails takes no other with it. Seconds are a run's share:
-        all R of them took R times that.
+        The outcome of each run. A run that fails stops no other run. Seconds are the share of one
+        run: all R runs took R times as long.
     """
     runs, training = trainee.runs, trainee.runs[0].training
     if len(images["train"]) < training.batch_size:
@@ -265,9 +264,9 @@ def fit(
 
 @contextmanager
 def _writing(history: Path | None, rows: list[Row]) -> Iterator[TextIO | None]:
-    """Write the history as it grows, and leave no part of it where there is no space for it.
+    """Write the history as it grows, and remove it if the disk is full.
 
-    Its rows are in the checkpoints, and the message needs the space.
+    Its rows are in the checkpoints too, and the error message needs the space.
     """
     if history is None:
         yield None
@@ -287,7 +286,7 @@ def _writing(history: Path | None, rows: list[Row]) -> Iterator[TextIO | None]:
 def _report(
     trainee: Trainee, epoch: int, rows: list[list[Row]], pace: float, progress: Progress
 ) -> None:
-    """How far a training is: of a run by itself with the current bound."""
+    """Report the progress of a training; for a single run, with its current bound."""
     epochs = trainee.runs[0].training.epochs
     said = trainee.name
     if len(rows) == 1:

@@ -1,10 +1,10 @@
-"""What a training tells of itself while it runs: a small file, which ``make status`` reads.
+"""The progress of a training in a small file, which ``make status`` reads.
 
-It lies beside the training's lock. It goes when the training ends, in order or with an error, and
-stays where the training is killed. It decides nothing: :func:`told` wraps what the loop is given,
-the loop does not know of it, and a training goes on where the file cannot be written.
+The file is beside the training's lock. It is removed when the training ends, with or without an
+error, and stays if the training is killed. It changes no result: :func:`told` wraps the arguments
+of the loop, which does not know about the file. A training continues if the file cannot be written.
 
-The reader (:mod:`hebae.training.status`) needs this module too: it imports no PyTorch.
+The reader (:mod:`hebae.training.status`) uses this module too, so it imports no PyTorch.
 """
 
 from __future__ import annotations
@@ -31,52 +31,52 @@ if TYPE_CHECKING:
 
 NAME = "now.json"
 EVERY_EPOCH, WITHIN_EPOCH = 1.0, 5.0
-"""Least seconds between two writes, at the end of an epoch and within one."""
+"""The least number of seconds between two writes, at the end of an epoch and within one."""
 SHARE_OF_TIME, LONGEST = 0.01, 30.0
-"""How much of a training may go into writing: where that is slow the pauses are longer, up to so
-many seconds."""
+"""The largest share of a training that goes into writing, and the longest pause between two writes,
+in seconds. If writing is slow, the pauses are longer."""
 
 
 @dataclass(frozen=True)
 class RunNow:
-    """How good a run is so far."""
+    """The score of a run so far."""
 
     path: str
     measure: str | None = None
-    """What ``value`` is, on the test images: ``bound``, or ``reconstruction`` without a bound."""
+    """What ``value`` measures on test images: ``bound``, or ``reconstruction`` if there is none."""
     value: float | None = None
     failed: bool = False
-    """Whether it cannot be trained to its end, while others of its pack go on."""
+    """Whether it cannot be trained to the end, while the other runs of its pack continue."""
 
 
 @dataclass(frozen=True)
 class Now:
-    """How far a training is, and where it runs."""
+    """The progress of a training, and where it runs."""
 
     host: str
     process: int
     slurm_job: str | None
     epochs: int
     epoch: float
-    """Epochs done, with the share of the one under way."""
+    """The number of epochs done, with the share of the current epoch."""
     pace: float | None
-    """Seconds an epoch of all runs together; None where nothing is done yet."""
+    """Seconds for one epoch of all runs together; None if nothing is done yet."""
     runs: tuple[RunNow, ...]
-    """Several where they are trained as one stack."""
+    """The runs; several if they are trained as one stack."""
 
 
 def read_now(path: Path) -> Now:
-    """Read what a training told. Raises UserError where it is something else, or OSError."""
+    """Read the progress of a training. Raises OSError, or UserError for another kind of file."""
     return from_json(Now, path.read_bytes().decode("utf-8", "replace"))
 
 
 def slurm_job(
     environment: Mapping[str, str] = os.environ, cgroup: Path = Path("/proc/self/cgroup")
 ) -> str | None:
-    """The SLURM job that this process runs in, as far as that can be known.
+    """The SLURM job in which this process runs; None if that is unknown.
 
-    Snakemake takes SLURM's variables from its jobs. Where SLURM keeps jobs in control groups, their
-    names have the number too.
+    Snakemake removes SLURM's variables from the environment of its jobs. If SLURM uses control
+    groups, their names have the number of the job too.
     """
     for name in ("SLURM_JOB_ID", "SLURM_JOBID"):
         if environment.get(name, "").isdigit():
@@ -91,9 +91,9 @@ def slurm_job(
 
 @contextlib.contextmanager
 def told(trainee: Trainee, checkpoints: Checkpoints) -> Iterator[tuple[Trainee, Checkpoints]]:
-    """A trainee and its checkpoints for :func:`hebae.training.loop.fit`, whose progress is told.
+    """Wrap a trainee and its checkpoints for :func:`hebae.training.loop.fit`, to report progress.
 
-    They do what those given do. The file lies in the folder of the checkpoints.
+    The wrapped ones behave like the given ones. The file is in the folder of the checkpoints.
     """
     note = _Note(checkpoints.folder / NAME, trainee.runs)
     try:
@@ -103,10 +103,10 @@ def told(trainee: Trainee, checkpoints: Checkpoints) -> Iterator[tuple[Trainee, 
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file, whole or not, without waiting for the disk as :mod:`hebae.base.files` does.
+    """Replace a file as a whole, without waiting for the disk as :mod:`hebae.base.files` does.
 
-    It need not outlive a power cut, and a busy disk would take seconds. Nobody else writes it: who
-    trains holds the lock beside it.
+    The file need not survive a power cut, and a busy disk would take seconds. No other process
+    writes it, because the training holds the lock beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.part")
@@ -118,7 +118,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 class _Note:
-    """The file of a training."""
+    """Writes the file of a training."""
 
     def __init__(self, path: Path, runs: Sequence[Run]) -> None:
         self.path = path
@@ -130,7 +130,7 @@ class _Note:
         self._write()
 
     def within(self, done: float) -> None:
-        """This share of all steps is done."""
+        """Note that this many epochs are done, counting the current one in part."""
         if self._may_write(WITHIN_EPOCH):
             epoch = round(done * self.now.epochs, 3)
             pace = self.now.pace
@@ -140,7 +140,7 @@ class _Note:
             self._write()
 
     def after(self, state: Mapping[str, Any]) -> None:
-        """This is the state at the end of an epoch."""
+        """Note the state at the end of an epoch."""
         runs = zip(self.now.runs, state["rows"], state["failed"], strict=True)
         done = state["epoch"] + 1
         self.now = dataclasses.replace(
@@ -170,7 +170,7 @@ class _Note:
 
 
 def _scored(run: RunNow, rows: Sequence[Mapping[str, Any]], failed: str | None) -> RunNow:
-    """A run with its last score; the last row of each epoch is of the test images."""
+    """A run with its last score; the last row of each epoch belongs to the test images."""
     if not rows:
         return dataclasses.replace(run, failed=failed is not None)
     name = "elbo_paper" if rows[-1]["elbo_paper"] is not None else "reconstruction"
@@ -179,7 +179,7 @@ def _scored(run: RunNow, rows: Sequence[Mapping[str, Any]], failed: str | None) 
 
 
 class _ToldTrainee:
-    """A trainee (:class:`hebae.training.loop.Trainee`) that tells of each step."""
+    """A trainee (:class:`hebae.training.loop.Trainee`) that reports each step."""
 
     def __init__(self, trainee: Trainee, note: _Note) -> None:
         self._trainee, self._note = trainee, note
@@ -193,7 +193,7 @@ class _ToldTrainee:
 
 
 class _ToldCheckpoints:
-    """Checkpoints that tell of each epoch."""
+    """Checkpoints that report each epoch."""
 
     def __init__(self, checkpoints: Checkpoints, note: _Note) -> None:
         self._checkpoints, self._note = checkpoints, note

@@ -1,7 +1,7 @@
-"""How parameters move: the learning rate, and Adam on PyTorch's own kernel.
+"""The learning rate, and Adam on PyTorch's own kernel.
 
-``torch.optim.Adam`` moves parameters to the same bits, at the same pace. But when it is made it
-imports the compiler (``torch._dynamo``): 1.2 s of a core in every process of a sweep of short runs.
+``torch.optim.Adam`` gives the same bits at the same speed. But creating it imports the compiler
+(``torch._dynamo``), which takes 1.2 s of a core in every process of a sweep of short runs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from hebae.config.run import Training
 from hebae.models.autoencoder import Autoencoder
 
 BETA2 = 0.999
-EPSILON = 1e-7  # Keras's default, which the released code runs with
+EPSILON = 1e-7  # Keras's default, which the released code uses
 
 
 def learning_rate(epoch: int, training: Training) -> float:
     """Adam's rate in an epoch counted from 0: initial · decay^epoch, divided at the steps.
 
-    App. B.1 has a decay, App. B.2 steps; divisors of steps passed multiply.
+    App. B.1 has a decay, App. B.2 has steps. The divisors of all steps that have passed multiply.
     """
     divisors = (divisor for epochs, divisor in training.learning_rate_steps if epoch >= epochs)
     rate = training.learning_rate * training.learning_rate_decay**epoch
@@ -33,11 +33,12 @@ def learning_rate(epoch: int, training: Training) -> float:
 
 
 def working_copy(model: Autoencoder) -> Autoencoder:
-    """The model of which gradients are taken; the parameters themselves stay in float32.
+    """The model with respect to which gradients are taken; the parameters stay in float32.
 
-    For the precision bfloat16 the parameters of dense layers are copies in bfloat16. They are
-    rounded once a step, when they move, and not in each pass; the values are those of autocast.
-    Everything else is the model's own, and so is an adversary, which is part of the objective.
+    With the precision bfloat16 its dense layers have copies of the parameters in bfloat16. They are
+    rounded once for each step, when the parameters move, instead of in each pass. The values are
+    those of autocast. Everything else is the model's own, including an adversary, which is part of
+    the objective.
     """
     if computed(model.run.training.precision, model.device) != "bfloat16":
         return model
@@ -54,14 +55,14 @@ def working_copy(model: Autoencoder) -> Autoencoder:
 class Adam:
     """``torch.optim.Adam(parameters, betas=(beta1, .999), eps=epsilon, fused=True)``.
 
-    The rate is given at each step.
+    The learning rate is an argument of each step.
 
     Args:
         parameters: float32 tensors that require a gradient.
         epsilon: added to the root of the second moment.
         beta1: decay of the first moment.
-        working: what gradients are taken of where that is not the parameters themselves: a copy
-            of each, in fewer bits, that follows it (:func:`working_copy`).
+        working: a copy of each parameter in fewer bits, which follows the parameter and has the
+            gradient (:func:`working_copy`); by default the parameters themselves.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class Adam:
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
 
     def minimise(self, loss: Tensor, learning_rate: float) -> None:
-        """Move the parameters against the gradient of a loss, and forget the gradient."""
+        """Move the parameters against the gradient of a loss, and clear the gradient."""
         loss.backward()
         gradients = [w.grad.to(p.dtype) for p, w in zip(self.parameters, self.working, strict=True)]
         with torch.no_grad():
             torch._foreach_add_(self.steps, 1)
-            # what torch.optim.adam.adam(fused=True) comes down to
+            # the kernel that torch.optim.adam.adam(fused=True) calls
             torch._fused_adam_(
                 self.parameters,
                 gradients,
@@ -107,17 +108,17 @@ class Adam:
 
     @torch.no_grad()
     def copy_to_working(self) -> None:
-        """Have the working copies, where there are any, follow the parameters."""
+        """Update the working copies, if there are any, from the parameters."""
         for parameter, working in zip(self.parameters, self.working, strict=True):
             if working is not parameter:
                 working.copy_(parameter)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
         return {"means": self.means, "squares": self.squares, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` gave, on this optimiser's device."""
+        """Continue from a state of :meth:`state_dict`, on this optimiser's device."""
         for name, tensors in self.state_dict().items():
             for tensor, saved in zip(tensors, state[name], strict=True):
                 tensor.copy_(saved)

@@ -1,6 +1,6 @@
 """Which runs of a sweep are trained together (:mod:`hebae.training.stack`).
 
-The workflow plans, and a training looks its own up (:mod:`hebae.training.plan`).
+The workflow plans packs, and a training looks up its own (:mod:`hebae.training.plan`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from hebae.config.run import Run
 
 
 def packs(runs: Iterable[Run], size: int, waiting: Collection[str]) -> list[list[Run]]:
-    """Runs that may share a stack of parameters, so many at a time, in their order.
+    """Packs of runs that may share a stack of parameters, each up to a number of runs, in order.
 
-    They differ in weight, seed and the label of the model alone, and their networks are of a kind
-    that can be stacked. A divergence with an adversary has an optimiser of its own, and a run on a
-    subset images of its own: those are in none. Packs do not depend on what is trained already,
-    so that an interrupted one is the same when it is continued; of each, those runs are left whose
-    paths are waiting to be trained.
+    The runs of a pack differ only in weight, seed and the label of the model, and their networks
+    can be stacked. Two kinds of runs are in no pack: those with an adversary, which has its own
+    optimiser, and those on a subset, which has its own images. Packs do not depend on what is
+    trained already, so an interrupted pack is the same when it continues. From each pack, the runs
+    are returned whose paths are waiting to be trained.
     """
     alike = defaultdict(list)
     for run in runs:

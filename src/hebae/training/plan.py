@@ -1,4 +1,4 @@
-"""What a workflow plans for trainings: a file that they read."""
+"""The plan that a workflow makes for trainings: a file that they read."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from hebae.training.finished import Decides, Finished, Store, key_of, take, unli
 
 @dataclass(frozen=True)
 class Instead:
-    """A finished training that is taken where what is asked for is not there."""
+    """A finished training that is taken if the one asked for is not in the store."""
 
     key: str
     agreed: bool
-    """Whether the user has said that it is to be kept although it is another. If not, it is taken
-    where it turns out to be what is asked for as far as the plan could know."""
+    """Whether the user has agreed to keep it although it differs. If not, it is taken only if it
+    turns out not to differ."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What trainings of an experiment do besides what they are asked for."""
+    """What trainings of an experiment have to know besides what they are asked for."""
 
     packs: tuple[tuple[Run, ...], ...] = ()
     """Runs that are trained together (:mod:`hebae.training.packs`)."""
     instead: dict[str, Instead] = field(default_factory=dict)
-    """By the folder of the run or classifier below ``results/<experiment>``."""
+    """Finished trainings to take, by the folder of the run or classifier that asks for them."""
     train: bool = True
     """Whether anything may be trained."""
     runs: tuple[str, ...] = ()
-    """The folders below ``runs/`` of all runs of the experiment, whether trained already or not."""
+    """The folders below ``runs/`` of all runs of the experiment, finished or not."""
 
     def companions(self, run: Run) -> tuple[Run, ...]:
-        """The pack of a run, with it; the run alone where it is in none."""
+        """The pack of a run, including the run; only the run if it is in no pack."""
         return next((pack for pack in self.packs if run in pack), (run,))
 
 
@@ -48,7 +48,7 @@ def write_plan(path: Path, plan: Plan) -> None:
 
 
 def read_plan(path: Path | None) -> Plan:
-    """Read a plan; where there is none, everything is trained by itself. Raises UserError."""
+    """Read a plan; without one, every run is trained separately. Raises UserError."""
     if path is None:
         return Plan()
     try:
@@ -68,19 +68,19 @@ def taken(
     image_shape: Sequence[int] | None = None,
     label: str | None = None,
 ) -> bool:
-    """Take what is trained already, if it is.
+    """Take a training from the store, if it is finished already; return whether it was.
 
     Args:
         store: the finished trainings.
-        plan: may name another training that is taken where the one asked for is not there.
+        plan: may name another training to take if the one asked for is not in the store.
         decides: what decides the training that is asked for.
         output: the folder of the run or classifier.
-        run: of which it is; None for a classifier.
-        image_shape: of the images of a run.
+        run: the run; None for a classifier.
+        image_shape: the shape of the images of a run.
         label: folder of a classifier below ``results/<experiment>``.
 
     Raises:
-        UserError: where nothing may be trained, and it would have to be.
+        UserError: if it would have to be trained but nothing may be trained.
     """
     label = label or f"runs/{run.path}"
     shape = None if run is None else list(image_shape)
@@ -94,19 +94,19 @@ def taken(
         if other is not None and candidates[0] is None:
             _check_kept(label, other, instead, decides, shape)
     for finished in filter(None, candidates):
-        # an archive may say anything, and this much memory is taken before weights are read
+        # checked first: an archive may state any shape, and memory is taken before weights are read
         if shape is not None and finished.record.get("image_shape") != shape:
             continue
         if take(finished, output, run, decides):
-            kept = "" if finished.key == exact else ", otherwise than asked, and is kept as it is"
-            print(f"{label} was trained already{kept}: its files are put back", file=sys.stderr)
+            kept = "" if finished.key == exact else ", not quite as asked, and is kept as it is"
+            print(f"{label} was trained already{kept}; its files are put back", file=sys.stderr)
             return True
         print(f"dropping a damaged training: {finished.folder}", file=sys.stderr, flush=True)
         store.drop(finished.folder.name)
     if not plan.train:
         raise UserError(
-            f"{label}: runs=restore trains nothing, and no finished training of this config on "
-            "these images is here; import an archive that has it, or train with runs=train"
+            f"{label}: runs=restore trains nothing, and there is no finished training of this "
+            "config on these images; import an archive that has it, or train with runs=train"
         )
     return False
 
@@ -114,14 +114,15 @@ def taken(
 def _check_kept(
     label: str, other: Finished, instead: Instead, decides: Decides, shape: list[int] | None
 ) -> None:
-    """Raises UserError where another training would be taken, or lost, without the user's word."""
+    """Raise UserError if another training would be taken or lost without the user's word."""
     if shape is not None and other.record.get("image_shape") != shape:
         raise UserError(
             f"{label}: it was trained on images of another shape, so it cannot be kept; add "
-            "--config replace=True to train it anew"
+            "--config replace=True to train it again"
         )
     if not instead.agreed and (reasons := unlike(other.decides, decides)):
         raise UserError(
-            f"{label}: its finished training is another than asked ({'; '.join(reasons)}), and was "
-            "not replaced; add --config keep=True to keep it, or replace=True to train it anew"
+            f"{label}: its finished training differs from what is asked ({'; '.join(reasons)}), "
+            "and was not replaced; add --config keep=True to keep it, or replace=True to train it "
+            "again"
         )

@@ -1,4 +1,4 @@
-"""What a training begins from, images and a key, and what it leaves: :data:`.RUN_FILES`."""
+"""Loads the images of a training, computes its key, and writes its files, :data:`.RUN_FILES`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hebae.training.loop import Outcome, autoencoder_parameters
 
 
 def machine(device: torch.device) -> Machine:
-    """What trainings on a device are computed with."""
+    """The versions, device and precision of trainings on a device."""
     return Machine(installed(), device.type, computed("auto", device))
 
 
@@ -35,15 +35,15 @@ def checkpoint_key(decides: Decides) -> str:
     """A hash of everything that decides what a training computes, down to the last bit.
 
     Args:
-        decides: what decides the training, without the number of threads and the build of PyTorch,
-            which change the order of sums.
+        decides: what decides the training. The key adds the number of threads and the build of
+            PyTorch, which change the order of sums.
     """
     build = torch.__version__, str(torch.get_num_threads())
     return hashlib.sha256("\n".join([key_of(decides), *build]).encode()).hexdigest()[:24]
 
 
 def provenance(run: Run, device: torch.device) -> dict[str, Any]:
-    """What the numbers of a run may depend on besides its description."""
+    """Everything besides its description that the numbers of a run may depend on."""
     names = ("torch", "numpy")
     return {
         "versions": {
@@ -59,16 +59,16 @@ def provenance(run: Run, device: torch.device) -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
+    """The largest resident size of this process so far, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def load_images(run: Run, data: Path, device: torch.device) -> tuple[dict[str, Tensor], int]:
-    """What a run is trained and tested on, and of how many images it is trained.
+    """The images of a run, and the number of images that it is trained on.
 
     Args:
-        run: may be on a subset of the training images.
+        run: the run; it may use a subset of the training images.
         data: folder of the prepared dataset.
         device: where to put them.
 
@@ -80,7 +80,7 @@ def load_images(run: Run, data: Path, device: torch.device) -> tuple[dict[str, T
     n_train = len(arrays["train"])
     subset = training_subset(n_train, run.n_train, run.seed)
     if subset is not None:
-        # as many steps an epoch as with all images: those there are come again
+        # as many steps in an epoch as with all images: the images of the subset are repeated
         arrays["train"] = arrays["train"][np.resize(subset, n_train)]
         n_train = len(subset)
     images = {split: torch.from_numpy(array).to(device) for split, array in arrays.items()}
@@ -97,24 +97,24 @@ def write_outputs(
     decides: Decides,
     packed: int = 1,
 ) -> Finished:
-    """Write what a finished training leaves (:data:`hebae.training.RUN_FILES`).
+    """Write the files of a finished training (:data:`hebae.training.RUN_FILES`).
 
     Args:
-        output: the folder.
-        trained: what became of the run.
-        manifest: of the dataset.
+        output: the folder of the run.
+        trained: the outcome of the training.
+        manifest: the description of the prepared dataset.
         n_train: number of training images.
-        device: what it was trained on.
-        wall_seconds: what all of it took.
+        device: the device that it was trained on.
+        wall_seconds: the time that all of it took.
         decides: what decided it.
-        packed: how many runs were trained together; its seconds are its share of theirs.
+        packed: how many runs were trained together; the run's seconds are its share of theirs.
     """
     run, model, rows, _ = trained
     weights, history, path = (output / name for name in RUN_FILES)
-    # whole: the next Snakemake may have deleted it while this process outlived its own
+    # create it: a later Snakemake may have deleted it while this process outlived its own
     files.write_csv(history, rows)
     buffer = io.BytesIO()
-    # clones: of a view, PyTorch would write all that it is a view of
+    # clones, because PyTorch would write all of the tensor that a view belongs to
     state = {name: value.cpu().clone() for name, value in model.state_dict().items()}
     torch.save(state, buffer)
     files.write_bytes(weights, buffer.getbuffer())

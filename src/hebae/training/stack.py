@@ -1,9 +1,9 @@
-"""Several runs of a sweep as one stack of parameters, and the packs that are trained so.
+"""Trains several runs of a sweep as one stack of parameters.
 
-A dense network's step on a GPU is a hundred kernels that each take less than their launch. Here
-the parameters of R runs are stacked, (R, …), and one step is a step of all of them. Each run keeps
+On a GPU, a step of a dense network is a hundred kernels, each shorter than its launch. Here the
+parameters of R runs are stacked, (R, …), and one step trains all of them. Each run keeps
 its own initial parameters, batches, noise, λ, bounds and folder. It matches its separately trained
-counterpart up to the order in which a matrix product adds (README has the tolerance).
+counterpart up to the order in which a matrix product adds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Stack:
     """R runs as one stack (:class:`hebae.training.loop.Trainee`); their models are views of it.
 
     Raises:
-        ValueError: for networks with buffers, which a step would have to stack too.
+        ValueError: for networks with buffers, which would have to be stacked too.
     """
 
     def __init__(self, runs: Sequence[Run], image_shape: Sequence[int], device: torch.device):
@@ -69,7 +69,7 @@ class Stack:
 
     def begin(self, images: Tensor, epoch: int) -> None:
         device = images.device
-        # runs of one seed see the same batches and noise: drawn once
+        # runs with the same seed see the same batches and noise, which are drawn once
         seeds = list(dict.fromkeys(run.seed for run in self.runs))
         self.stream = torch.tensor([seeds.index(run.seed) for run in self.runs], device=device)
         self.normals = [normal_stream(derive_seed(s, "noise", epoch), device) for s in seeds]
@@ -81,7 +81,7 @@ class Stack:
         self.models[0].train()
 
     def _drawn_shapes(self) -> list[tuple[int, ...]]:
-        """The shapes of the noise that the objective draws for a batch, in its order."""
+        """The shapes of the noise that the objective draws for a batch, in order."""
         run, shapes = self.runs[0], []
 
         def normal(like: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class Stack:
     def step(self, part: slice, progress: float, rate: float) -> Tensor:
         chosen = self.order[:, part]
         batch = self.images.index_select(0, chosen.reshape(-1)).unflatten(0, chosen.shape)
-        # stream by stream, as each run by itself would draw
+        # stream by stream, as a run that is trained alone draws it
         drawn = ([normal(tensor) for tensor in self.like] for normal in self.normals)
         noise = [torch.stack(own).index_select(0, self.stream) for own in zip(*drawn, strict=True)]
         self.done = {"progress": progress}
@@ -128,20 +128,20 @@ def train_pack_of(
     checkpoints: Path,
     seconds: float,
 ) -> None:
-    """Train a run with its companions, unless that has happened, and keep what each leaves.
+    """Train a run together with its pack, unless that has been done, and put all into the store.
 
-    The training of each run then finds it in the store. This does nothing for a run without
-    companions. It keeps nothing of a run that fails: that run is then trained by itself, and says
-    why it fails.
+    The training of each run then finds its result in the store. Nothing happens for a run without a
+    pack. A run that fails is not put into the store; it is then trained alone, and reports its
+    error.
 
     Args:
-        run: what the process was asked for.
-        plan: with the packs.
+        run: the run that the process was asked for.
+        plan: the plan, with the packs.
         store: the finished trainings.
         images: as :func:`.loop.fit` takes them.
-        manifest: of the dataset.
+        manifest: the description of the prepared dataset.
         checkpoints: folder of all checkpoints.
-        seconds: least time between two of the pack's.
+        seconds: least number of seconds between two checkpoints of the pack.
     """
     started = time.perf_counter()
     pack, device = plan.companions(run), images["train"].device
@@ -151,14 +151,15 @@ def train_pack_of(
     decides = {own.path: of_run(own, manifest.checksum, here) for own in pack}
 
     def left() -> list[Run]:
-        """Those nobody has trained yet, if the run is one of them and has company."""
+        """The runs of the pack that are not finished, if the run is one of several."""
         waiting = [own for own in pack if store.get(key_of(decides[own.path])) is None]
         return waiting if run in waiting and len(waiting) > 1 else []
 
     if not left():
         return
     with contextlib.ExitStack() as held:
-        # first the pack's lock, then those of its runs: nobody who has one waits for the pack's
+        # the pack's lock first, then those of its runs: no holder of those waits for the pack's
+        # lock
         stream = lock.wait_for(folder / "lock", f"the pack of {run.path}")
         held.callback(lock.release, stream, checkpoints)
         if not (pack := left()):

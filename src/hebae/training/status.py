@@ -1,7 +1,8 @@
-"""What is training now, from any terminal: ``python -m hebae.training.status --help``.
+"""Shows what is training now, on any terminal: ``python -m hebae.training.status --help``.
 
-It reads what trainings tell (:mod:`hebae.training.now`), the plan, the records of finished runs and
-the last lines of logs. It needs the standard library alone, so any Python 3.11 can run it.
+It reads the progress files of trainings (:mod:`hebae.training.now`), the plan, the records of
+finished runs and the last lines of logs. It needs only the standard library, so any Python 3.11 can
+run it.
 """
 
 from __future__ import annotations
@@ -24,32 +25,32 @@ from hebae.training.now import NAME, Now, RunNow, read_now
 from hebae.training.plan import read_plan
 
 LATE = 60.0
-"""Seconds after which a training that has told nothing new is said to be silent."""
+"""Seconds without news after which a training is shown as silent."""
 REDRAWN = 2.0
-"""Seconds between two pictures of ``--watch``."""
+"""Seconds between two updates of ``--watch``."""
 NAMED = 3
-"""How many of the runs that wait or failed are named."""
+"""The largest number of waiting runs, and of failed runs, that are named."""
 LOG_BYTES = 4096
-"""How much of the end of a log is looked at."""
+"""The number of bytes that are read from the end of a log."""
 HEADER = ("run", "epoch", "test images", "s/epoch", "left", "where")
 NARROW = 16
-"""What the name of a run is shortened to at most, on a narrow terminal."""
+"""The least length to which the name of a run is shortened, on a narrow terminal."""
 
 
 class Underway(NamedTuple):
-    """A training that has not ended in order."""
+    """A training that is running or was killed."""
 
     now: Now
     age: float
-    """Seconds since it last told how far it is."""
+    """Seconds since its last news."""
     here: bool
     """Whether it runs, or ran, on this machine."""
     alive: bool | None
-    """None where its machine cannot be asked."""
+    """Whether it is running; None if its machine cannot be asked."""
 
     @property
     def silent(self) -> bool:
-        """Whether it may have been killed, on a machine that cannot be asked."""
+        """Whether it has been silent for long on a machine that cannot be asked."""
         return self.alive is None and self.age > LATE
 
     @property
@@ -58,40 +59,40 @@ class Underway(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A run that could not be trained since the last call."""
+    """A run whose training has failed since the last call."""
 
     run: str
     age: float
-    """Seconds since then."""
+    """Seconds since it failed."""
     reason: str
     """The last line of its log."""
 
 
 class State(NamedTuple):
-    """How far an experiment is."""
+    """The state of an experiment."""
 
     name: str
     trainings: list[Underway]
-    """Those that run first."""
+    """The trainings, the running ones first."""
     planned: tuple[str, ...]
-    """All runs of its last plan."""
+    """The paths of all runs of its last plan."""
     finished: set[str]
     waiting: list[str]
-    """Neither finished, nor training, nor failed."""
+    """Runs that are neither finished, nor training, nor failed."""
     failed: list[Failed]
     made: bool | None
-    """Whether a Snakemake is making it."""
+    """Whether a Snakemake is making the experiment; None if unknown."""
 
 
 def read_state(folder: Path) -> State:
-    """How far the experiment of a folder of results is; whatever cannot be read is left out."""
+    """The state of the experiment in a folder of results; unreadable files are left out."""
     trainings = sorted(_trainings(folder), key=lambda each: each.alive is False)
     planned: tuple[str, ...] = ()
     with contextlib.suppress(OSError, UserError):
         planned = read_plan(folder / "plan.json").runs
     finished = {run for run in planned if (folder / "runs" / run / "run.json").is_file()}
     busy = {run.path for each in trainings if each.alive is not False for run in each.now.runs}
-    # what was killed and has been trained since, or is no longer asked for, is of no interest
+    # without killed trainings that were finished since, or are no longer asked for
     stopped = set(planned) - finished - busy
     trainings = [
         each
@@ -111,7 +112,7 @@ def _trainings(folder: Path) -> Iterator[Underway]:
             now = read_now(path)
             age = max(0.0, time.time() - path.stat().st_mtime)
         except (OSError, UserError):
-            continue  # it has just ended, or a disk was full
+            continue  # it has just ended, or the disk was full
         here = now.host == platform.node()
         held = is_held(path.with_name("lock"))
         # a lock that looks free from here may be held on another machine
@@ -120,7 +121,7 @@ def _trainings(folder: Path) -> Iterator[Underway]:
 
 
 def _failed(folder: Path, run: str) -> Failed | None:
-    """What a run's log says at its end, if that is why it ended, since the last plan."""
+    """The error at the end of a run's log, if it was written since the last plan."""
     log = folder / "logs" / run / "train.log"
     try:
         written = log.stat().st_mtime
@@ -137,15 +138,15 @@ def _failed(folder: Path, run: str) -> Failed | None:
     return Failed(run, max(0.0, time.time() - written), lines[-1].removeprefix("error: "))
 
 
-# What is said of it
+# What is printed
 
 
 def lines_of(states: Sequence[State], width: int | None = None) -> list[str]:
-    """What to print of some experiments.
+    """The lines to print about some experiments.
 
     Args:
-        states: of each.
-        width: columns of the terminal; None where lines may be of any length.
+        states: the state of each.
+        width: columns of the terminal; None if lines may be of any length.
     """
     states = [state for state in states if state.planned or state.trainings]
     lines: list[str] = []
@@ -177,21 +178,21 @@ def _summary(state: State) -> str:
 
 
 def _others(state: State) -> Iterator[str]:
-    """What waits, and what failed."""
+    """Lines about waiting and failed runs."""
     if state.waiting:
         more = len(state.waiting) - NAMED
         yield f"waiting: {', '.join(state.waiting[:NAMED])}" + f" and {more} more" * (more > 0)
         if state.made is False and not any(each.running for each in state.trainings):
-            yield "no Snakemake is running: repeat its command"
+            yield "no Snakemake is running; to go on, give its command again"
     for each in state.failed[:NAMED]:
         run = "" if each.run in each.reason else f"{each.run}: "
         yield f"failed {_ago(each.age)}: {run}{each.reason}"
     if (more := len(state.failed) - NAMED) > 0:
-        yield f"and {more} more failed: results/{state.name}/logs has why"
+        yield f"and {more} more failed; results/{state.name}/logs has the reasons"
 
 
 def _rows(training: Underway, state: State) -> Iterator[tuple[str, ...]]:
-    """A row a run of a training."""
+    """A row for each run of a training."""
     now = training.now
     stopped = training.alive is False
     for run in now.runs:
@@ -209,14 +210,14 @@ def _rows(training: Underway, state: State) -> Iterator[tuple[str, ...]]:
 
 
 def _score(run: RunNow) -> str:
-    """The bound; of a run without one, the reconstruction error."""
+    """The bound, or the reconstruction error of a run without a bound."""
     if run.failed or run.value is None:
         return "failed" if run.failed else ""
     return f"{'bound' if run.measure == 'bound' else 'error'} {run.value:.5g}"
 
 
 def _where(training: Underway) -> str:
-    """Where a training runs, and whether it does."""
+    """Where a training runs, and whether it is alive."""
     now = training.now
     place = f"process {now.process}" + ("" if training.here else f" on {now.host}")
     if now.slurm_job is not None:
@@ -233,7 +234,7 @@ def _ago(seconds: float) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
-    """Rows as aligned lines; where they are wider than `width`, names lose their beginnings."""
+    """Rows as aligned lines; if they are wider than `width`, names are cut at the beginning."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     over = 0 if width is None else sum(widths) + 2 * (len(widths) - 1) - width
     if over > 0:
@@ -266,11 +267,13 @@ def experiments(results: Path, name: str | None) -> Iterable[Path]:
 
 
 def named_in(config: Path) -> str:
-    """The experiment that a config names. Raises UserError."""
+    """The name of the experiment in a config. Raises UserError."""
     try:
-        import yaml  # only here: of all that Snakemake needs, this alone
+        import yaml  # imported only here, so that everything else works without PyYAML
     except ImportError:
-        raise UserError("no PyYAML here to read a config with: say --experiment NAME") from None
+        raise UserError(
+            "PyYAML is not installed, so no config can be read; use --experiment NAME"
+        ) from None
     try:
         return str(yaml.safe_load(config.read_text(encoding="utf-8"))["experiment"])
     except FileNotFoundError:
@@ -280,12 +283,12 @@ def named_in(config: Path) -> str:
 
 
 def picture(results: Path, name: str | None, width: int | None) -> list[str]:
-    """What to print now."""
+    """The text to print now."""
     return lines_of([read_state(folder) for folder in experiments(results, name)], width)
 
 
 def watch(results: Path, name: str | None) -> None:
-    """Print it again and again, in one place on a terminal, until Ctrl-C."""
+    """Print it repeatedly, in one place on a terminal, until Ctrl-C."""
     on_terminal = sys.stdout.isatty()
     with contextlib.suppress(KeyboardInterrupt):
         while True:
@@ -293,7 +296,7 @@ def watch(results: Path, name: str | None) -> None:
             lines = picture(results, name, size.columns if on_terminal else None)
             if on_terminal:
                 lines = [_cut(line, size.columns) for line in lines[: size.lines - 1]]
-                # home, each line to its end, and what was below
+                # move home, clear each line to its end, and clear what was below
                 print("\033[H" + "".join(f"{line}\033[K\n" for line in lines), end="\033[J")
             else:
                 print(*lines, "", sep="\n")

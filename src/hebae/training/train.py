@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = set_up(options.device, options.threads, run.training.precision)
     if run.training.precision == "bfloat16" and not has_bfloat16(device):
         print(
-            f"{run.path}: precision bfloat16 is slow here, this {device.type} has no instructions "
-            "for it; auto is float32 on such a machine",
+            f"{run.path}: precision bfloat16 is slow here, because this {device.type} has no "
+            "instructions for it; with precision auto it would be float32",
             file=sys.stderr,
             flush=True,
         )
@@ -57,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         train_pack_of(run, plan, store, images, manifest, root, pause)
 
     checkpoints = Checkpoints(root / run.path, checkpoint_key(decides), pause)
-    # held until this process ends: the same run is trained by one process at a time
+    # held until this process ends, so that only one process at a time trains this run
     held = lock.wait_for(root / run.path / "lock", run.path)
     shape = manifest.image_shape
     there = store is not None and taken(store, plan, decides, options.output, run, shape)
     same = None
     if store is not None and not there:
-        # the same run of another experiment may be under way
+        # another experiment may be training the same run
         same = lock.wait_for(store.lock(decides), run.path)
         there = taken(store, plan, decides, options.output, run, shape)
     if not there:

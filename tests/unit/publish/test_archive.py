@@ -758,7 +758,7 @@ def test_what_an_archive_lacks_is_found_at_the_door(here, data):
         f"finished ones in {here}: {listed} and 1 more; import an archive that has them (make "
         "import ARCHIVE=…), or train them with runs=train"
     )
-    with pytest.raises(UserError, match=r"s3 \(training.epochs 12 there, 50 here; code of "):
+    with pytest.raises(UserError, match=r"s3 \(training.epochs was 12, is now 50; code of "):
         decide(asked(data, [changed(epochs=50)]), here / "new", Word.RESTORE, keep=False)
 
 

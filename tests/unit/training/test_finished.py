@@ -93,14 +93,14 @@ def test_a_key_outlives_json(tmp_path):
 @pytest.mark.parametrize(
     ("run", "machine", "data", "words"),
     [
-        (changed(epochs=13), HERE, "d", ["training.epochs 12 there, 13 here"]),
+        (changed(epochs=13), HERE, "d", ["training.epochs was 12, is now 13"]),
         (RUN, HERE, "e", ["other images or another split"]),
-        (RUN, HERE._replace(device="cuda"), "d", ["device cpu there, cuda here"]),
+        (RUN, HERE._replace(device="cuda"), "d", ["device was cpu, is now cuda"]),
         (
             RUN,
             HERE._replace(versions={"torch": "2.16.0"}),
             "d",
-            ["torch 2.15.0 there, 2.16.0 here"],
+            ["torch was 2.15.0, is now 2.16.0"],
         ),
         (changed(precision="auto"), HERE, "d", ["precision"]),
         (RUN, HERE, "d", []),
@@ -110,7 +110,7 @@ def test_a_key_outlives_json(tmp_path):
 def test_what_differs_is_said(run, machine, data, words):
     found = unlike(of_run(RUN, "d", HERE), of_run(run, data, machine))
     if words == ["precision"]:
-        assert "precision float32 there, bfloat16 here" in found
+        assert "precision was float32, is now bfloat16" in found
     else:
         assert found == words
 
@@ -182,7 +182,7 @@ def test_what_is_taken_in_place_of_another_says_so(tmp_path):
     asked = of_run(changed(epochs=50), "d", HERE)
     assert take(found, tmp_path / "new", RUN, asked)
     taken = read(tmp_path / "new")
-    assert taken.record["kept"]["differs"] == ["training.epochs 12 there, 50 here"]
+    assert taken.record["kept"]["differs"] == ["training.epochs was 12, is now 50"]
     assert taken.agreed(asked) and not taken.agreed(found.decides)
     assert taken.key == found.key
     # and kept again it is what it was
@@ -235,7 +235,7 @@ def test_a_record_of_an_earlier_version_is_of_the_same_run():
     here = of_run(RUN, "d", HERE)
     assert unlike(of_record(record), here) == ["code of an earlier version"]
     record["device"] = "NVIDIA H200"
-    assert "device cuda there, cpu here" in unlike(of_record(record), here)
+    assert "device was cuda, is now cpu" in unlike(of_record(record), here)
     with pytest.raises(UserError):
         of_record({"run": {"seed": 1}})
 
@@ -284,7 +284,7 @@ def test_what_no_experiment_has_is_listed_and_dropped(tmp_path, capsys):
     kept.main(["list", "--results", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[-1].startswith("2 finished trainings kept in ")
-    assert ", 1 unused by any experiment there (0.0 MB; prune drops them)" in lines[-1]
+    assert ", 1 of them used by no experiment there (0.0 MB; prune drops them)" in lines[-1]
     states = {line.split()[-5]: line.split()[1] for line in lines[:-1]}
     assert states[f"runs/{unused.path}"] == "unused" and states[f"runs/{used.path}"] == "in"[:2]
     # nothing is dropped whose files have gone from its place, or are to be put there
@@ -347,11 +347,11 @@ def test_a_job_that_finds_out_more_than_the_plan_knew_asks(tmp_path):
     with pytest.raises(UserError) as error:
         take_planned(tmp_path, Plan(instead={label: Instead(old.key, agreed=False)}))
     message = str(error.value)
-    assert "(torch 2.14.0 there, 2.15.0 here), and was not replaced; add --config keep" in message
+    assert "(torch was 2.14.0, is now 2.15.0), and was not replaced; add --config keep" in message
     assert Store(tmp_path).get(old.key) is not None
     assert take_planned(tmp_path, Plan(instead={label: Instead(old.key, agreed=True)}))
     assert read(tmp_path / "tiny" / label).record["kept"]["differs"] == [
-        "torch 2.14.0 there, 2.15.0 here"
+        "torch was 2.14.0, is now 2.15.0"
     ]
 
 

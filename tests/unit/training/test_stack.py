@@ -213,7 +213,7 @@ def test_the_first_training_of_a_pack_does_the_work_of_all(data, tmp_path, capsy
         train.main(command(run, data, tmp_path))
         said = capsys.readouterr().err
         assert ("training 5 runs together" in said) == (number == 0)
-        assert "was trained already: its files are put back" in said
+        assert "was trained already; its files are put back" in said
         record = json.loads((tmp_path / run.path / "run.json").read_text())
         assert record["packed"] == 5 and record["run"]["seed"] == run.seed
         assert (tmp_path / run.path / "history.csv").read_text().count("\n") == 5

@@ -91,7 +91,7 @@ def test_a_killed_one_is_not_believed_though_its_process_number_is_taken(results
     assert row(lines, A).endswith("killed, last sign 11 min 40 s ago")
     assert lines[2] == "tiny: 0 of 4 runs finished, 4 waiting"
     assert lines[-2].endswith(f"{C} and 1 more")
-    assert lines[-1] == "  no Snakemake is running: repeat its command"
+    assert lines[-1] == "  no Snakemake is running; to go on, give its command again"
 
 
 def test_while_a_snakemake_is_at_it_nobody_is_asked_to_start_one(results, locks):
@@ -165,7 +165,7 @@ def test_what_failed_since_the_last_call_says_why(results):
         fail(results, run, "error: no luck")
     lines = shown(results)
     assert sum("no luck" in line for line in lines) == 3
-    assert lines[-1] == "  and 1 more failed: results/tiny/logs has why"
+    assert lines[-1] == "  and 1 more failed; results/tiny/logs has the reasons"
 
 
 def test_damaged_files_are_passed_over(results, locks):

@@ -61,7 +61,7 @@ def test_another_in_its_place_is_refused_before_anything_is_done(results):
     assert lines == [
         "1 finished training of tiny, which took 3.0 s to train, would be trained anew; nothing "
         f"was changed. The first is {place_of(results)}. What differs:",
-        "  training.epochs 12 there, 50 here",
+        "  training.epochs was 12, is now 50",
         "To keep them as they are, add --config keep=True (the report says so).",
         "To train them anew, add --config replace=True.",
     ]
@@ -79,8 +79,8 @@ def test_many_reasons_are_counted_and_not_all_shown(results):
     assert lines[0].startswith("6 finished trainings of tiny, which took 18.0 s to train,")
     assert lines[1:4] == [
         "  other images or another split",
-        "  training.epochs 12 there, 13 here (2 of them)",
-        "  training.epochs 12 there, 14 here (2 of them)",
+        "  training.epochs was 12, is now 13 (2 of them)",
+        "  training.epochs was 12, is now 14 (2 of them)",
     ]
 
 
@@ -89,7 +89,7 @@ def test_keeping_takes_what_is_there(results):
     decision = decide([asked(new)], results, Word.KEEP, keep=True)
     assert decision.trained == [] and decision.instead == AGREED
     assert decision.said == [
-        "1 finished training kept as found: training.epochs 12 there, 50 here."
+        "1 finished training kept as found: training.epochs was 12, is now 50."
     ]
 
 
@@ -105,7 +105,7 @@ def test_the_user_s_word_is_asked_for_once(results):
 def test_replacing_trains_and_loses_nothing(results):
     new = changed(epochs=50)
     decision = decide([asked(new)], results, Word.REPLACE, keep=True)
-    differs = ["training.epochs 12 there, 50 here"]
+    differs = ["training.epochs was 12, is now 50"]
     assert decision == ([f"runs/{RUN.path}"], {}, [], differs)
     assert Store(results.parent).get(key()) is not None
 
@@ -166,7 +166,7 @@ def test_another_training_than_what_stands_there_is_no_answer_to_what_was_traine
 def test_a_run_that_lacks_a_file_is_known_by_its_record(results, name):
     Store(results.parent).keep(read(place_of(results)))
     (place_of(results) / name).unlink()
-    with pytest.raises(UserError, match=r"training\.epochs 12 there, 50 here"):
+    with pytest.raises(UserError, match=r"training\.epochs was 12, is now 50"):
         decide([asked(changed(epochs=50))], results, Word.ASK, keep=True)
 
 
@@ -180,7 +180,7 @@ def test_a_job_that_was_killed_while_it_put_a_run_back(results, left):
         if path.name not in left:
             path.unlink()
     assert decide([asked(new)], results, Word.KEEP, keep=True).instead == AGREED
-    with pytest.raises(UserError, match=r"training\.epochs 12 there, 50 here"):
+    with pytest.raises(UserError, match=r"training\.epochs was 12, is now 50"):
         decide([asked(new)], results, Word.ASK, keep=True)
     # a plan of something else does not forget it
     other = decide([asked(changed(seed=9))], results, Word.ASK, keep=True)
