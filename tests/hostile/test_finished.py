@@ -43,7 +43,7 @@ def test_prepared_data_that_was_deleted_trains_nothing_but_what_is_new(finished)
     started = time.time()
     targets = [f"results/tiny/tables/{name}.csv" for name in ("elbo_by_weight", "runs")]
     done = snakemake(finished, *targets)
-    assert "8 finished trainings found: taken, not trained again." in done.stderr
+    assert "8 finished trainings found and used, not trained again." in done.stderr
     assert trained_now(finished, started) == 3
     assert all(path.read_bytes() == content for path, content in before.items())
 
@@ -84,11 +84,11 @@ def test_another_branch_and_back_trains_each_once(finished):
 
 
 def refused(folder: Path, *arguments: str) -> str:
-    """What is said of finished runs that would be trained anew, by a call and by a dry run."""
+    """What is said of finished runs that would be trained again, by a call and by a dry run."""
     said = [complain(folder, *arguments, *dry) for dry in ((), ("--dry-run",))]
     said = [text[text.index("error: ") :].strip() for text in said]
-    assert said[0] == said[1] and "would be trained anew; nothing was changed" in said[0]
-    assert said[0].endswith("To train them anew, add --config replace=True.")
+    assert said[0] == said[1] and "would be trained again; nothing was changed" in said[0]
+    assert said[0].endswith("To train them again, add --config replace=True.")
     return said[0]
 
 

@@ -204,7 +204,7 @@ def test_runs_are_replaced_where_one_says_so(tmp_path):
     folder = new_project(tmp_path / "p", changed(epochs=1))
     snakemake(folder, f"{RUN}/run.json")
     write(folder, changed(epochs=3))
-    assert "would be trained anew" in fails(folder, f"{RUN}/run.json")
+    assert "would be trained again" in fails(folder, f"{RUN}/run.json")
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", f"{RUN}/run.json",
          "--configfile", "tiny.yaml", "--config", "replace=True"],

@@ -97,7 +97,7 @@ def test_an_import_is_taken_without_a_word(trained, tmp_path):
     folder = checkout(tmp_path / "new", trained)
     archive(folder, "import", str(trained / "exports/tiny.tar"))
     done = snakemake(folder)
-    assert "3 finished trainings found: taken, not trained again." in done.stderr
+    assert "3 finished trainings found and used, not trained again." in done.stderr
     assert results(folder) == results(trained)
     assert not any("epoch" in text for text in logs(folder, "train"))
 

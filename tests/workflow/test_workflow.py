@@ -238,7 +238,7 @@ def test_a_plan_that_a_person_reads(project):
         return done.stdout
 
     before = files_below(project)
-    assert "Nothing to be done: all of it is there." in read_plan()
+    assert "Nothing to be done: everything is there." in read_plan()
     said = read_plan("--config", "replace=True", "--forcerun", "train", "--until", "train")
     runs = len(list((project / "results/tiny/runs").rglob("run.json")))
     assert re.search(r"\n  prepare +– +1\n", said)

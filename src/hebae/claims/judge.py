@@ -1,8 +1,9 @@
-"""Whether the papers' claims held in an experiment: ``python -m hebae.claims.judge --help``.
+"""Judges the papers' claims in an experiment: ``python -m hebae.claims.judge --help``.
 
-``claims.csv`` has a row for each claim, figure and measure: the verdict, and the estimate of the
-part that it rests on with its 95 % interval. ``claim_parts.csv`` has every part of every claim with
-its effect size and p-values, and why what was not run was not. docs/claims.md has their columns.
+``claims.csv`` has a row for each claim, figure and measure: the verdict, and the estimate, with its
+95 % interval, of the part that the verdict rests on. ``claim_parts.csv`` has every part of every
+claim with its effect size and p-values, and the reason if a claim was not run. docs/claims.md
+describes their columns.
 """
 
 from __future__ import annotations
@@ -45,19 +46,19 @@ UNJUDGED: Row = dict(
     p_holm=None,
     verdict=Verdict.NOT_RUN,
 )
-"""What both tables say of a claim that was not run."""
+"""The columns of both tables for a claim that was not run."""
 
 
 class NotRun(Exception):
-    """Why an experiment says nothing of a claim."""
+    """Why a claim was not run in an experiment."""
 
 
 @dataclass(frozen=True)
 class Quantity:
     """A part of a claim, and how its values read in the measure's own terms.
 
-    ``to_measure`` takes a mean of the part's values, or an end of its interval, to the measure or
-    to a difference or ratio of two.
+    ``to_measure`` turns a mean of the part's values, or an end of its interval, into the measure,
+    or into a difference or ratio of two measures.
     """
 
     part: statistics.Part
@@ -69,13 +70,13 @@ def judge_claims(
 ) -> tuple[list[Row], list[Row]]:
     """Rows of ``claims.csv`` and of ``claim_parts.csv``, in the order of the claims.
 
-    All that were run with as many seeds as they ask for are one family: readings of a claim count
-    as claims of their own. The others cannot be decided, whatever their values are, and so take
-    nothing from those that can.
+    All claims that were run with enough seeds form one family, in which each reading of a claim
+    counts separately. The other claims cannot be decided, whatever their values are, so they are
+    not in the family.
 
     Raises:
-        UserError: for values that nothing can be said of, and for a claim of the experiment's that
-            there is none of.
+        UserError: for values that cannot be judged, and for a claim of the experiment that does not
+            exist.
     """
     claims.check_named(experiment.claims)
     tests = [
@@ -113,7 +114,7 @@ def judge_claims(
 
 
 def _claim_row(claim: Claim, figure: str, name: str, decisive: Row, parts: Sequence[Row]) -> Row:
-    """A row of ``claims.csv``, from its rows of ``claim_parts.csv`` and the one that decides."""
+    """A row of ``claims.csv``, from its rows of ``claim_parts.csv`` and the decisive one."""
     return dict(
         claim=claim.id,
         figure=figure,
@@ -134,7 +135,7 @@ def _claim_row(claim: Claim, figure: str, name: str, decisive: Row, parts: Seque
 def _judged(
     found: Mapping[Key, Sequence[Quantity]], claims: Claims
 ) -> dict[Key, statistics.Judged]:
-    """Those with the seeds that they ask for as a family, each of the others by itself."""
+    """Judge the claims with enough seeds as a family, and each other claim separately."""
     asked = {claim.id: claim.seeds for claim in claims.claims}
     parts_of = {key: [one.part for one in parts] for key, parts in found.items()}
     family = {
@@ -201,7 +202,7 @@ def _by_seed(values: pd.Series, model: str, latent_dim: int, log: bool) -> pd.Se
         raise NotRun(f"no values of {model} at z = {latent_dim}") from None
     if log:
         found = np.log(found.where(found > 0))
-    # those of a run that diverged are not
+    # those of a run that diverged are not finite
     found = found[np.isfinite(found)]
     if found.empty:
         raise NotRun(f"no finite values of {model} at z = {latent_dim}")
@@ -215,12 +216,12 @@ def quantities(
     minus = "/" if measure.log else "−"
 
     def quantity(name: str, values: pd.Series, sign: int, offset: float, runs: int = 2) -> Quantity:
-        """What the claim says is above 0: sign · (values − offset), a value from so many runs."""
-        values = values.dropna()  # seeds that one of two models lacks
+        """The quantity that the claim says is above 0: sign · (values − offset)."""
+        values = values.dropna()  # without seeds that one of two models lacks
         if values.empty:
             raise NotRun(f"{name}{at}: no seed has both")
         numbers = tuple((sign * (values - offset)).tolist())
-        # each of the runs is rounded by itself
+        # each of the runs is rounded separately
         resolution = math.sqrt(runs) * measure.resolution
         part = statistics.Part(name + at, numbers, resolution)
 
@@ -258,8 +259,8 @@ def _results(
 ) -> tuple[list[Row], Row]:
     """The columns of UNJUDGED for each part of a judged claim, and for the one that decides it.
 
-    ``effect`` is Hedges' g of the part, the mean in standard deviations over seeds. ``p_above``
-    and ``p_below`` are one-sided and the part's alone, ``p_holm`` the whole claim's.
+    ``effect`` is Hedges' g of the part, its mean in standard deviations over seeds. ``p_above`` and
+    ``p_below`` are one-sided p-values of the part alone, ``p_holm`` is that of the whole claim.
     """
     enough = min(examined.n for examined in judged.parts) >= claim.seeds
     # with fewer seeds than the claim asks for there is no verdict
@@ -298,7 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--experiment", required=True, help="as JSON (hebae.config.experiment.Experiment)"
     )
-    parser.add_argument("--claims", type=Path, default=CLAIMS, help="this checkout's by default")
+    parser.add_argument(
+        "--claims", type=Path, default=CLAIMS, help="file of claims (default: this checkout's)"
+    )
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--output", type=Path, required=True, help="claims.csv")
     parser.add_argument("--parts", type=Path, required=True, help="claim_parts.csv")

@@ -1,9 +1,8 @@
-"""From the tables of an experiment to one number a run: what claims are judged by.
+"""The measures by which claims are judged: one number for each run, from the tables.
 
-Every function takes the dataset's entry of the experiment and its tables, holding that dataset's
-rows alone, and returns a series with the index (model, latent_dim, seed). What a run lacks, or
-what is not finite there, is left out. MEASURES names them: a new measure is a function and an
-entry.
+Every function takes a dataset of the experiment and the tables with the rows of this dataset. It
+returns a series with the index (model, latent_dim, seed). Missing values, and values that are not
+finite, are left out. MEASURES names the measures: a new one is a function and an entry.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from hebae.config.experiment import Dataset
 
 if TYPE_CHECKING:
-    # Snakemake and the report read MEASURES alone, and start without pandas
+    # Snakemake and the report read only MEASURES, and start without pandas
     import pandas as pd
     from pandas.api.typing import SeriesGroupBy
 
@@ -25,13 +24,13 @@ Tables = Mapping[str, "pd.DataFrame"]
 
 RUN = ["model", "latent_dim", "seed"]
 SHARE = 0.01
-"""Of its last value, within which a bound counts as converged."""
+"""A bound counts as converged within this share of its last value."""
 SMALLEST = 1e-12
-"""Below this, a variance counts as this: float32 codes have none smaller but 0."""
+"""The least variance that counts; in float32 codes only 0 is smaller."""
 
 
 def _default(table: pd.DataFrame, data: Dataset) -> pd.DataFrame:
-    """The rows of runs at their model's default weight."""
+    """The rows of runs at the default weight of their model."""
     return table[table["weight"] == _default_weights(table, data)]
 
 
@@ -41,7 +40,7 @@ def _default_weights(table: pd.DataFrame, data: Dataset) -> pd.Series:
 
 
 def _grid(table: pd.DataFrame, data: Dataset) -> pd.DataFrame:
-    """The rows of runs on the grid of weights, of those models and seeds that have all of it."""
+    """The rows of runs on the grid of weights, for models and seeds that have the whole grid."""
     grids = {
         model: set(recipe.grid) for model, recipe in data.models.items() if len(recipe.grid) > 1
     }
@@ -70,14 +69,14 @@ def final(data: Dataset, tables: Tables, column: str) -> pd.Series:
 
 
 def importance_weighted(data: Dataset, tables: Tables, column: str) -> pd.Series:
-    """The importance-weighted bound of the most codes: of the encoder's q, or of q widened."""
+    """The importance-weighted bound with most codes, for the encoder's q or for q widened."""
     table = _default(tables["bounds"], data)
     most = table.groupby(RUN)["samples"].transform("max")
     return table[table["samples"] == most].set_index(RUN)[column]
 
 
 def epochs_to_converge(data: Dataset, tables: Tables, column: str) -> pd.Series:
-    """The first epoch from which on the test split's bound stays within 1 % of its last."""
+    """The first epoch from which the test split's bound stays within 1 % of its last value."""
     table = _default(tables["elbo_by_epoch"], data)
     table = table[table["split"] == "test"].sort_values("epoch")
     found = {}
@@ -92,33 +91,33 @@ def epochs_to_converge(data: Dataset, tables: Tables, column: str) -> pd.Series:
 
 
 def spread_over_weights(data: Dataset, tables: Tables, column: str) -> pd.Series:
-    """The highest less the lowest bound on the grid of λ, each at λ = 1 in the sum."""
+    """The highest minus the lowest bound on the grid of λ, each with λ = 1 in its sum."""
     bounds = _grid(tables["elbo_by_weight"], data).groupby(RUN)[column]
     return bounds.max() - bounds.min()
 
 
 def lost_at_largest_weight(data: Dataset, tables: Tables, column: str) -> pd.Series:
-    """The bound at the default λ less that at the largest of the grid."""
+    """The bound at the default λ minus the bound at the largest λ of the grid."""
     table = _grid(tables["elbo_by_weight"], data)
     default = _at_weight(table, column, _default_weights(table, data))
     return default - _at_weight(table, column, _extreme_weights(table, "max"))
 
 
 def fid_range(data: Dataset, tables: Tables) -> pd.Series:
-    """The largest over the smallest Fréchet distance on the grid of λ."""
+    """The largest Fréchet distance on the grid of λ, divided by the smallest."""
     distances = _grid(tables["fid"], data).groupby(RUN)["fid"]
     return distances.max() / distances.min()
 
 
 def fid_near_zero(data: Dataset, tables: Tables) -> pd.Series:
-    """The Fréchet distance at the smallest λ of the grid over that at the default."""
+    """The Fréchet distance at the smallest λ of the grid, divided by that at the default."""
     table = _grid(tables["fid"], data)
     near_zero = _at_weight(table, "fid", _extreme_weights(table, "min"))
     return near_zero / _at_weight(table, "fid", _default_weights(table, data))
 
 
 def fid_best(data: Dataset, tables: Tables, features: str | None = None) -> pd.Series:
-    """The smallest Fréchet distance on the grid of λ; in these features alone, where given."""
+    """The smallest Fréchet distance on the grid of λ; if given, only in these features."""
     table = _grid(tables["fid"], data)
     if features is not None:
         table = table[table["features"] == features]
@@ -132,20 +131,20 @@ def smallest_variance(data: Dataset, tables: Tables) -> pd.Series:
 
 
 def noise_deviation(data: Dataset, tables: Tables) -> pd.Series:
-    """√(mean_j mean_i Var(z_j|x_i)): how much of a code is noise; the prior's deviation is 1."""
+    """√(mean_j mean_i Var(z_j|x_i)), the noise in a code; the prior's standard deviation is 1."""
     table = _default(tables["active_units"], data)
     return table.groupby(RUN)["noise_variance"].mean().clip(lower=SMALLEST).map(math.sqrt)
 
 
 def covariance_distance(data: Dataset, tables: Tables, which: str) -> pd.Series:
-    """‖Cov − I‖, Frobenius, of means or of samples."""
+    """‖Cov − I‖ (Frobenius) of means or of samples."""
     table = _second_moments(data, tables, which)
     from_identity = table["covariance"] - (table["i"] == table["j"])
     return _by_run(from_identity**2, table).sum(min_count=1).map(math.sqrt)
 
 
 def off_diagonal_correlation(data: Dataset, tables: Tables, which: str) -> pd.Series:
-    """Root mean square of the correlations off the diagonal, where they are defined."""
+    """Root mean square of the defined correlations off the diagonal."""
     table = _second_moments(data, tables, which)
     table = table[table["i"] != table["j"]]
     return _by_run(table["correlation"] ** 2, table).mean().map(math.sqrt)
@@ -161,7 +160,7 @@ def _by_run(values: pd.Series, table: pd.DataFrame) -> SeriesGroupBy:
 
 
 def mean_over_dimensions(data: Dataset, tables: Tables, table: str, column: str) -> pd.Series:
-    """A measure's mean over the latent variables, or the measure itself of a whole code."""
+    """A measure's mean over the latent variables, or the measure of a whole code."""
     rows = _default(tables[table], data)
     if "protocol" in rows:
         rows = rows[rows["protocol"] == data.mutual_information.protocol]
@@ -169,7 +168,7 @@ def mean_over_dimensions(data: Dataset, tables: Tables, table: str, column: str)
 
 
 def distance_to_prior(data: Dataset, tables: Tables, column: str) -> pd.Series:
-    """A diagnostic of all training images, in size."""
+    """The absolute value of a diagnostic of all training images."""
     table = _default(tables["diagnostics"], data)
     table = table[table["split"] == "train"]
     whole = table["n_train"] == table["n_train"].max()
@@ -192,23 +191,23 @@ def _series(found: Mapping[tuple[str, int, int], float]) -> pd.Series:
 
 @dataclass(frozen=True)
 class Measure:
-    """One number a run, and how it is read."""
+    """A measure: one number for each run, and how to read it."""
 
     values: Callable[[Dataset, Tables], pd.Series]
-    """Takes it from the tables."""
+    """The function that takes it from the tables."""
     tables: tuple[str, ...]
     text: str
-    """What tables and pages call it, with its unit."""
+    """Its name in tables and pages, with its unit."""
     reading: str = "paper"
-    """Whether it is what the paper looks at, or what is fair where the paper's is not."""
+    """``paper`` if the paper looks at it, ``fair`` if it means the same for all models instead."""
     log: bool = False
-    """Whether values compare by their ratio: they are above 0 and spread in proportion."""
+    """Whether values compare by their ratio, as they are above 0 and spread in proportion."""
     resolution: float = 0.0
-    """The step in which it comes: an epoch, or what is left of Monte Carlo error."""
+    """The step in which values come: an epoch, or the remaining Monte Carlo error."""
 
 
 def _bound(column: str, text: str, reading: str) -> dict[str, Measure]:
-    """What the paper says of a bound, for one of the bounds."""
+    """The measures of what the paper says about bounds, for one of the bounds."""
     by_weight = ("elbo_by_weight",)
     return {
         column: Measure(partial(final, column=column), by_weight, f"{text} (nats)", reading),
@@ -235,7 +234,7 @@ def _bound(column: str, text: str, reading: str) -> dict[str, Measure]:
 
 
 def _moments(which: str, symbol: str, reading: str) -> dict[str, Measure]:
-    """How far second moments are from those of the prior."""
+    """The measures of how far second moments are from those of the prior."""
     return {
         f"covariance_{which}": Measure(
             partial(covariance_distance, which=which),
@@ -322,7 +321,7 @@ MEASURES = {
         "|log det| of the covariance of the codes of all training images",
     ),
 }
-"""What claims are judged by, under the names that they use."""
+"""The measures, under the names that claims use."""
 
 TABLES = frozenset(table for measure in MEASURES.values() for table in measure.tables)
-"""Those that any measure is taken from."""
+"""The tables from which measures are taken."""

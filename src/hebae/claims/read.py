@@ -1,8 +1,8 @@
-"""What the papers claim, read from ``config/claims.yaml`` and checked once, at the door.
+"""Reads the claims in ``config/claims.yaml``, and checks them once.
 
-The shape of that file is stated in ``workflow/schemas/claims.schema.yaml``. A claim says something
-of one number a run, its measure: :mod:`.measures` takes it from the tables, :mod:`.statistics` says
-what seeds make of it, :mod:`.judge` brings the three together.
+``workflow/schemas/claims.schema.yaml`` states the shape of that file. A claim is about one number
+for each run, its measure. :mod:`.measures` takes it from the tables, :mod:`.statistics` tests it
+over seeds, and :mod:`.judge` combines the three.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ CLAIMS_SCHEMA = CHECKOUT / "workflow/schemas/claims.schema.yaml"
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of a paper with a test: all that is set of the last five has to hold.
+    """A sentence of a paper with its tests, all of which have to hold at each latent dimension.
 
-    At each latent dimension that it is made at, for each pair of neighbours in a chain of
-    ``order`` the second has the higher measure, by more than ``margin``; models of ``above`` have
-    more than that value, of ``below`` less; the two of ``equal`` differ by less than ``tolerance``,
-    a share of the second's where ``relative``; and in ``contrast`` (a, b, c, d) a − b is more than
-    c − d, by more than ``margin``.
+    In a chain of ``order``, each model has a higher measure than the one before, by more than
+    ``margin``. Models of ``above`` have a measure above their value, models of ``below`` one below.
+    The two models of ``equal`` differ by less than ``tolerance``, which may be ``relative`` to the
+    second. In ``contrast`` (a, b, c, d), a − b is more than c − d, by more than ``margin``.
     """
 
     id: str
@@ -41,12 +40,12 @@ class Claim:
     figures: tuple[str, ...]
     measures: tuple[str, ...]
     sources: tuple[str, ...]
-    """The datasets that it is made for, as in ``source``; any where empty."""
+    """The datasets that it is about, as in ``source``; if empty, any."""
     every_latent_dim: bool
     seeds: int
-    """Fewer decide nothing."""
+    """The least number of seeds that decides it."""
     withdrawn: str = ""
-    """Why its verdicts are withdrawn; empty where they stand."""
+    """Why its verdicts are withdrawn; empty if they stand."""
     order: tuple[tuple[str, ...], ...] = ()
     above: Mapping[str, float] = field(default_factory=dict)
     below: Mapping[str, float] = field(default_factory=dict)
@@ -63,7 +62,7 @@ class Claim:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Labels of the models it speaks of."""
+        """The labels of the models that it names."""
         compared = [model for chain in (*self.order, *self.equal) for model in chain]
         return tuple(dict.fromkeys((*compared, *self.above, *self.below, *self.contrast)))
 
@@ -73,17 +72,17 @@ class Claims:
     """A checked file of claims."""
 
     level: float
-    """Of false verdicts in the family of all claims of an experiment (Holm 1979)."""
+    """The chance of any false verdict among all claims of an experiment (Holm 1979)."""
     claims: tuple[Claim, ...]
 
     def check_named(self, names: Iterable[str]) -> None:
-        """Refuse a name that is no claim's id, by a UserError."""
+        """Raise UserError for a name that is not the id of a claim."""
         for name in names:
             lookup({claim.id: claim for claim in self.claims}, "claim", name)
 
 
 def parse(document: Any, schema: Mapping[str, Any]) -> Claims:
-    """Check a document against the schema and against what there is.
+    """Check a document against the schema, the registry and the measures.
 
     Raises:
         UserError: naming what is wrong, in one line.

@@ -1,16 +1,16 @@
-"""Whether claims hold, from values over seeds: a family of claims is judged together.
+"""Judges a family of claims from values over seeds.
 
-A claim is a conjunction of parts, each of which says that the mean over seeds of some quantity
-is above 0. A part is tested by Student's t. A claim holds if all of its parts are above 0
-(intersection–union test, Berger 1982) and does not hold if any is below. Either may turn out, so
-p of a claim is two-ended.
+A claim is a conjunction of parts. Each part says that the mean over seeds of some quantity is above
+0, and is tested by Student's t. A claim holds if all of its parts are above 0 (intersection–union
+test, Berger 1982). It does not hold if any part is below 0. Either can happen, so the p-value of a
+claim is two-ended.
 
-The family is corrected by Holm (1979): where nothing is to be found, the chance of any verdict
-is the level at most, however the claims depend on each other. The chance of any verdict that
-is the wrong way round is bounded likewise if the claims are independent (Shaffer 1980).
+The family is corrected by Holm's procedure (1979). If there is nothing to find, the chance of any
+verdict is at most the level, however the claims depend on each other. If the claims are
+independent, the same limits the chance of any verdict in the wrong direction (Shaffer 1980).
 
-A mean of exactly 0 is neither above nor below, and no number of seeds decides on it. A claim that
-things are equal has two parts, which say that the tolerance is exceeded in neither direction (two
+A mean of exactly 0 is neither above nor below, and no number of seeds decides it. A claim of
+equality has two parts, one for each direction in which the tolerance must not be exceeded (two
 one-sided tests, Schuirmann 1987).
 """
 
@@ -26,17 +26,17 @@ from scipy import special
 
 from hebae.claims.verdicts import MOST, Verdict
 
-POWER = 0.8  # chance of a verdict with the seeds asked for
+POWER = 0.8  # the chance of a verdict with the number of seeds that is asked for
 
 
 @dataclass(frozen=True)
 class Part:
     """A quantity that the claim says is above 0, one value a seed.
 
-    ``values``: differences between runs are taken seed by seed before. ``resolution``: the
-    step in which the values come, in their unit (1 for a count of epochs, 0 if there is none).
-    It adds resolution²/12 to the variance, that of uniform rounding, so that equal counts are no
-    certainty.
+    ``values``: one for each seed; differences between models are taken before, seed by seed.
+    ``resolution``: the step in which the values come, in their unit: 1 for a number of epochs, 0 if
+    there is none. It adds resolution²/12, the variance of uniform rounding, to the variance, so
+    that equal counts do not seem certain.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Examined:
-    """What the values of one part say, by itself: p and interval are not corrected.
+    """What the values of one part say. p and interval are not corrected for other parts.
 
     ``low``, ``high``: two-sided interval of the mean. ``effect``: Hedges' g, the mean in
     standard deviations; nan below 3 seeds, where its correction for bias is 0 or undefined.
@@ -67,10 +67,10 @@ class Examined:
 class Judged:
     """Verdict on one claim of a family.
 
-    ``p`` is two-ended, before Holm, ``p_holm`` after. ``seeds_needed``: in all, not in
-    addition, to decide an undecided claim, probably; infinite if over MOST, None if decided.
-    ``weakest``: the part the verdict rests on, which is the least certain to be above 0 or, where
-    the claim does not hold, the most certain to be below.
+    ``p`` is two-ended and not corrected; ``p_holm`` is corrected. ``seeds_needed`` is the total
+    number of seeds that would probably decide an undecided claim; infinite if over MOST, None if
+    decided. ``weakest`` is the part that the verdict rests on: the one that is least certain to be
+    above 0 or, if the claim does not hold, most certain to be below.
     """
 
     verdict: Verdict
@@ -85,7 +85,7 @@ class Judged:
 
 
 def _deviation(part: Part) -> float:
-    """Standard deviation of a part's values with 1/(n − 1), and that of the rounding."""
+    """The standard deviation of a part's values, with 1/(n − 1) and the rounding included."""
     values = np.asarray(part.values, dtype=np.float64)
     # from the first value on, so that equal values have a variance of exactly 0
     return math.sqrt((values - values[0]).var(ddof=1) + part.resolution**2 / 12)
@@ -98,7 +98,7 @@ def _check(part: Part) -> None:
         raise ValueError(f"{part.name}: values that are not finite: {part.values}")
     if not (math.isfinite(part.resolution) and part.resolution >= 0):
         raise ValueError(f"{part.name}: resolution is {part.resolution}")
-    # two seeds do not agree to the last bit
+    # two seeds never agree to the last bit
     if len(part.values) > 1 and _deviation(part) == 0:
         raise ValueError(
             f"{part.name}: all {len(part.values)} values are {part.values[0]}: "
@@ -107,16 +107,16 @@ def _check(part: Part) -> None:
 
 
 def _bias_correction(n: int) -> float:
-    """J(n − 1) of Hedges (1981), exact: the mean of Hedges' g is that of the population."""
+    """J(n − 1) of Hedges (1981), exact; it makes Hedges' g unbiased."""
     return special.poch((n - 2) / 2, 0.5) / math.sqrt((n - 1) / 2)
 
 
 def examine(part: Part, level: float = 0.05) -> Examined:
     """p, 1 − level interval and effect of one part.
 
-    One value says nothing of the spread: its interval is infinite, its p are 1. Raises
-    ValueError, naming the part, for values that are not finite and for values that are all
-    equal while the resolution is 0.
+    One value says nothing about the spread, so its interval is infinite and its p are 1. Raises
+    ValueError that names the part, for values that are not finite, and for values that are all
+    equal although the resolution is 0.
     """
     _check(part)
     values = np.asarray(part.values, dtype=np.float64)
@@ -143,15 +143,15 @@ def examine(part: Part, level: float = 0.05) -> Examined:
 
 
 def _power(n: int, effect: float, level: float) -> float:
-    """Chance that n seeds show at a one-sided level a mean of ``effect`` standard deviations."""
+    """The chance that n seeds show a mean of ``effect`` deviations at a one-sided level."""
     critical = -special.stdtrit(n - 1, level)
     return 1 - special.nctdtr(n - 1, effect * math.sqrt(n), critical)
 
 
 def _needed(examined: Examined, level: float, least: int) -> float:
-    """Seeds, ``least`` or more, with POWER to show the mean's sign; infinite if over MOST.
+    """The number of seeds, at least ``least``, that shows the mean's sign with power POWER.
 
-    Infinite, too, for a mean of 0, whose power is the level.
+    It is infinite if over MOST, and for a mean of 0, whose power is the level.
     """
     # 10,000 standard deviations are certain from 3 seeds on; far above, nctdtr returns nan
     effect = min(abs(examined.mean) / _deviation(examined.part), 1e4)
@@ -164,8 +164,9 @@ def _needed(examined: Examined, level: float, least: int) -> float:
 def _seeds_needed(parts: Sequence[Examined], level: float) -> float:
     """Seeds in all that would probably decide a claim the way its means point.
 
-    ``level`` is that of one end of one claim. As if mean and spread were those of the
-    population, which a few seeds hardly tell: an order of magnitude. 3 after a single seed.
+    ``level`` is that of one end of one claim. The mean and spread are taken to be those of the
+    population. A few seeds hardly tell these, so the result is an order of magnitude. It is 3 after
+    a single seed.
     """
     fewest = min(examined.n for examined in parts)
     if fewest == 1:
@@ -191,10 +192,10 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _ends(parts: Sequence[Examined]) -> tuple[float, float]:
-    """p that the claim holds and p that it does not.
+    """The p-values for "the claim holds" and for "it does not hold".
 
-    It holds if all parts are above 0: the largest p, uncorrected (Berger 1982). It does not if
-    any is below: the smallest p, corrected for the choice (Bonferroni).
+    It holds if all parts are above 0: the largest p of them, uncorrected (Berger 1982). It does not
+    hold if any part is below: the smallest p of them, corrected for the choice (Bonferroni).
     """
     p_holds = max(examined.p_above for examined in parts)
     p_fails = min(1.0, len(parts) * min(examined.p_below for examined in parts))
@@ -226,7 +227,8 @@ def judge(family: Mapping[str, Sequence[Part]], level: float = 0.05) -> dict[str
             weakest = max(parts, key=lambda examined: examined.p_above)
         needed = None
         if verdict is Verdict.UNDECIDED:
-            # Bonferroni's share of the level: what Holm grants depends on the other claims' seeds
+            # Bonferroni's share of the level, because Holm's depends on the seeds of the other
+            # claims
             needed = _seeds_needed(parts, level / (2 * len(family)))
         judged[name] = Judged(verdict, own, corrected, needed, parts, weakest)
     return judged

@@ -213,9 +213,11 @@ def fit(
     """Train from the last checkpoint, or from the start, to the last epoch.
 
     Args:
-        trainee: what to train. images: ``train`` and ``test``, uint8 (N, height, width, channels),
-        on the device. checkpoints: where to continue from and to. history: CSV of a single run,
-        with a row for each epoch and split, complete after each epoch.
+        trainee: what to train.
+        images: ``train`` and ``test``, uint8 (N, height, width, channels), on the device.
+        checkpoints: where to continue from and to.
+        history: CSV of a single run, with a row for each epoch and split. It is complete after each
+            epoch.
 
     Returns:
         The outcome of each run. A run that fails stops no other run. Seconds are the share of one

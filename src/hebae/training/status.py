@@ -307,14 +307,16 @@ def watch(results: Path, name: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m hebae.training.status", description="Say what is training now, and how far."
+        prog="python -m hebae.training.status", description="Show what is training now."
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--experiment", help="of this one alone")
-    which.add_argument("--config", type=Path, help="of the experiment of this config alone")
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    which.add_argument("--experiment", help="show only this experiment")
+    which.add_argument("--config", type=Path, help="show only the experiment of this config")
     parser.add_argument(
-        "--watch", action="store_true", help=f"again every {REDRAWN:.0f} s, until Ctrl-C"
+        "--results", type=Path, default=Path("results"), help="folder of all results"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help=f"update every {REDRAWN:.0f} s, until Ctrl-C"
     )
     options = parser.parse_args(arguments)
     name = options.experiment if options.config is None else named_in(options.config)

@@ -28,13 +28,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
     parser.add_argument("--output", type=Path, required=True, help="the run's folder")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder of all checkpoints")
-    parser.add_argument("--checkpoint-seconds", type=float, default=10.0)
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=10.0,
+        help="least seconds between two checkpoints (default: 10)",
+    )
     parser.add_argument(
         "--results", type=Path, help="folder of all results, where finished trainings are kept"
     )
-    parser.add_argument("--plan", type=Path, help="what the workflow planned (hebae.training.plan)")
+    parser.add_argument("--plan", type=Path, help="plan of the workflow (hebae.training.plan)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     options = parser.parse_args(arguments)
 
     started = time.perf_counter()

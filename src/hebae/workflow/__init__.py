@@ -1,1 +1,1 @@
-"""What Snakemake alone needs of us."""
+"""What only Snakemake needs: locks, messages, plans, the process that jobs are forked from."""

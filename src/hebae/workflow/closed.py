@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def closed_folder(paths: Iterable[str]) -> Path | None:
-    """The first folder above one of the paths that hides what it holds; None where none does.
+    """The first closed folder above one of the paths; None if there is none.
 
-    Whether a file is there is asked of its folder, and a closed one answers no.
+    Asked for a file, a closed folder answers that it is not there.
     """
 
     @cache

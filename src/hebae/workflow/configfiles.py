@@ -1,5 +1,8 @@
-"""Run by profiles/default, before Snakemake reads configs: what it says of one that it cannot
-read names neither file nor line. Nothing of ours is imported: it may be of another checkout."""
+"""Checks configs before Snakemake reads them; profiles/default runs it.
+
+Snakemake's own messages about an unreadable config name neither the file nor the line. Nothing of
+ours is imported, because that might come from another checkout.
+"""
 
 import runpy
 import sys
@@ -12,7 +15,7 @@ check_readable = runpy.run_path(str(Path(__file__).parents[1] / "config/read.py"
 
 
 def checked(path, load=configfile.load_configfile):
-    """Snakemake's ``load_configfile``, of a file that has been checked."""
+    """Snakemake's ``load_configfile`` for a file that has been checked."""
     try:
         check_readable(path)
     except ValueError as error:

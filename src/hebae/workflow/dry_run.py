@@ -1,4 +1,4 @@
-"""What a run would do, for a person: ``python -m hebae.workflow.dry_run --cores 2 fig2a``.
+"""Prints what a run would do, for a person: ``python -m hebae.workflow.dry_run --cores 2 fig2a``.
 
 The arguments are Snakemake's. Snakemake's own ``--dry-run`` lists every job with its reasons.
 """

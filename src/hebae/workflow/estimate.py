@@ -1,4 +1,4 @@
-"""How long jobs take, judging from jobs of their kind: in this run, or in earlier ones."""
+"""Estimates how long jobs take, from jobs of the same kind in this run or in earlier runs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 TRAIN = "train"
-"""The step whose seconds are counted by the epoch: a config may ask for another number of them."""
+"""The step whose seconds count for each epoch, because configs differ in their number."""
 TAKEN = "taken"
-"""The step of a training that is taken from the finished ones."""
+"""The step of a training that is taken from the store of finished ones."""
 TAKING = 2.0
-"""Seconds of one of these, as long as none is known."""
+"""Seconds of such a step, as long as none has been measured."""
 SHARED = ("tables", "figures", "report")
-"""Groups of steps of seconds, which take about as long as each other."""
+"""Groups of steps of a few seconds, which take about equally long."""
 ENOUGH = 3
-"""Jobs of a kind that must have ended before they count for more than those of earlier runs."""
+"""After so many jobs of a kind have ended, they count more than those of earlier runs."""
 
 
 class Kind(NamedTuple):
-    """Jobs that take about as long."""
+    """A kind of jobs that take about equally long."""
 
     group: str
-    """The dataset that it is of; for steps of all datasets one of SHARED."""
+    """Its dataset; for steps of all datasets, one of SHARED."""
     step: str
 
 
 class Work(NamedTuple):
-    """What a job has to do."""
+    """The work of a job."""
 
     kind: Kind
     size: float = 1
@@ -42,13 +42,13 @@ class Forecast(NamedTuple):
     """How long some jobs will take, one after the other."""
 
     seconds: float
-    """Of the jobs of known kinds."""
+    """Seconds of the jobs of known kinds."""
     unknown: int
-    """Jobs of kinds of which none has run."""
+    """The number of jobs of kinds that have never run."""
 
 
 def kind_of(benchmark: PurePath) -> Kind:
-    """The kind of a job, from where Snakemake notes its time.
+    """The kind of a job, from the file in which Snakemake notes its time.
 
     Args:
         benchmark: ``results/<experiment>/benchmarks/<group>/…/<step>.tsv``.
@@ -57,10 +57,10 @@ def kind_of(benchmark: PurePath) -> Kind:
 
 
 class Estimate:
-    """What is known of how long jobs take.
+    """What is known about how long jobs take.
 
     Args:
-        earlier: seconds by kind, for each unit of size, in earlier runs.
+        earlier: seconds for each unit of size in earlier runs, by kind.
     """
 
     def __init__(self, earlier: Mapping[Kind, float] | None = None) -> None:
@@ -68,14 +68,14 @@ class Estimate:
         self._ended: defaultdict[Kind, list[tuple[float, float]]] = defaultdict(list)
 
     def ended(self, work: Work, seconds: float) -> None:
-        """A job has ended in this run."""
+        """Note that a job has ended in this run."""
         self._ended[work.kind].append((seconds, work.size))
 
     def expected(self, work: Work) -> float | None:
-        """Seconds of a job; None where no job of its kind has run.
+        """Seconds of a job; None if no job of its kind has run.
 
-        A mean, not a median: of runs that are trained together one job takes the time of all, and
-        the others take none.
+        A mean rather than a median: if runs are trained together, one job takes the time of all of
+        them, and the others take none.
         """
         kind, group = work.kind, work.kind.group
         ended = self._ended.get(kind, [])
@@ -99,7 +99,7 @@ class Estimate:
         return Forecast(sum(known), len(expected) - len(known))
 
     def _expected_or_alike(self, work: Work) -> float | None:
-        """Seconds of a job, or of the same step of other datasets in this run."""
+        """Seconds of a job, or of the same step for other datasets in this run."""
         expected = self.expected(work)
         if expected is not None or work.kind.step == TRAIN:
             return expected
@@ -117,15 +117,15 @@ class Estimate:
         running: Iterable[tuple[Work, float]],
         parallel: float,
     ) -> float | None:
-        """Seconds until all is done; None where nothing sensible can be said.
+        """Seconds until all is done; None if no sensible estimate is possible.
 
-        Of steps other than trainings, those of an unknown kind are taken to last as long as the
-        same step of other datasets in this run, or as all others on average; that only where
-        these are no more than half of all.
+        A step of an unknown kind, other than a training, is taken to last as long as the same step
+        for other datasets in this run. Without such a step it lasts as long as all others on
+        average, provided that such guesses are at most half of all.
 
         Args:
             waiting: jobs that have not begun.
-            running: jobs that run, and for how many seconds by now.
+            running: jobs that run, each with its seconds so far.
             parallel: how many run at once.
         """
         waiting, running = list(waiting), list(running)
@@ -143,7 +143,7 @@ class Estimate:
             seconds = expected[work]
             return average if seconds is None else seconds
 
-        # one that takes longer than expected is not about to end because of that
+        # a job that takes longer than expected is not about to end for that reason
         rest = [max(of(work) - elapsed, elapsed / 10) for work, elapsed in running]
         total = sum(map(of, waiting)) + sum(rest)
         return max([total / parallel, *rest])
@@ -154,7 +154,7 @@ class Estimate:
         running: Iterable[tuple[Work, float]],
         parallel: float,
     ) -> float:
-        """Seconds that jobs of the known kinds alone will take; arguments as for :meth:`left`."""
+        """Seconds that jobs of known kinds will take; arguments as for :meth:`left`."""
         total = sum(self.expected(work) or 0.0 for work in waiting)
         total += sum(max(0.0, (self.expected(work) or 0.0) - past) for work, past in running)
         return total / parallel
@@ -167,11 +167,11 @@ def _pace(ended: Iterable[tuple[float, float]]) -> float:
 
 
 def read_earlier(results: Path, experiment: str) -> dict[Kind, float]:
-    """Seconds by kind, for each unit of size, of what has run before.
+    """Seconds for each unit of size in earlier runs, by kind.
 
-    Jobs of the same experiment count, and those of others where it has none of their kind. What
-    cannot be read counts for nothing. A training counts with what its record says that it took:
-    where it was taken from the store, Snakemake noted how long that took.
+    Jobs of the same experiment count. If it has none of a kind, jobs of other experiments count.
+    Unreadable files are ignored. For a training, the seconds in its record count, because Snakemake
+    may have noted only the time to take it from the store.
 
     Args:
         results: the folder of all results.
@@ -199,15 +199,15 @@ def _noted(path: Path) -> float:
 
 
 def _training(path: Path) -> tuple[float, float]:
-    """Seconds and epochs of the run that this is the record of."""
+    """Seconds and epochs of a run, from its record."""
     record = json.loads(path.read_bytes())
-    # that of its last process alone, and that of its epochs: it may have been interrupted
+    # its last process took one, all of its epochs the other: it may have been interrupted
     seconds = max(float(record["wall_seconds"]), float(record["training_seconds"]))
     return seconds, float(record["run"]["training"]["epochs"])
 
 
 def roughly(seconds: float) -> str:
-    """about 40 s, about 12 min, about 3 h: an estimate, without digits that it does not have."""
+    """An estimate in words, without false precision: about 40 s, about 12 min, about 3 h."""
     if seconds < 9.5:
         return "a few seconds"
     if seconds < 95:

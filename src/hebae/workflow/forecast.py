@@ -1,4 +1,4 @@
-"""A plan that a person can read: what would be done, what is there, how long it may take."""
+"""The plan of a run for a person: what would be done, what is kept, how long it may take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hebae.workflow.estimate import TAKEN, Estimate, roughly
 from hebae.workflow.jobs import Job, by_stage
 
 VARIABLE = "HEBAE_PLAN"
-"""Set where a dry run is to print its plan in place of Snakemake's listing."""
+"""If it is set, a dry run prints its plan instead of Snakemake's listing."""
 
 
 def plan_lines(
@@ -24,11 +24,11 @@ def plan_lines(
     """The plan of a run.
 
     Args:
-        config: the config files, as they are named on a command line.
+        config: the config files, as on a command line.
         todo: jobs that would be done.
         there: jobs whose files are there and are kept.
-        said: what becomes of trainings, in sentences.
-        cores: how many jobs run at once; None where nobody knows.
+        said: sentences about trainings.
+        cores: how many jobs run at once; None if unknown.
     """
     there = list(there)
     kept, needed = by_stage(there), by_stage(todo)
@@ -42,49 +42,49 @@ def plan_lines(
         )
     lines += ["", *said] if said else [""]
     if not todo:
-        return [*lines, "Nothing to be done: all of it is there."]
+        return [*lines, "Nothing to be done: everything is there."]
     return [*lines, total(todo, estimate, cores)]
 
 
 def total(todo: Sequence[Job], estimate: Estimate, cores: int | None) -> str:
-    """How long all of it may take."""
+    """A line that says how long all of it may take."""
     seconds, unknown = estimate.forecast(job.work for job in todo)
     jobs = counted(len(todo), "job")
     if unknown == len(todo):
-        return f"{jobs}; no estimate: nothing like it has run here yet."
+        return f"{jobs}; no estimate, because no such jobs have run here yet."
     parallel = max(1, min(cores or 1, len(todo)))
     took = roughly(seconds / parallel)
     at_once = f"{counted(cores, 'core')}" if cores else "one job at a time"
     if unknown:
         return (
-            f"{jobs}; {took} with {at_once}, judging from earlier runs, for {len(todo) - unknown} "
-            f"of them. No earlier runs to judge the others by."
+            f"{jobs}; {took} with {at_once} for {len(todo) - unknown} of them, judging from "
+            "earlier runs. The other jobs have not run here yet."
         )
     return f"{jobs}; {took} with {at_once}, judging from earlier runs."
 
 
 def trainings(todo: Iterable[Job], replaced: Sequence[str]) -> list[str]:
-    """What is trained and why, in sentences.
+    """Sentences about what is trained, and why.
 
     Args:
-        replaced: of each finished training that is trained anew, what differs from it, in words.
+        replaced: for each finished training that is trained again, what differs, in words.
     """
     anew = sum(job.stage == "train" and job.work.kind.step != TAKEN for job in todo) - len(replaced)
     lines = []
     if anew > 0:
-        lines.append(f"{counted(anew, 'training')} to run: not finished yet.")
+        lines.append(f"{counted(anew, 'training')} to run, not finished yet.")
     if replaced:
         reasons = "; ".join(dict.fromkeys(filter(None, replaced)))
         because = f" ({reasons})" if reasons else ""
         lines.append(
-            f"{counted(len(replaced), 'finished training')} trained anew, as replace=True asks"
-            f"{because}."
+            f"{counted(len(replaced), 'finished training')} to be trained again, because of "
+            f"replace=True{because}."
         )
     return lines
 
 
 def _time(todo: Sequence[Job], estimate: Estimate) -> str:
-    """Of the jobs of a stage, one after the other; empty where none is known or there is none."""
+    """The time of the jobs of a stage, one after the other; empty if there are no jobs."""
     if not todo:
         return ""
     seconds, unknown = estimate.forecast(job.work for job in todo)

@@ -1,10 +1,11 @@
 """One process that has imported PyTorch, from which the workflow's jobs are forked.
 
-Importing PyTorch takes 1.5 s of a core, and ending a process that has it another .4: more than most
-steps of a small experiment. :mod:`hebae.workflow.step` is what hands a job over.
+Importing PyTorch takes 1.5 s of a core, and ending a process that has imported it takes another .4
+s. That is more than most steps of a small experiment. :mod:`hebae.workflow.step` hands a job over.
 
-A step that is killed takes its child with it, and so does this process. When the one who started
-it ends, however it ends, it takes no more jobs and ends with its last.
+If a step is killed, its child is killed too, and so are all children if this process is killed.
+When the process that started this one ends, however it ends, this one takes no more jobs and ends
+with its last job.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from typing import Any, NoReturn
 
 from hebae.workflow.step import STARTED, VARIABLE
 
-# What may differ between a job's environment and that in which PyTorch was imported. The number
-# of threads may not: libraries read it as they are loaded.
+# Variables that may differ between a job and the environment in which PyTorch was imported. The
+# number of threads may not, because libraries read it while they are loaded.
 FREE = frozenset({"_", "OLDPWD", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", VARIABLE})
-# what an environment has of it; nothing of ours: that may be edited
+# packages of the environment; none of ours, which may be edited
 PRELOADED = ("torch", "tqdm", "minepy", "threadpoolctl")
 
 
 def listen(folder: Path) -> socket.socket:
-    """The socket ``folder/socket``, at which jobs may ask before there is anyone to answer."""
+    """The socket ``folder/socket``; jobs can connect before the server answers."""
     folder.mkdir(parents=True, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "socket"))
@@ -38,7 +39,7 @@ def listen(folder: Path) -> socket.socket:
 
 
 def command(folder: Path, listener: socket.socket) -> str:
-    """What runs :func:`serve`, for a shell."""
+    """The shell command that runs :func:`serve`."""
     module = "python -m hebae.workflow.fork_server"
     return f"exec {module} {shlex.quote(str(folder))} {listener.fileno()}"
 
@@ -46,17 +47,16 @@ def command(folder: Path, listener: socket.socket) -> str:
 def serve(folder: Path, listener: socket.socket) -> None:
     """Import PyTorch, and fork a child for each job until stdin ends; then wait for the last.
 
-    Jobs ask at `listener`, made by :func:`listen`. While a job runs, ``folder/<its process>`` has
-    the number of the child. Nothing of the folder is left, and nothing is lost where it is taken
-    away.
+    Jobs connect to `listener`, made by :func:`listen`. While a job runs, ``folder/<its process>``
+    has the number of the child. The folder is removed at the end; removing it earlier does no harm.
     """
-    # longer than most: what happens to a socket, a child and this process shares one selector
+    # long, because one selector watches the socket, the children and this process
     import gc
     import importlib
     import selectors
 
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    before = dict(os.environ)  # imports add to it
+    before = dict(os.environ)  # imports change it
     address = folder / "socket"
     selector = selectors.PollSelector()
 
@@ -109,7 +109,7 @@ def serve(folder: Path, listener: socket.socket) -> None:
         with suppress(ImportError):
             importlib.import_module(name)
 
-    gc.freeze()  # so that collections in children do not copy what they share
+    gc.freeze()  # so that garbage collection in children does not copy shared memory
     selector.register(0, selectors.EVENT_READ, close)
     selector.register(listener, selectors.EVENT_READ, accept)
     while selector.get_map():
@@ -121,7 +121,7 @@ def serve(folder: Path, listener: socket.socket) -> None:
 
 
 def _peer(connection: socket.socket) -> int:
-    """The process at the other end."""
+    """The process at the other end of a connection."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return int.from_bytes(credentials[:4], sys.byteorder)
 
@@ -129,7 +129,7 @@ def _peer(connection: socket.socket) -> int:
 def _receive(
     connection: socket.socket, environment: dict[str, str]
 ) -> tuple[list[str], dict[str, str], list[int]] | None:
-    """Arguments, environment and standard streams of a job; None where it is none for us."""
+    """Arguments, environment and standard streams of a job; None if this server refuses it."""
     streams: list[int] = []
     with suppress(OSError, ValueError, LookupError):
         connection.settimeout(10)
@@ -179,7 +179,7 @@ def _become(arguments: list[str], environment: dict[str, str], streams: list[int
         sys.stderr.flush()
     except OSError:
         code = code or 120  # as Python does
-    os._exit(code)  # not the .4 s that taking PyTorch down takes
+    os._exit(code)  # saves the .4 s that an orderly end of PyTorch takes
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether this machine has a GPU that PyTorch would call cuda, without importing it."""
+"""Finds out, without importing PyTorch, whether this machine has a GPU for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AMD = Path("/dev/kfd")
 
 
 def why_no_cuda() -> str | None:
-    """Why there is none, in words; None where there is one, or may be one."""
+    """Why there is no GPU, in words; None if there is one or may be one."""
     if AMD.exists():
         return None
     try:

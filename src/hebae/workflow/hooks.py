@@ -1,7 +1,7 @@
-"""What is called where Snakemake begins to make something, or a report.
+"""Wrappers of functions of Snakemake, called when it begins to make something, or a report.
 
-These functions do not stand beside the rules: Snakemake blames the last rules file that an error
-came through.
+They are not in the rules, because Snakemake blames an error on the last rules file that it came
+through.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ def guarded(
     plan: Callable[[], None],
     planned: Callable[[bool], None],
 ) -> Callable[..., None]:
-    """Snakemake's ``workflow.execute``, which then calls `prepare` where it will make something.
+    """Snakemake's ``workflow.execute``, which calls `prepare` if it is about to make something.
 
-    It is the first place that knows whether it will: rules are read before. `prepare` is given the
-    plugin that runs the jobs. In dry runs too, `plan` is called before Snakemake finds out which
-    jobs there are to be done, and `planned`, with whether it is a dry run, after it and before
-    anything is made or listed.
+    Rules are read before that is known. `prepare` gets the plugin that runs the jobs. `plan` is
+    called before Snakemake decides which jobs to do. `planned` is called after that, and before
+    anything is made or listed; it gets whether this is a dry run. Dry runs call both too.
     ``workflow.looks_at_data`` says whether jobs are planned or run, rather than listed or reported.
     """
     execute, build = workflow.execute, workflow._build_dag
@@ -57,12 +56,12 @@ def told(
     end: Callable[[BaseException | None], None],
     done: Callable[[], None] | None = None,
 ) -> Callable[..., None]:
-    """Snakemake's ``workflow.execute`` between `begin` and `end`, which tell of it.
+    """Snakemake's ``workflow.execute`` between `begin` and `end`, which report it.
 
-    `begin` is given what Snakemake says of the plugin that runs the jobs, `end` what ended it.
-    `done` is a part of it: what is called, before `end`, where nothing has failed.
-    After Ctrl-C while no job runs there is no traceback. What goes wrong in telling, as where the
-    terminal has gone, ends nothing.
+    `begin` gets Snakemake's settings of the plugin that runs the jobs, `end` the error that ended
+    the run, if any. `done` is called before `end` if nothing has failed. There is no traceback
+    after Ctrl-C while no job runs. Errors in reporting, for example because the terminal is gone,
+    do not end a run.
     """
     execute = workflow.execute
 
@@ -86,10 +85,10 @@ def told(
 
 
 def alone(create: Callable[..., None], lock: Callable[[], Path]) -> Callable[..., None]:
-    """Snakemake's ``DAG.create_conda_envs``, which then waits while another process is at it.
+    """Snakemake's ``DAG.create_conda_envs``, which waits while another process makes environments.
 
     Args:
-        lock: which file to lock; there is none before a DAG is.
+        lock: gives the file to lock, which is known once there is a DAG.
     """
 
     def run(dag: Any, dryrun: bool = False, **settings: Any) -> None:
@@ -102,9 +101,9 @@ def alone(create: Callable[..., None], lock: Callable[[], Path]) -> Callable[...
 
 
 def reporting(workflow: Any, prepare: Callable[[Any], None]) -> Callable[..., None]:
-    """Snakemake's ``workflow.create_report``, which calls `prepare` with the settings before.
+    """Snakemake's ``workflow.create_report``, which first calls `prepare` with the settings.
 
-    It is called where a report is made and nowhere else.
+    It is called only if a report is made.
     """
     create_report = workflow.create_report
 

@@ -1,4 +1,4 @@
-"""Snakemake's jobs, as people are told of them."""
+"""Snakemake's jobs in the form in which they are reported."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ STAGES = {
     "figures": "figures",
     "report": "report",
 }
-"""What the jobs of a file of rules are called; in the order of the data's way."""
+"""The stage of the jobs in a file of rules, in the order of the workflow."""
 
 
 class Job(NamedTuple):
     """A job that makes something."""
 
     number: int
-    """Snakemake's."""
+    """Snakemake's number of it."""
     rule: str
     stage: str
     work: Work
 
 
 def job_of(job: Any, number: int, size: float = 1, taken: bool = False) -> Job | None:
-    """A job of Snakemake's; None for one that only asks for others.
+    """Make a job from one of Snakemake's; None if it only asks for other jobs.
 
     Args:
-        job: of its DAG.
+        job: a job of Snakemake's DAG.
         number: its number there.
         size: epochs of a training.
-        taken: whether it is a training that need not be done, as it is finished.
+        taken: whether it is a training that is finished already.
     """
     if job.rule.shellcmd is None:
         return None
@@ -56,7 +56,7 @@ def job_of(job: Any, number: int, size: float = 1, taken: bool = False) -> Job |
 
 
 def by_stage(jobs: Iterable[Job]) -> dict[str, int]:
-    """How many jobs each stage has, the stages in the order of the data's way."""
+    """The number of jobs in each stage, in the order of the workflow."""
     counts = Counter(job.stage for job in jobs)
     order = list(STAGES.values())
     known = [stage for stage in order if stage in counts]
@@ -64,5 +64,5 @@ def by_stage(jobs: Iterable[Job]) -> dict[str, int]:
 
 
 def listed_by_stage(jobs: Iterable[Job]) -> str:
-    """prepare 4, train 20, figures 9."""
+    """Jobs by stage, in words: prepare 4, train 20, figures 9."""
     return ", ".join(f"{stage} {number}" for stage, number in by_stage(jobs).items())

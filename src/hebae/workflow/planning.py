@@ -1,7 +1,7 @@
-"""Which trainings a plan asks for are there already, and which would replace a finished one.
+"""Decides about the trainings of a plan: which are finished, which would replace a finished one.
 
-No finished training is trained again without the user's word: before anything is made, and in a
-dry run too.
+No finished training is trained again unless the user agrees. This is decided before anything is
+made, and in a dry run too.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from hebae.training.finished import (
 )
 from hebae.training.plan import Instead, Plan, read_plan
 
-SHOWN = 4  # of differences, in a message of a few lines
+SHOWN = 4  # the number of differences that a message names
 
 
 class Asked(NamedTuple):
-    """A training that a plan asks for."""
+    """A training of a plan."""
 
     label: str
     """Folder below ``results/<experiment>``."""
     decides: Decides
-    """What decides it, as far as a plan knows."""
+    """What decides it, as far as is known when planning."""
 
 
 class Decision(NamedTuple):
-    """What becomes of the trainings that a plan asks for."""
+    """The decision about the trainings of a plan."""
 
     trained: list[str]
-    """The labels of those that are to be trained."""
+    """The labels of the trainings to run."""
     instead: dict[str, Instead]
-    """What is taken where what is asked for is not there."""
+    """Finished trainings to take instead of those asked for, by label."""
     said: list[str]
     """Lines for the user."""
     replaced: list[str]
-    """Of each finished training that is trained anew, what differs from it; empty if nothing."""
+    """For each finished training that is trained again, what differs; empty if nothing."""
 
 
 def place_of(results: Path, label: str, store: Store, before: Plan) -> Finished | None:
-    """The finished training that belongs in a place, though its files may have gone from there.
+    """The finished training that belongs in a place, even if its files are gone from there.
 
-    A run whose weights were deleted is known by its record; one whose job was killed while it put
-    them back, by the plan of that time.
+    A run whose weights were deleted is known from its record. A run whose job was killed while it
+    put them back is known from the plan of that time.
     """
     if place := read(results / label):
         return place
@@ -66,21 +66,22 @@ def place_of(results: Path, label: str, store: Store, before: Plan) -> Finished 
 
 
 def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Decision:
-    """Decide about the trainings that a plan asks for.
+    """Decide about the trainings of a plan.
 
     Args:
-        asked: each once.
+        asked: the trainings, each once.
         results: folder ``results/<experiment>``.
-        word: what the user has said.
-        keep: whether to keep what stands in their places, which a plan that is carried out deletes.
+        word: what the user decided about finished trainings.
+        keep: whether to put the trainings in their places into the store, because carrying out the
+            plan deletes them there.
 
     Raises:
-        UserError: where one would replace a finished training without the user's word, or nothing
-            may be trained and one would have to be.
+        UserError: if a finished training would be replaced although the user did not agree, or if
+            nothing may be trained but something would have to be.
     """
     store, before = Store(results.parent), plan_before(results)
     labels = {each.label for each in asked}
-    # of jobs that were killed, until their places are filled
+    # from jobs that were killed, until their places are filled
     instead = {
         label: other
         for label, other in before.instead.items()
@@ -102,7 +103,7 @@ def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Dec
         if any(not unlike(finished.decides, decides) for finished in alike):
             found += 1
             if place is not None and not other and word is not Word.REPLACE:
-                # a plan does not know everything: the job may find that it is another
+                # the job may still find a difference that the plan does not know of
                 instead[label] = Instead(place.key, agreed=word is Word.KEEP)
         elif word is Word.RESTORE:
             if any(same_question(each.decides, decides) for each in alike):
@@ -124,7 +125,7 @@ def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Dec
         store.keep(place)
     said = []
     if found:
-        said.append(f"{counted(found, 'finished training')} found: taken, not trained again.")
+        said.append(f"{counted(found, 'finished training')} found and used, not trained again.")
     if otherwise:
         reasons = "; ".join(_reasons(otherwise))
         said.append(f"{counted(len(otherwise), 'finished training')} kept as found: {reasons}.")
@@ -132,7 +133,7 @@ def decide(asked: Sequence[Asked], results: Path, word: Word, keep: bool) -> Dec
 
 
 def plan_before(results: Path) -> Plan:
-    """The plan of the last call; an empty one where there was none, or of another version."""
+    """The plan of the last call; an empty one if there is none, or if another version wrote it."""
     try:
         return read_plan(results / "plan.json")
     except (OSError, UserError):
@@ -151,7 +152,7 @@ def _by_config(finished: Iterable[Finished]) -> defaultdict[str, list[Finished]]
 
 
 def _reasons(found: Sequence[tuple[Finished, Sequence[str]]]) -> list[str]:
-    """What differs, the most frequent first, and in how many trainings where not in all."""
+    """The differences, the most frequent first; with their number if not in all trainings."""
     counts = Counter(reason for _, reasons in found for reason in reasons)
     lines = [
         reason + (f" ({n} of them)" if n < len(found) else "") for reason, n in counts.most_common()
@@ -167,10 +168,10 @@ def _refusal(found: Sequence[tuple[Finished, Sequence[str]]], results: Path) -> 
     return "\n".join(
         [
             f"{counted(len(found), 'finished training')} of {results.name}{took} would be trained "
-            f"anew; nothing was changed. The first is {results / first.label}. What differs:",
+            f"again; nothing was changed. The first is {results / first.label}. What differs:",
             *(f"  {reason}" for reason in _reasons(found)),
             "To keep them as they are, add --config keep=True (the report says so).",
-            "To train them anew, add --config replace=True.",
+            "To train them again, add --config replace=True.",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""How far a run is: what ended, what runs, what failed, how long the rest may take."""
+"""The progress of a run: which jobs ended, run or failed, and how long the rest may take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hebae.workflow.jobs import Job, by_stage
 WORTH_SAYING = 30
 """Seconds that all jobs of known kinds will take at least, where there are others."""
 SOME = 3
-"""Jobs that must have ended before it is known how many run at once."""
+"""After so many jobs have ended, it is known how many run at once."""
 
 
 class Running(NamedTuple):
@@ -24,13 +24,13 @@ class Running(NamedTuple):
 
 
 class RunProgress:
-    """What became of the jobs of a run.
+    """The progress of the jobs of a run.
 
     Args:
-        jobs: all that are to be done.
-        estimate: what is known of how long they take.
-        cores: how many run at once, as long as it has not been seen; None where nobody knows.
-        clock: seconds since some moment.
+        jobs: all jobs that are to be done.
+        estimate: what is known about how long they take.
+        cores: how many run at once, until that has been observed; None if unknown.
+        clock: gives seconds since some moment.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class RunProgress:
         self.done: set[int] = set()
         self.running: dict[int, Running] = {}
         self.failed: dict[int, str] = {}
-        """In words, those that are not tried again."""
+        """The failed jobs, in words, that are not tried again."""
         self._busy = 0.0
         self._stages: set[str] = set()
 
     def begin(self, number: int, words: str) -> bool:
-        """A job begins; whether it is the first of its stage. Others than `jobs` are ignored."""
+        """Note that one of `jobs` begins; return whether it is the first of its stage."""
         if number not in self.jobs:
             return False
         stage = self.jobs[number].stage
@@ -64,7 +64,7 @@ class RunProgress:
         return first
 
     def finish(self, number: int) -> None:
-        """A job has ended as it should."""
+        """Note that a job has succeeded."""
         if number not in self.jobs:
             return
         self.done.add(number)
@@ -72,7 +72,7 @@ class RunProgress:
             self.estimate.ended(self.jobs[number].work, seconds)
 
     def fail(self, number: int) -> None:
-        """A job has failed; :meth:`begin` takes that back, where it is tried again."""
+        """Note that a job has failed; :meth:`begin` takes that back if it is tried again."""
         if number in self.jobs:
             ran = self.running.get(number)
             self.failed[number] = self.jobs[number].rule if ran is None else ran.words
@@ -88,7 +88,7 @@ class RunProgress:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the run began."""
         return self.clock() - self.started
 
     @property
@@ -98,7 +98,7 @@ class RunProgress:
         return [job for number, job in self.jobs.items() if number not in begun]
 
     def parallel(self) -> float | None:
-        """How many jobs run at once, as seen so far."""
+        """How many jobs run at once, as observed so far."""
         if len(self.done) < SOME or self.seconds <= 0:
             return self.cores
         now = self.clock()
@@ -106,7 +106,7 @@ class RunProgress:
         return max(1.0, busy / self.seconds)
 
     def _left(self) -> tuple[list[Work], list[tuple[Work, float]]]:
-        """What waits, and what runs for how many seconds."""
+        """The waiting jobs, and the running jobs with their seconds so far."""
         now = self.clock()
         running = [
             (self.jobs[number].work, now - ran.since) for number, ran in list(self.running.items())
@@ -114,18 +114,18 @@ class RunProgress:
         return [job.work for job in self.waiting], running
 
     def left(self) -> float | None:
-        """Seconds until all is done; None where nothing sensible can be said."""
+        """Seconds until all is done; None if no sensible estimate is possible."""
         parallel = self.parallel()
         return None if parallel is None else self.estimate.left(*self._left(), parallel)
 
     def how_far(self) -> str:
-        """41 of 289 jobs."""
+        """The progress in words: 41 of 289 jobs."""
         return f"{len(self.done):,} of {counted(len(self.jobs), 'job')}"
 
     def time_left(self) -> str:
-        """about 3 min left; empty where nothing sensible can be said.
+        """The time left in words, such as "about 3 min left"; empty without a sensible estimate.
 
-        Where trainings of some dataset have never run: more than 3 min left.
+        It is "more than 3 min left" if trainings of some dataset have never run.
         """
         if (left := self.left()) is not None:
             return f"{roughly(left)} left"
@@ -136,23 +136,23 @@ class RunProgress:
         return f"more than {roughly(least).removeprefix('about ')} left"
 
     def now(self, most: int) -> list[str]:
-        """What runs, the longest first, in so many lines; how many more, in another."""
+        """The running jobs, the longest first, in so many lines; one more line counts the rest."""
         words = [ran.words for ran in list(self.running.values())]
         more = len(words) - most
         return words[:most] + [f"and {more} more"] * (more > 0)
 
     def line(self) -> str:
-        """How far it is, how long it took and will take, and what runs."""
+        """One line: the progress, the time so far, the time left, and what runs."""
         parts = [f"{self.how_far()} done after {lasted(self.seconds)}"]
         if left := self.time_left():
             parts.append(left)
         line = ", ".join(parts)
-        # what a cluster was given may wait there
+        # on a cluster, submitted jobs may still wait
         label = "now" if self.cores else "submitted"
         return f"; {label}: ".join(filter(None, (line, ", ".join(self.now(1)))))
 
     def not_made(self) -> str:
-        """What could not be made as something failed: tables 5, figures 2 (fig2a, fig2b)."""
+        """What was not made because of a failure: tables 5, figures 2 (fig2a, fig2b)."""
         found = []
         waiting = self.waiting
         for stage, number in by_stage(waiting).items():

@@ -1,6 +1,6 @@
-"""What a run says on the terminal, in the place of Snakemake's own handler of its messages.
+"""Prints the messages of a run, instead of Snakemake's own handler.
 
-Snakemake's log file (``.snakemake/log``) keeps all that Snakemake says.
+Snakemake's log file (``.snakemake/log``) keeps everything that Snakemake says.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from hebae.workflow.terminal import FailedJobs, event_of
 from hebae.workflow.views import View
 
 STREAM_HANDLER = "DefaultStreamHandler"
-"""What Snakemake calls the handler that prints."""
+"""Snakemake's name for the handler that prints."""
 INTERRUPTED = ("exit status 130", "died with <Signals.SIGINT")
 ENDING = "Will exit after finishing currently running jobs"
-"""How Snakemake begins what it says when it was told to end."""
+"""The beginning of Snakemake's message when it was asked to end."""
 SENT = re.compile(r"Job \d+ has been submitted with SLURM jobid")
-"""How the executor for SLURM begins what it says of each job."""
-SENT_ONCE = "Jobs are sent to SLURM: squeue lists them, make status says how far trainings are."
+"""The beginning of the SLURM executor's message about each job."""
+SENT_ONCE = "Jobs are sent to SLURM. squeue lists them, and make status shows the trainings."
 STOPPING = "Terminating processes on user request"
 
 ERROR = re.compile(r"(error: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit): ?)")
-"""How a line begins that says what was wrong."""
+"""The beginning of a line that says what went wrong."""
 
 COMMAND_FAILED = re.compile(
     r"(?:RuleException:\s*)?CalledProcessError in .*Command .* "
@@ -37,25 +37,25 @@ COMMAND_FAILED = re.compile(
     r"|died with <Signals\.(?P<signal>\w+))",
     re.DOTALL,
 )
-"""What Snakemake says of the command of a job that failed."""
+"""Snakemake's message about the command of a failed job."""
 
 NO_ENVIRONMENT = re.compile(
     r"CreateCondaEnvironmentException.*?:\s*Could not create conda environment from (.*?):"
     r"\s*Command:.*?\nOutput:\n(.*)",
     re.DOTALL,
 )
-"""What Snakemake says of a conda environment that could not be made."""
+"""Snakemake's message about a conda environment that could not be made."""
 OUTPUT_SHOWN = 12
-"""Lines of what conda said of it; all is in Snakemake's log."""
+"""How many lines of conda's output are shown; Snakemake's log has all of it."""
 
 ADVICE = re.compile(r"\s*(?:sbatch call:|Detailed failure reason|For further error details)")
-"""How begins what follows on what a cluster says of a job, and is of no use."""
+"""The beginning of the useless part of a cluster's message about a job."""
 
 UNSAID_ERRORS = (
     "Exiting because a job execution failed",
     "At least one job did not complete successfully",
 )
-"""Errors of Snakemake's that the end of a run says better."""
+"""Errors of Snakemake that the closing lines of a run say better."""
 
 REWORDED = (
     (
@@ -70,11 +70,11 @@ REWORDED = (
     (rf"{ENDING}.*", "Asked to stop: running jobs finish, no new ones start."),
     (rf"{STOPPING}.*", "Stopping what runs."),
 )
-"""Notes of Snakemake's that are printed, and how they are put. No others are."""
+"""The notes of Snakemake that are printed, with our wording. Others are not printed."""
 
 
 def worth_saying(record: logging.LogRecord) -> tuple[str, str] | None:
-    """What is to be printed of a message that is not about a job, and its look; None if nothing."""
+    """What to print of a message that is not about a job, and its look; None if nothing."""
     message = record.getMessage()
     if record.levelno >= logging.WARNING:
         if any(text in message for text in UNSAID_ERRORS) or COMMAND_FAILED.match(message):
@@ -90,7 +90,7 @@ def worth_saying(record: logging.LogRecord) -> tuple[str, str] | None:
 
 
 def no_environment(file: str, output: str) -> str:
-    """Why a conda environment could not be made: our script's own line, or the end of conda's."""
+    """Why a conda environment could not be made: our script's line, or the end of conda's."""
     lines = output.rstrip().splitlines()
     if lines and lines[-1].startswith("error: "):
         lines = lines[-1:]
@@ -99,7 +99,7 @@ def no_environment(file: str, output: str) -> str:
 
 
 def split_error(lines: Sequence[str]) -> tuple[list[str], str | None]:
-    """The last lines of a log without the one that says what was wrong, and that one."""
+    """The last lines of a log, without the line that says what went wrong, and that line."""
     for index in reversed(range(len(lines))):
         if ERROR.match(lines[index]):
             return [*lines[:index], *lines[index + 1 :]], lines[index]
@@ -107,17 +107,17 @@ def split_error(lines: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def why(message: str) -> str:
-    """How a job's command ended, in words; empty where that is said otherwise."""
+    """How a job's command ended, in words; empty if another line says it."""
     found = COMMAND_FAILED.match(message)
     if found is None or found["status"] == str(UNSAID):
         return ""
     if found["signal"] == "SIGKILL" or found["status"] == "137":
-        return "It was killed (SIGKILL): often as memory ran out."
+        return "It was killed (SIGKILL), which often means that memory ran out."
     return f"It ended with {found['signal'] or 'exit status ' + found['status']}."
 
 
 class Warnings(logging.Handler):
-    """Prints what is worth a person's while, and nothing about jobs."""
+    """Prints the messages that a person needs, and nothing about jobs."""
 
     def __init__(self, view: View) -> None:
         super().__init__()
@@ -130,18 +130,18 @@ class Warnings(logging.Handler):
             self.handleError(record)  # whatever is wrong here is no reason to end a run
 
     def tell(self, record: logging.LogRecord) -> None:
-        """Print it, if it is worth that."""
+        """Print a message if a person needs it."""
         if said := worth_saying(record):
             self.view.say(*said)
 
 
 class Screen(Warnings):
-    """Tells of a run as it goes.
+    """Reports a run while it goes on.
 
     Args:
-        view: where it is told.
-        failed: what knows of the logs of jobs.
-        count: what is to be done; called when Snakemake knows.
+        view: where it is shown.
+        failed: knows the logs of failed jobs.
+        count: gives the progress; called when Snakemake knows its jobs.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Screen(Warnings):
             handle(record)
             return
         message = record.getMessage()
-        # said by the thread that then says which job it was
+        # the thread that reports it then says which job it was
         if COMMAND_FAILED.match(message):
             self._command.message = message
         if event_of(record) is None:
@@ -179,7 +179,7 @@ class Screen(Warnings):
                 self.view.say(SENT_ONCE)
             if message.startswith(ENDING):
                 if self.told_to_end:
-                    return  # Snakemake repeats it in each round
+                    return  # Snakemake repeats it in every round
                 self.told_to_end = True
             if again := re.fullmatch(r"Trying to restart job (\d+)\.", message):
                 words = self.progress.failed.pop(int(again[1]), "The job")
@@ -203,10 +203,10 @@ class Screen(Warnings):
     def end(
         self, error: BaseException | None, places: Sequence[str], following: str | None
     ) -> None:
-        """The run is over: say what came out.
+        """Print how the run ended.
 
         Args:
-            error: what ended it, if not that all was done.
+            error: what ended it; None if all was done.
             places: lines that say where the results are.
             following: the next command, if there is one.
         """
@@ -222,7 +222,7 @@ class Screen(Warnings):
         elif error is None:
             look, lines = "", list(places)
         else:
-            # what went wrong after they had ended was said as an error
+            # an error after they had ended has been printed already
             for number in list(progress.running):
                 progress.fail(number)
             lines = closing.failed(progress, seconds) if progress.failed else []
@@ -239,7 +239,7 @@ class Screen(Warnings):
         number = record.jobid
         self.progress.fail(number)
         if record.indent:
-            return  # of a group: told of with it
+            return  # part of a group, which is reported as one
         words = self.progress.failed.get(number, record.rule_name)
         said = ADVICE.split(record.rule_msg or "")[0]
         self._tell(words, record.log, said, why(message))
@@ -249,7 +249,7 @@ class Screen(Warnings):
             return
         infos = record.job_error_info
         logs = [log for info in infos for log in info["log"]]
-        # jobs that ended as they should are in the group too
+        # the group also has jobs that succeeded
         wrong = [log for log in logs if split_error(list(self.failed.last_lines([log])))[1]]
         words = [
             ran.words
@@ -260,11 +260,11 @@ class Screen(Warnings):
         self._tell(what, wrong + list(record.aux_logs) * (not wrong))
 
     def _tell(self, words: str, logs: Iterable[str], said: str = "", status: str = "") -> None:
-        """What failed, the last lines of its log, and last the line that matters.
+        """Print what failed, the last lines of its log, and the decisive line last.
 
         Args:
-            said: what a cluster says of it.
-            status: how its command ended, which matters where its log does not say more.
+            said: what a cluster says about it.
+            status: how its command ended; printed if its log does not say more.
         """
         own = [log for log in logs if log in self.failed.before]
         lines = list(self.failed.last_lines(own or logs))
@@ -277,7 +277,7 @@ class Screen(Warnings):
 
 
 def replace_handler(logger: logging.Logger, handler: logging.Handler) -> None:
-    """Have a handler in the place of the one that Snakemake prints with."""
+    """Replace the handler with which Snakemake prints."""
     for other in list(logger.handlers):
         if other.name == STREAM_HANDLER:
             handler.name = STREAM_HANDLER
@@ -286,7 +286,7 @@ def replace_handler(logger: logging.Logger, handler: logging.Handler) -> None:
 
 
 def keep_quiet_about(logger: logging.Logger, text: str) -> None:
-    """Have Snakemake's own handler not print what begins so."""
+    """Keep Snakemake's own handler from printing messages with this beginning."""
     for handler in logger.handlers:
         if handler.name == STREAM_HANDLER:
             handler.addFilter(lambda record: not record.getMessage().startswith(text))

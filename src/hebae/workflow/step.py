@@ -1,9 +1,10 @@
-"""Run a step, in a child of the process that has PyTorch where there is one.
+"""Runs a step, if possible in a child of the process that has imported PyTorch.
 
-``python -m hebae.workflow.step MODULE ...`` is ``python -m MODULE ...``. Where ``HEBAE_PRELOADED``
-names a folder with the socket of a :mod:`hebae.workflow.fork_server` of the same Python, this
-process passes it the arguments, environment and standard streams, waits for the child that it
-forks, and ends as that ends. Wherever that is not possible, it runs the module itself.
+``python -m hebae.workflow.step MODULE ...`` does the same as ``python -m MODULE ...``. If
+``HEBAE_PRELOADED`` names a folder with the socket of a :mod:`hebae.workflow.fork_server` of the
+same Python, this process passes the arguments, environment and standard streams to it. It then
+waits for the child that the server forks, and ends as the child ends. Otherwise it runs the module
+itself.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ STARTED = b"s"
 
 
 def room(prefix: str) -> str:
-    """The part of the folder that belongs to the Python of an environment, by its prefix."""
-    # short: the path of a socket has no more than 107 bytes
+    """The name of the subfolder for the Python of an environment, from its prefix."""
+    # short, because the path of a socket may have 107 bytes at most
     return os.path.basename(prefix)[:8]  # noqa: PTH119
 
 
 def hand_over(arguments: list[str]) -> None:
-    """Have a module run by a child of the process with PyTorch: its name, then its arguments.
+    """Let a child of the process with PyTorch run a module: its name, then its arguments.
 
-    Ends this process as that child ends. Returns where there is no such process, or it refuses.
+    Ends this process as the child ends. Returns if there is no such process, or if it refuses.
     """
     if VARIABLE not in os.environ:
         return
-    # not Path.cwd(), whose import takes longer than all of the rest
+    # not Path.cwd(), because importing pathlib takes longer than everything else here
     folder = os.getcwd()  # noqa: PTH109
     job = dict(arguments=arguments, folder=folder, environment=dict(os.environ))
-    # Ctrl-C reaches the child too, and it is the child that ends in order
+    # Ctrl-C reaches the child too, which then ends in order
     interrupted: list[int] = []
     on_interrupt = signal.getsignal(signal.SIGINT)
     if on_interrupt is not signal.SIG_IGN:
@@ -48,14 +49,14 @@ def hand_over(arguments: list[str]) -> None:
             os._exit(130)
         return
     if code < 0:
-        with suppress(OSError):  # SIGKILL has no other
+        with suppress(OSError):  # SIGKILL cannot be handled
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
 
 
 def _done_elsewhere(job: bytes) -> int | None:
-    """The exit code of a job that was handed over, or None where it was not begun."""
+    """The exit code of a job that was handed over; None if it was not started."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(f"{os.environ[VARIABLE]}/{room(sys.prefix)}/socket")

@@ -1,4 +1,4 @@
-"""What Snakemake says of jobs that failed, and in which letters."""
+"""Shortens Snakemake's messages about failed jobs, and prints them in any locale."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from hebae.base.errors import FULL, UNSAID, print_in_any_locale
 
 SHOWN = 15
-"""Lines of the log of a job that failed."""
+"""How many lines of the log of a failed job are shown."""
 
 NO_SPACE = [os.strerror(number) for number in FULL]
 
 
 def say_in_any_locale(handlers: Iterable[logging.Handler]) -> None:
-    """Print what Snakemake says in whatever locale, and write its log files in UTF-8."""
+    """Print Snakemake's messages in any locale, and write its log files in UTF-8."""
     print_in_any_locale()
     for handler in handlers:
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:
@@ -29,7 +29,7 @@ def say_in_any_locale(handlers: Iterable[logging.Handler]) -> None:
 def _unless_disk_is_full(
     complain: Callable[[logging.LogRecord], None],
 ) -> Callable[[logging.LogRecord], None]:
-    """Logging's traceback for a line that could not be written: who needs the disk says so."""
+    """Print logging's traceback for a line that could not be written, unless the disk is full."""
 
     def handle(record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
@@ -39,21 +39,21 @@ def _unless_disk_is_full(
 
 
 class FailedJobs(logging.Filter):
-    """The last lines of a failed job's log, in the place of all; and what its log cannot say.
+    """Shows the last lines of a failed job's log instead of all, and what the log cannot say.
 
-    To be added to Snakemake's logger, whose ``show_logs`` is to be :meth:`last_lines`.
+    Add it to Snakemake's logger as a filter, and set ``show_logs`` to :meth:`last_lines`.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__()
         self.logger = logger
         self.before: dict[str, tuple[int, int] | None] = {}
-        """Logs as they were when their job began: of an earlier attempt, then."""
+        """The state of logs when their job began; they then belong to an earlier attempt."""
         self.full: str | None = None
-        """The first log that says that the disk is full; empty where that one could not."""
+        """The first log that says that the disk is full; empty if it could not be written."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Every record is let; some are noted."""
+        """Let every record pass, and note some of them."""
         if event_of(record) == "job_info":
             self.before.update({str(log): _state(Path(log)) for log in record.log or ()})
         elif self.full is None and f"non-zero exit status {UNSAID}" in record.getMessage():

@@ -1,4 +1,4 @@
-"""Where a run is told of: lines in a file or pipe, a live display at a terminal."""
+"""Shows a run: as lines in a file or pipe, as a live display on a terminal."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from hebae.workflow.jobs import by_stage, listed_by_stage
 from hebae.workflow.run_progress import RunProgress
 
 SHOWN = 4
-"""Jobs of those that run, at a terminal."""
+"""The largest number of running jobs that a terminal shows."""
 
 
 class View(Protocol):
-    """What shows how far a run is."""
+    """Something that shows the progress of a run."""
 
     def say(self, text: str, look: str = "") -> None:
-        """Print lines that last; `look` is one of LOOKS, or empty."""
+        """Print lines that stay; `look` is one of LOOKS, or empty."""
 
     def begin(self, progress: RunProgress) -> None:
         """The first job is about to begin."""
 
     def began(self, words: str, stage: str, first: bool) -> None:
-        """A job has begun, maybe the first of its stage."""
+        """A job has begun; it may be the first of its stage."""
 
     def end(self) -> None:
-        """No more jobs; lines can be printed still. To be called however a run ends."""
+        """No more jobs follow; lines can still be printed. Call it however a run ends."""
 
 
 LOOKS = {"good": "bold green", "warning": "yellow", "failure": "bold red", "dim": "dim"}
-"""What lines are for, and how a terminal shows that."""
+"""The purposes of lines, and how a terminal shows them."""
 
 
 def summary(progress: RunProgress) -> str:
-    """What is to be done, and how long that may take."""
+    """A line that says what is to be done, and how long that may take."""
     jobs = counted(len(progress.jobs), "job")
     line = f"{jobs} to do: {listed_by_stage(progress.jobs.values())}"
     left = progress.left()
@@ -46,12 +46,12 @@ def summary(progress: RunProgress) -> str:
 
 
 def pause(seconds: float) -> float:
-    """Seconds between two lines that say how far a run is, after so many: more in a long run."""
+    """Seconds between two lines about progress, after so many seconds: more in a long run."""
     return min(600.0, max(30.0, seconds / 50))
 
 
 class Lines:
-    """Plain lines, few of them: one a stage, and now and then one that says how far it is."""
+    """A few plain lines: one for each stage, and an occasional line about progress."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
@@ -60,7 +60,7 @@ class Lines:
         self._ended = threading.Event()
 
     def say(self, text: str, look: str = "") -> None:
-        # as one string: other threads print too
+        # as one string, because other threads print too
         stream = self.stream or sys.stderr
         # a full disk or a closed pipe is no reason to end a run
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -85,11 +85,11 @@ class Lines:
 
     def _tick(self) -> None:
         while not self._ended.wait(1):
-            with contextlib.suppress(Exception):  # whatever is wrong is no reason to end a run
+            with contextlib.suppress(Exception):  # no error here is a reason to end a run
                 self.look()
 
     def look(self) -> None:
-        """Say how far it is, where nothing was said for long."""
+        """Print the progress if nothing has been printed for long."""
         seconds = self.progress.seconds
         if seconds - self._said >= pause(seconds):
             self._said = seconds
@@ -97,7 +97,7 @@ class Lines:
 
 
 class Display:
-    """A live display at a terminal: a bar and what runs, below lines that last. Needs rich."""
+    """A live display: a bar and the running jobs, below lines that stay. Needs rich."""
 
     def __init__(self, colours: bool = True) -> None:
         from rich.console import Console
@@ -121,7 +121,7 @@ class Display:
             console=self.console,
             refresh_per_second=4,
             transient=True,
-            redirect_stdout=False,  # it may lead elsewhere
+            redirect_stdout=False,  # it may be redirected
         )
         self.live.start()
 
@@ -134,7 +134,7 @@ class Display:
             self.live = None
 
     def shown(self) -> Any:
-        """The bar and what runs; nothing where that cannot be told."""
+        """The bar and the running jobs; empty if that fails."""
         with contextlib.suppress(Exception):
             return self._picture()
         return ""
@@ -168,7 +168,7 @@ class Display:
 
 
 def view_of(stream: TextIO | None, colours: bool = True) -> View:
-    """A display where the stream is a terminal and rich is there; lines elsewhere."""
+    """A display if the stream is a terminal and rich is installed, and lines otherwise."""
     terminal = stream is not None and stream.isatty()
     if terminal and os.environ.get("TERM", "") not in ("", "dumb", "unknown"):
         with contextlib.suppress(ImportError):

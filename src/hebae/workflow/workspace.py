@@ -1,4 +1,4 @@
-"""A folder of results: made by one process at a time."""
+"""Claims a folder of results, so that one process at a time makes it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hebae.base.lock import Held, hold
 
 
 def claim(experiment: str, results: Path) -> TextIO:
-    """Take an experiment's results for this process.
+    """Claim the results of an experiment for this process.
 
     Raises:
-        UserError: where another process is at them.
+        UserError: if another process is making them.
     """
     try:
         return hold(results / ".lock")
@@ -29,14 +29,14 @@ def claim(experiment: str, results: Path) -> TextIO:
 
 
 def remove_stale_locks(locks: Path, claimed: Iterable[Path]) -> int:
-    """Remove what a killed Snakemake left locked below folders that this process has claimed.
+    """Remove the locks of a killed Snakemake on folders that this process has claimed.
 
     Args:
-        locks: Snakemake's folder of them, each a list of files; they name no process.
-        claimed: folders, relative as Snakemake writes them.
+        locks: Snakemake's folder of locks. Each lock is a list of files, and names no process.
+        claimed: the folders, relative as Snakemake writes them.
 
     Returns:
-        How many there were.
+        The number of removed locks.
     """
     prefixes = tuple(f"{folder}{os.sep}" for folder in claimed)
     removed = 0
@@ -49,15 +49,15 @@ def remove_stale_locks(locks: Path, claimed: Iterable[Path]) -> int:
                 path.unlink()
                 removed += 1
         except FileNotFoundError:
-            continue  # another Snakemake, of another experiment, ended
+            continue  # another Snakemake, for another experiment, has ended
     return removed
 
 
 def check_writable(folder: Path) -> None:
-    """Find out before hours of training whether results can be written at all.
+    """Check that results can be written, before hours of training.
 
     Raises:
-        UserError: where `folder` or what it will be made in cannot be written.
+        UserError: if `folder`, or the folder in which it will be made, cannot be written.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
@@ -67,17 +67,17 @@ def check_writable(folder: Path) -> None:
 
 
 def date_now(folders: Iterable[Path]) -> int:
-    """Date what is dated in the future now, and say how many files that were.
+    """Give files that are dated in the future today's date, and return their number.
 
-    Snakemake takes what is made from such a file for older than it, and deletes it: hours of
-    training, where a clock has been set back.
+    Snakemake takes everything made from such a file for outdated, and deletes it. After a clock has
+    been set back, that could be hours of training.
     """
     now = time.time()
     dated = 0
     for folder in folders:
         for parent, _, names in os.walk(folder):
             for path in (Path(parent, name) for name in names):
-                # another's file, or one that is gone by now
+                # a file of another user, or one that is gone by now
                 with contextlib.suppress(OSError):
                     if path.lstat().st_mtime > now and not path.is_symlink():
                         os.utime(path, (now, now))

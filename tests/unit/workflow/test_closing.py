@@ -113,19 +113,20 @@ def test_a_plan_says_what_is_to_be_done_and_how_long_it_may_take():
         "6 jobs; about 2 min with 2 cores, judging from earlier runs.",
     ]
     last = plan_lines("tiny", "tiny.yaml", train, [], [], Estimate(), 2)[-1]
-    assert last == "4 jobs; no estimate: nothing like it has run here yet."
+    assert last == "4 jobs; no estimate, because no such jobs have run here yet."
     some = Estimate({Kind("tables", "fid"): 30})
     last = plan_lines("tiny", "tiny.yaml", train + tables, [], [], some, None)[-1]
-    assert "about 60 s with one job at a time, judging from earlier runs, for 2 of them" in last
+    assert "about 60 s with one job at a time for 2 of them, judging from earlier runs." in last
     assert "Nothing to be done" in plan_lines("tiny", "tiny.yaml", [], there, [], known, 2)[-1]
 
 
 def test_a_plan_says_what_is_trained_and_why():
     todo = [Job(n, "train", "train", Work(Kind("digits", "train"))) for n in range(3)]
     todo.append(Job(3, "train", "train", Work(Kind("digits", TAKEN))))
-    assert trainings(todo, []) == ["3 trainings to run: not finished yet."]
-    assert trainings(todo, ["epochs 2 there, 3 here", ""]) == [
-        "1 training to run: not finished yet.",
-        "2 finished trainings trained anew, as replace=True asks (epochs 2 there, 3 here).",
+    assert trainings(todo, []) == ["3 trainings to run, not finished yet."]
+    assert trainings(todo, ["epochs was 2, is now 3", ""]) == [
+        "1 training to run, not finished yet.",
+        "2 finished trainings to be trained again, because of replace=True "
+        "(epochs was 2, is now 3).",
     ]
     assert trainings(todo[3:], []) == []

@@ -44,7 +44,7 @@ def test_what_was_never_trained_is_trained(results):
 def test_the_same_is_kept_and_taken(results):
     decision = decide([asked()], results, Word.ASK, keep=True)
     assert decision.trained == [] and decision.instead == INSTEAD
-    assert decision.said == ["1 finished training found: taken, not trained again."]
+    assert decision.said == ["1 finished training found and used, not trained again."]
     assert Store(results.parent).get(key()) is not None
 
 
@@ -59,11 +59,11 @@ def test_another_in_its_place_is_refused_before_anything_is_done(results):
             decide([asked(changed(epochs=50))], results, Word.ASK, keep)
     lines = str(error.value).splitlines()
     assert lines == [
-        "1 finished training of tiny, which took 3.0 s to train, would be trained anew; nothing "
+        "1 finished training of tiny, which took 3.0 s to train, would be trained again; nothing "
         f"was changed. The first is {place_of(results)}. What differs:",
         "  training.epochs was 12, is now 50",
         "To keep them as they are, add --config keep=True (the report says so).",
-        "To train them anew, add --config replace=True.",
+        "To train them again, add --config replace=True.",
     ]
     assert read(place_of(results)).key == key() and not (results.parent / ".trained").exists()
 
@@ -98,7 +98,7 @@ def test_the_user_s_word_is_asked_for_once(results):
     new = changed(epochs=50)
     add_run(place_of(results), kept={"asked": asked(new).decides, "differs": ["…"]})
     assert decide([asked(new)], results, Word.ASK, keep=True).instead == AGREED
-    with pytest.raises(UserError, match="would be trained anew"):  # for something else again
+    with pytest.raises(UserError, match="would be trained again"):  # for something else again
         decide([asked(changed(epochs=51))], results, Word.ASK, keep=True)
 
 
@@ -117,7 +117,7 @@ def test_back_to_a_config_that_was_trained_before(results):
     for word in (Word.ASK, Word.REPLACE, Word.KEEP, Word.RESTORE):
         decision = decide([asked(new)], results, word, keep=True)
         assert decision.trained == []
-        assert decision.said == ["1 finished training found: taken, not trained again."]
+        assert decision.said == ["1 finished training found and used, not trained again."]
     assert Store(results.parent).get(key()) is not None
 
 

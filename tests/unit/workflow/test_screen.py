@@ -158,7 +158,7 @@ def test_where_jobs_are_sent_to_is_said_once(run):
     for number in range(3):
         run.say(f"Job {number} has been submitted with SLURM jobid {number} (log: x.log).")
     (line,) = run.printed()
-    assert line.startswith("Jobs are sent to SLURM: squeue lists them")
+    assert line.startswith("Jobs are sent to SLURM. squeue lists them")
 
 
 def test_that_running_jobs_are_waited_for_is_said_once(run):
