@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Unavailable(Exception):
-    """Why tests cannot have here what they need."""
+    """Something that tests need is not available here."""
 
 
 def install(packages: Sequence[str]) -> None:

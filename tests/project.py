@@ -107,7 +107,7 @@ def made(folder: Path, config: dict = TINY) -> Path:
 
 
 def checkpoint_each(folder: Path, seconds: float = 0) -> None:
-    """Have the trainings of a copy write checkpoints so often, at most one an epoch.
+    """Let the trainings of a copy write checkpoints more often, at most one each epoch.
 
     Those of a test last seconds. Real ones last hours, and have a checkpoint each 10 s.
     """

@@ -1,4 +1,4 @@
-"""A private SLURM of one node, with a GPU that is none: munged, slurmctld and slurmd on loopback.
+"""A private SLURM of one node, with a pretended GPU: munged, slurmctld and slurmd on loopback.
 
 It needs root and Debian's packages, which it installs where they are missing. It takes nothing
 over: where a machine has a SLURM of its own, or has no way to get one, ``Unavailable`` says why.
@@ -77,7 +77,7 @@ def command(*arguments: str, timeout: float = 30) -> str:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Ask until it holds."""
+    """Repeat a check until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -111,7 +111,7 @@ def live_jobs(folder: Path) -> list[str]:
 
 
 def check_machine() -> None:
-    """Find out whether a cluster can be had here at all."""
+    """Find out whether a cluster can be started here."""
     if os.geteuid() != 0:
         raise Unavailable("a private SLURM needs root")
     for port in (FIRST_PORT, FIRST_PORT + 1):
@@ -170,9 +170,9 @@ def is_up() -> bool:
 
 
 def bring_up(root: Path, daemons: list[subprocess.Popen]) -> None:
-    """Start munged, slurmctld and slurmd, in the foreground: a child is surely ours to end.
+    """Start munged, slurmctld and slurmd, in the foreground.
 
-    They end with this process, however it ends.
+    Each is then a child that we can end. They end with this process, however it ends.
     """
 
     def start(program: str, *arguments: str) -> None:

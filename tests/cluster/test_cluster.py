@@ -84,7 +84,7 @@ def submit(folder: Path, *arguments: str, path: Path | None = None) -> subproces
 
 
 def output_of(process: subprocess.Popen, seconds: float = 400) -> str:
-    """What a Snakemake printed to its end, which must come."""
+    """The output of a Snakemake, which must end."""
     try:
         return process.communicate(timeout=seconds)[0]
     except subprocess.TimeoutExpired:
@@ -105,7 +105,7 @@ def time_of(job: dict[str, str], field: str) -> datetime:
 
 
 def wait_for_epochs(folder: Path, epochs: int, process: subprocess.Popen) -> dict[str, str]:
-    """Until the training is that far; the SLURM job it runs in."""
+    """Wait until the training is that far; return its SLURM job."""
     history = folder / RUN / "history.csv"
 
     def far_enough() -> bool:
@@ -257,7 +257,7 @@ def test_short_steps_share_jobs_and_trainings_share_none(sent):
 
 
 def test_jobs_run_in_conda_environments_on_a_shared_folder(tmp_path):
-    """Which the process that sends them has made."""
+    """The process that submits the jobs has made the environments."""
     folder, base = tmp_path / "project", tmp_path / "conda"
     folder.mkdir()
     copy_project(folder)

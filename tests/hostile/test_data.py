@@ -118,7 +118,7 @@ def planned(folder: Path, dataset: str = "celeba", **config: object) -> dict[str
 
 
 def is_another(folder: Path, dataset: str = "celeba", **config: object) -> None:
-    """A finished run is not replaced without a word, and with it all is made anew."""
+    """A finished run is not replaced unless the user agrees; then all is made again."""
     settings = ["--config", *(f"{key}={value}" for key, value in config.items())]
     said = complain(folder, run_of(dataset), "--dry-run", *(settings if config else []))
     assert "1 finished training of tiny" in said and "\n  other images or another split\n" in said

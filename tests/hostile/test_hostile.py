@@ -102,7 +102,7 @@ def whole_weights(tmp_path_factory) -> bytes:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: float) -> Iterator[None]:
-    """A file system of this size at `folder`."""
+    """Mount a file system of this size at `folder`."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={int(megabytes * 1024)}k", "tmpfs", folder]
     done = subprocess.run(mount, capture_output=True, text=True)
@@ -236,7 +236,7 @@ def test_of_deleted_intermediates_only_what_is_needed_is_remade(finished):
 
 
 def test_two_at_once(tmp_path):
-    """The second of one experiment is told so; one of another experiment is let."""
+    """A second call for one experiment is refused; a call for another experiment is not."""
     folder = new_project(tmp_path / "p", changed(epochs=5000))
     other = changed(epochs=1) | {"experiment": "other"}
     (folder / "other.yaml").write_text(yaml.safe_dump(other))
@@ -300,7 +300,7 @@ def test_a_training_that_ended_unnoted_is_not_forgotten_by_another_target(tmp_pa
 
 
 def test_the_clock_is_set_back(tmp_path):
-    """What was made before is two days in the future, then; nothing is made again for that."""
+    """Earlier results are then dated two days in the future, and are still not made again."""
     folder = new_project(tmp_path / "p")
     snakemake(folder, f"{RUN}/posterior.npz")
     future = time.time() + 2 * 86400
@@ -408,7 +408,7 @@ def test_a_disk_so_full_that_no_log_can_say_so(tmp_path, cores):
 
 
 def test_a_closed_folder_is_not_taken_for_an_empty_one(finished):
-    """Nothing that it holds is planned; of an administrator that may look into all, too."""
+    """Nothing in it is planned, also for an administrator, who may look into every folder."""
     runs = finished / "results/tiny/runs"
     (finished / "results/tiny/tables/covariance.csv").unlink()  # else nobody needs them
     bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]

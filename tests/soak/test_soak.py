@@ -132,7 +132,7 @@ def results(folder: Path) -> dict[str, object]:
 
 
 def test_every_stage_has_steps_of_the_workflow():
-    """A stage under an old name would never be hit, and the kills fall on a later one."""
+    """A stage with an outdated name would never be killed; a later stage would be instead."""
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     command = r"python -m (?:hebae\.workflow\.step )?hebae\.([\w.]+)"
     steps = set(re.findall(command, rules))

@@ -246,7 +246,7 @@ def test_a_script_that_another_lock_was_written_for_is_refused(conda, edited):
 
 
 def test_without_a_package_index_one_line_says_what_to_do(tmp_path):
-    """And nothing that a user set for pip reaches it, nor does a failed activation matter."""
+    """No variable that a user set for pip reaches it, and a failed activation does not matter."""
     prefix = tmp_path / "a prefix"
     conda_standin.create(ENVS / "figures.yaml", prefix)
     script = tmp_path / "a prefix.post-deploy.sh"

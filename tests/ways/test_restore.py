@@ -93,7 +93,7 @@ def test_going_from_one_mode_to_the_other(trained, restored):
 
 
 def test_an_import_is_taken_without_a_word(trained, tmp_path):
-    """What is there is there, whatever asks for it: runs=restore is only a promise."""
+    """An imported run is taken without runs=restore too, which only promises not to train."""
     folder = checkout(tmp_path / "new", trained)
     archive(folder, "import", str(trained / "exports/tiny.tar"))
     done = snakemake(folder)
@@ -135,7 +135,7 @@ def test_without_the_classifier(trained, tmp_path):
 
 
 def test_weights_that_were_changed_and_images_that_are_others(trained, tmp_path):
-    """Found by the jobs that train, one line each, and the run is not there."""
+    """The jobs that train find out, print one line each, and leave no run."""
     folder = checkout(tmp_path / "tampered", trained)
     archive(folder, "import", str(trained / "exports/tiny.tar"))
     runs = [f"results/tiny/runs/digits/HEBAE/z3/w{weight}/s0/run.json" for weight in ("1", "0.1")]

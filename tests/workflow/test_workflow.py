@@ -113,7 +113,7 @@ def test_tables_hold_every_run_once(project):
 
 
 def test_runs_that_are_trained_together_are_the_same_runs(project):
-    """And a change of packs makes nothing anew."""
+    """A change of packs makes nothing again."""
     kept = project / "results/.trained"
     kept.rename(project / "kept")  # else they are taken, not trained
     config = {**TINY, "experiment": "packed", "figures": {}, "pack": 3}
@@ -299,7 +299,7 @@ def test_where_and_on_what_it_runs_remakes_nothing(project, setting):
 
 
 def test_a_gpu_that_is_not_there(project, monkeypatch):
-    """Where runs are to be trained on it; elsewhere jobs are, nothing is known of it."""
+    """It is an error if runs are to be trained here; nothing is known about other machines."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (project / "new.yaml").write_text(yaml.safe_dump({**TINY, "seeds": [0, 1, 2]}))
     for options in [("--config", "device=cuda"), ("-n", "--config", "device=cuda")]:
@@ -405,7 +405,7 @@ def test_another_checkout_of_the_same_code_remakes_nothing(project, tmp_path):
 
 
 def test_steps_are_forked_from_a_process_with_torch(editable):
-    """They are no different where they are not, only slower: nothing else would show it."""
+    """Without forking they only take longer, so no other test would notice."""
     for step in ("codes/encode", "measures/measure"):
         path = editable / f"src/hebae/{step}.py"
         path.write_text(path.read_text() + "    import sys\n    print(sys.orig_argv)\n")

@@ -46,7 +46,7 @@ def test_the_commit_and_that_files_differ_from_it(project):
 
 
 def test_unpacked_inside_another_repository(project):
-    """Its commit is not ours, however the project came there."""
+    """The commit of that repository is not the project's."""
     outer = project.parent
     shutil.rmtree(project / ".git")
     git(outer, "init", "--quiet")

@@ -1,4 +1,4 @@
-"""A lock is one process's, outlives none, and says whose it is."""
+"""A lock belongs to one process, ends with it, and names it."""
 
 import fcntl
 import os
@@ -90,7 +90,7 @@ def test_where_there_are_no_locks_nothing_is_locked(tmp_path, monkeypatch):
 
 
 def test_one_who_only_asks_keeps_nobody_from_a_lock(tmp_path, monkeypatch):
-    """``make status`` has a lock for the moment in which it asks whether it is held."""
+    """``make status`` holds a lock for a moment when it checks whether somebody else does."""
     path = tmp_path / "lock"
     path.touch()
     asking = path.open()

@@ -91,7 +91,7 @@ def test_a_fingerprint_follows_content_and_nothing_else(tmp_path, monkeypatch):
 
 
 def clear() -> None:
-    """Have files read again, which nobody edits while a workflow runs."""
+    """Clear caches, so that edited files are read again."""
     for cached in (sources._tree, sources._imports, sources._digest, sources._digests):
         cached.cache_clear()
 

@@ -505,7 +505,7 @@ def test_one_seed_never_decides_and_has_no_interval():
 
 
 def test_what_cannot_be_decided_takes_nothing_from_what_can():
-    """Claims with too few seeds are none of the family that Holm corrects."""
+    """Claims with too few seeds are not in the family that Holm's procedure corrects."""
     made = experiment()
     tables = planted(made, {"VAE": [1.0, 2, 3], "HEBAE": [2.1, 2.9, 4.0], "WAE": [5.0, 6.3]})
     alone = one(order=[["VAE", "HEBAE"]])
@@ -573,7 +573,7 @@ def test_what_was_not_run_says_why(claim, reason):
 
 
 def test_an_experiment_made_for_one_claim_answers_no_other():
-    """Not even for its correction."""
+    """The other claims do not count in its correction either."""
     made = replace(experiment(), claims=("tic-order",))
     rows, parts = judge_claims(CLAIMS, made, world(made))
     judged = {row["claim"] for row in rows if row["verdict"] != "not run here"}

@@ -370,7 +370,7 @@ def test_conjunctions_are_wrong_no_more_often_than_single_parts():
 
 @pytest.mark.parametrize("edge", [10, -10])
 def test_a_difference_at_the_tolerance_is_taken_for_equivalent_in_a_twentieth_at_most(edge):
-    """In a fortieth: p is two-ended."""
+    """It does so in a fortieth of the cases, because p is two-ended."""
     draws = rng(6).normal(edge, 1, (1000, 5))
     verdicts = [only(*equivalence(row, 10)).verdict for row in draws]
     assert share(verdicts, Verdict.HOLDS) <= LEVEL

@@ -494,7 +494,7 @@ def test_the_registry_knows_the_datasets():
     ],
 )
 def test_objectives_say_what_they_are(objective, bound, stochastic):
-    """A registry entry that lies would fill or empty a table's bounds."""
+    """A wrong registry entry would fill or empty the bounds in a table."""
     entry = registry.OBJECTIVES[objective]
     assert (entry.bound, entry.stochastic) == (bound, stochastic)
 
@@ -612,7 +612,7 @@ WRITTEN = ["2", "2.0", "1e-3", "1e-05", "0.5", "1e400", "-1", ".5", "nan", "true
 
 @pytest.mark.parametrize(("path", "schema"), PLACES, ids=lambda v: ".".join(map(str, v))[:40])
 def test_a_hint_that_is_followed_is_accepted(path, schema):
-    """What it says to write is read as that, and is right there."""
+    """The value that a hint proposes is read as intended, and is valid."""
     own = schema
     for key in reversed(path):
         own = {"items": own} if key == 0 else {"properties": {key: own}}

@@ -126,7 +126,7 @@ def test_other_content_in_place_with_its_size_and_time_put_back_is_noticed(world
 
 
 def test_images_are_looked_at_where_finished_runs_hang_on_them(world):
-    """Though nothing is remembered of them; once."""
+    """They are looked at once, although nothing is remembered of them."""
     assert world.settle().checksum is None and world.decoded == 0
     for _ in range(2):
         settled = raw.settle("own", "own", world.data, world.results, world.decode, needed=True)

@@ -196,7 +196,7 @@ def test_trained_normalisation_uses_the_batch_and_frozen_never_does():
 
 
 def test_activations_keep_channels_last():
-    """Anything else doubles the time of a step, in silence."""
+    """Any other order would silently double the time of a step."""
     encoder, decoder = build(width=1 / 16)
     formats = []
 
@@ -224,7 +224,7 @@ def every_bfloat16() -> torch.Tensor:
 
 
 def test_relu_on_the_bits_is_relu():
-    """Of every number there is: NaNs stay, so that a diverged run is seen to be one."""
+    """For every number. NaNs stay, so that a diverged run is recognised."""
     x = every_bfloat16()
     rectified = convolutional._rectify(x.clone())
     torch.testing.assert_close(rectified, x.relu(), rtol=0, atol=0, equal_nan=True)

@@ -346,7 +346,7 @@ def test_bfloat16_rounds_no_probability():
 
 
 def test_activations_keep_channels_last():
-    """Anything else costs time, in silence."""
+    """Any other order would silently cost time."""
     _, decoder = build((8, 6, 1))
     formats = []
 

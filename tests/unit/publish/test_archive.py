@@ -594,7 +594,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def here(results, data, tmp_path) -> Path:
-    """Results into which an archive was imported, of runs on the digits, if one believes it."""
+    """Results after the import of an archive that claims to have runs on the digits."""
     checksum = read_prepared(data).checksum
     for run in RUNS:
         add_run(results, run, checksum)
@@ -719,7 +719,7 @@ def test_what_was_trained_on_other_images_is_not_restored(results, here, data, t
     ],
 )
 def test_a_record_that_does_not_fit_is_not_imported(results, tmp_path, key, value, message):
-    """Which no export makes, so the archive was made by somebody else."""
+    """No export makes such a record, so somebody else made the archive."""
     path = results / "runs" / RUN.path / "run.json"
     own = json.loads(path.read_text())
     archive.export(results, tmp_path / "tiny.tar")

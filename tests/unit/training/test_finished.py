@@ -59,7 +59,7 @@ def test_what_decides_nothing_is_not_in_it():
 
 
 def test_of_the_registry_what_a_run_computes_is_in_its_key(monkeypatch):
-    """One more divergence to choose from is no other run."""
+    """A new divergence in the registry changes no run."""
     run = changed(objective="infovae", parameters={"divergence": {"name": "mmd"}})
     own = key_of(of_run(run, "d", HERE))
     entry = OBJECTIVES["infovae"]
@@ -341,7 +341,7 @@ OLD = HERE._replace(versions={"torch": "2.14.0", "numpy": "2.4.0"})
 
 
 def test_a_job_that_finds_out_more_than_the_plan_knew_asks(tmp_path):
-    """As on a cluster: PyTorch is another there, and nobody has said what is to be done."""
+    """As on a cluster: its PyTorch differs, and the user has not decided what to do."""
     old = kept_run(tmp_path, machine=OLD)
     label = f"runs/{RUN.path}"
     with pytest.raises(UserError) as error:

@@ -40,7 +40,7 @@ def locks():
 
 
 def plant(results: Path, *runs: str, host=HERE, age: float = 0, locks=None, **fields) -> Path:
-    """A training's file, as old as that, its lock held where there is something to hold it."""
+    """Write the file of a training with this age, and hold its lock if it is to be alive."""
     folder = results / "tiny/checkpoints" / (runs[0] if len(runs) == 1 else "packs/0")
     scored = tuple(RunNow(run, "bound", -98.2154) for run in runs)
     told = dataclasses.replace(Now(host, 4242, None, 100, 40.2, 2.0, scored), **fields)

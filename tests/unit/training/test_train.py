@@ -212,7 +212,7 @@ def test_killed_between_two_renames_it_has_the_one_before(tmp_path, monkeypatch)
 
 
 def test_no_space_for_a_checkpoint(tmp_path, monkeypatch):
-    """The one before the last makes room for a new one; the last is never given up for it."""
+    """The last but one is deleted to make room for a new one; the last never is."""
     checkpoints = Checkpoints(tmp_path, "key", every=0)
     for epoch in (1, 2):
         checkpoints.offer({"epoch": epoch})
@@ -239,7 +239,7 @@ def test_no_space_for_a_checkpoint(tmp_path, monkeypatch):
 
 
 def test_no_space_for_a_name(tmp_path, monkeypatch):
-    """The rename fails that would put the new one in place of the last, kept as the one before."""
+    """The rename of the new checkpoint fails; the last one stays, kept as the one before."""
     checkpoints = Checkpoints(tmp_path, "key", every=0)
     for epoch in (1, 2):
         checkpoints.offer({"epoch": epoch})
@@ -313,7 +313,7 @@ def test_the_last_checkpoint_is_kept_where_the_training_cannot_be(data, tmp_path
 
 
 def test_outputs_deleted_under_a_training_are_whole_at_its_end(data, tmp_path):
-    """The next Snakemake does that, while a training outlives its own that was killed alone."""
+    """The next Snakemake deletes them while a training, whose own Snakemake was killed, goes on."""
     process = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
     history = tmp_path / "run/history.csv"
     while not history.exists() or len(rows(history)) < 4:
@@ -327,7 +327,7 @@ def test_outputs_deleted_under_a_training_are_whole_at_its_end(data, tmp_path):
 
 
 def test_the_same_run_is_trained_by_one_process_at_a_time(data, tmp_path):
-    """The second, of a Snakemake whose forerunner was killed alone, waits and takes it over."""
+    """An earlier Snakemake was killed but its training goes on; a second one waits for it."""
     first = subprocess.Popen(command(LONG, data, tmp_path), stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob("checkpoints/**/[!.]*.pt")):
         assert first.poll() is None
@@ -343,7 +343,7 @@ def test_the_same_run_is_trained_by_one_process_at_a_time(data, tmp_path):
 
 
 def test_two_experiments_do_not_train_the_same_run_at_once(data, tmp_path):
-    """They have one store; the second waits, and takes what the first leaves."""
+    """They share a store; the second waits, and takes the result of the first."""
     one, two = (command(LONG, data, tmp_path / name) for name in ("one", "two"))
     for arguments in (one, two):
         arguments[arguments.index("--results") + 1] = str(tmp_path)

@@ -10,7 +10,7 @@ from hebae.workflow.closed import closed_folder
 
 @pytest.fixture
 def may_not(monkeypatch):
-    """Folders that cannot be looked into: of an administrator nothing is hidden."""
+    """Folders that cannot be looked into; skipped for an administrator, who can."""
     hidden = set()
 
     def access(path, mode):

@@ -16,7 +16,7 @@ def test_amds_are_let(monkeypatch, tmp_path):
 
 
 class Driver:
-    """Stands in for NVIDIA's; it finds so many."""
+    """Stands in for NVIDIA's driver, and finds so many GPUs."""
 
     def __init__(self, count: int, status: int = 0):
         self.count, self.status = count, status

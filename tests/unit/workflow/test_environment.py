@@ -152,7 +152,7 @@ def test_a_finished_environment_is_left_alone_and_a_changed_one_is_not(tmp_path)
 
 
 def test_what_a_link_leads_to_is_never_erased(tmp_path):
-    """Of an environment elsewhere that is finished, an empty folder and one of somebody's files."""
+    """The link may lead to a finished environment, an empty folder or somebody's files."""
     target = tmp_path / "elsewhere"
     target.mkdir()
     (tmp_path / "venv").symlink_to(target)

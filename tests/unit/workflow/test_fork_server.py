@@ -1,4 +1,4 @@
-"""Steps forked from a process that has PyTorch, which is as good as nothing here."""
+"""Steps forked from a process that has imported PyTorch; here PyTorch is an empty stand-in."""
 
 import os
 import shutil
@@ -107,7 +107,7 @@ def step(package, sockets):
 
 
 def parent(process: subprocess.Popen) -> int:
-    """Of what the step ran in, which says so before it does anything."""
+    """The parent of the process in which the step ran, which the step prints first."""
     return int(process.stdout.readline().rpartition("]")[2].split()[0])
 
 

@@ -72,6 +72,6 @@ def test_a_jobs_python_is_that_of_its_conda_environment(tmp_path):
 
 
 def test_what_is_no_ones_business_is_kept(tmp_path):
-    """GPUs are handed out, and a conda environment says which MKL it has, before."""
+    """Variables that assign GPUs or name the MKL of a conda environment are kept."""
     kept = {"CUDA_VISIBLE_DEVICES": "3", "MKL_INTERFACE_LAYER": "LP64,GNU", "HOME": "/home/x"}
     assert kept.items() <= job(tmp_path, True, **kept).items()

@@ -94,7 +94,7 @@ def test_keeping_takes_what_is_there(results):
 
 
 def test_the_user_s_word_is_asked_for_once(results):
-    """A run that was kept for what is asked for again."""
+    """A run that was kept in place of another is not asked about again."""
     new = changed(epochs=50)
     add_run(place_of(results), kept={"asked": asked(new).decides, "differs": ["…"]})
     assert decide([asked(new)], results, Word.ASK, keep=True).instead == AGREED
@@ -123,7 +123,7 @@ def test_back_to_a_config_that_was_trained_before(results):
 
 @pytest.mark.parametrize("word", Word)
 def test_what_a_plan_cannot_know_is_not_held_against_a_run(results, word):
-    """The job may find that it is another, and takes the run that stands there."""
+    """The job may find a difference that the plan could not know, and takes that run."""
     unknown = Machine(None, None, None)
     decision = decide([asked(machine=unknown, data=None)], results, word, keep=True)
     assert decision.trained == []

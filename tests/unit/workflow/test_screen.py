@@ -139,7 +139,7 @@ def test_warnings_other_errors_and_conda_are_printed(run):
 
 
 def test_errors_that_name_a_failed_command_are_printed(run):
-    """Of conda, say: a job that failed is told of by its log."""
+    """For example of conda. A failed job is reported by its log instead."""
     run.printed()
     missing = "Error running conda info. Error: Command 'conda info --json' returned non-zero exit"
     run.say(f"WorkflowError:\n{missing} status 127.", logging.ERROR)
