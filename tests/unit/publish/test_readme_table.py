@@ -119,7 +119,7 @@ def test_experiments_are_those_that_the_file_has_unless_named(tmp_path):
 
 
 def test_readme_says_what_is_published():
-    """The table is not edited by hand, and not of results that have since been replaced."""
+    """Not by hand, and not of results that have been replaced since."""
     names = readme_table.experiments_in(ROOT / "README.md")
     assert names
     text = readme_table.verdict_tables(CLAIMS, [ROOT / "docs/results" / name for name in names])
