@@ -149,7 +149,7 @@ def test_weights_that_were_changed_and_images_that_are_others(trained, tmp_path)
     weights.write_bytes(content)
     done = snakemake(folder, *runs, *RESTORE, check=False)
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
-    assert line.startswith(f"error: runs/{RUN}: runs=restore trains nothing, and no finished ")
+    assert line.startswith(f"error: runs/{RUN}: runs=restore trains nothing, and there is no ")
     assert not (folder / runs[0]).exists() and (folder / runs[1]).exists()
 
     path = folder / "src/hebae/data/digits.py"

@@ -30,7 +30,7 @@ def test_without_slurm_nothing_is_tried(tmp_path):
 
     done = run()
     assert done.returncode != 0
-    assert done.stderr.splitlines()[-1].startswith("error: jobs were to be sent to SLURM, and")
+    assert done.stderr.splitlines()[-1].startswith("error: jobs were to be sent to SLURM, but")
     assert done.stderr.count("error") == 1 and "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
     assert run("--dry-run").returncode == 0  # to look is allowed
