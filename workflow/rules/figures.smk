@@ -67,7 +67,7 @@ for figure, entry in registry.FIGURES.items():
             pdf=f"<figures>/{figure}.pdf",
             png=report(
                 f"<figures>/{figure}.png",
-                caption=f"../report/{figure}.rst",
+                caption="../report/figure.rst",
                 **placed(EXPERIMENT, figure),
             ),
             provenance=f"<figures>/{figure}.json",

@@ -1,4 +1,4 @@
-"""The words of a verdict, and ``claims.csv`` as pages and captions read it."""
+"""The words of a verdict, and ``claims.csv`` as pages and tables read it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ COLUMNS = (
     "verdict",
     "withdrawn",
 )
+FEWEST = 3
+"""The fewest seeds that can decide a claim, as ``seeds:`` in config/claims.yaml asks."""
 MOST = 200
 """The most seeds that are asked for; where more are needed, their number is infinite."""
 Row = dict[str, str]
 
 
 class Verdict(StrEnum):
-    """The word for what came out, and the sign and the style in which it is shown.
+    """The result of a test as a word, and the sign and the style that show it.
 
-    Judging gives one of the first four. WITHDRAWN is shown in their place where a claim's test was
-    found to be wrong; the tables keep what was judged.
+    Judging gives one of the first four. WITHDRAWN is shown instead where a claim's test was found
+    to be wrong; the tables keep the verdict that was judged.
     """
 
     HOLDS = "holds", "✓", "holds"
@@ -61,8 +63,10 @@ class Finding:
     """A row of ``claims.csv``: what an experiment says of a claim by one measure.
 
     ``part`` is the part that the verdict rests on, with its ``estimate`` and interval (``low`` to
-    ``high``); these are None where there is none. ``seeds_needed`` is None unless the claim is
-    undecided. ``withdrawn`` is the reason why the verdict is withdrawn, or empty.
+    ``high``), which may be None. ``seeds_needed`` counts all seeds, not only additional ones: the
+    fewest that can decide the claim where it has fewer, else the number that would probably decide
+    it (infinite above MOST). It is None unless the claim is undecided. ``withdrawn`` is the reason
+    for withdrawing the verdict, or empty.
     """
 
     claim: str
@@ -96,22 +100,30 @@ class Finding:
 
     @property
     def shown(self) -> Verdict:
-        """What readers see in place of the verdict: WITHDRAWN where it is withdrawn."""
+        """The verdict that readers see: WITHDRAWN where it is withdrawn."""
         withdrawn = self.withdrawn and self.verdict is not Verdict.NOT_RUN
         return Verdict.WITHDRAWN if withdrawn else self.verdict
 
     @property
+    def too_few(self) -> bool:
+        """Whether so few seeds were run that no values of theirs could decide the claim."""
+        return self.n_seeds < FEWEST
+
+    @property
     def remark(self) -> str:
-        """What is said beside the word; empty where the word says all."""
+        """How many seeds an undecided claim needs; empty for other verdicts."""
         if self.shown is not Verdict.UNDECIDED:
             return ""
-        needed = f"over {MOST}" if math.isinf(self.seeds_needed) else f"{self.seeds_needed:g}"
-        return f"(more seeds needed: {needed})"
+        if math.isinf(self.seeds_needed):
+            return f"more than {MOST} seeds in all would probably be needed"
+        if self.too_few:
+            return f"at least {self.seeds_needed:g} seeds are needed to decide"
+        return f"{self.seeds_needed:g} seeds in all would probably decide"
 
     @property
     def text(self) -> str:
-        """The word and what is said beside it."""
-        return f"{self.shown} {self.remark}".rstrip()
+        """The verdict, with the remark where there is one."""
+        return "; ".join(filter(None, (self.shown, self.remark)))
 
 
 def read_rows(path: Path, columns: Iterable[str], delimiter: str = ",") -> list[Row]:

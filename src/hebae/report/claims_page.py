@@ -23,6 +23,7 @@ from hebae.claims.verdicts import (
 from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES
 from hebae.report.page import document, element, table, write
+from hebae.report.summary import summary_sentence
 
 PART_COLUMNS = (
     "claim",
@@ -51,10 +52,14 @@ class Tested(NamedTuple):
 
 
 def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[Tested]:
-    """Findings with their parts, which are in the same order; of one measure they are together.
+    """Each finding with its parts.
+
+    Args:
+        findings: rows of ``claims.csv``.
+        parts: rows of ``claim_parts.csv``, in the same order; those of one test are adjacent.
 
     Raises:
-        UserError: where the two are not of the same judging.
+        UserError: where the two tables come from different judgings.
     """
     groups = [
         (key, tuple(rows))
@@ -68,7 +73,7 @@ def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[Tested]:
 
 
 def badge(verdict: Verdict) -> Element:
-    """A verdict, told by its colour, its sign and its words."""
+    """A verdict by its colour, its sign and its word."""
     return element(
         "span",
         element("span", verdict.sign, class_="symbol", aria_hidden="true"),
@@ -78,7 +83,7 @@ def badge(verdict: Verdict) -> Element:
 
 
 def summary(findings: Sequence[Finding]) -> Element:
-    """How many tests there are of each verdict, by reading."""
+    """A table that counts the tests of each verdict, by reading."""
     rows = []
     for reading, label in READINGS.items():
         found = counts(one for one in findings if one.reading == reading)
@@ -92,7 +97,7 @@ def summary(findings: Sequence[Finding]) -> Element:
 
 
 def numbers(text: str) -> Element:
-    """The head of a column of numbers."""
+    """The heading of a column of numbers."""
     return element("th", text, class_="number")
 
 
@@ -102,7 +107,7 @@ def number_cell(value: int, **attributes: str) -> Element:
 
 
 def claim_rows(tests: Sequence[Tested]) -> list[Element]:
-    """The rows of one claim beside its statement: for each measure one, and one of its parts."""
+    """The rows of one claim: its statement, and beside it each measure and its parts."""
     first, parts = tests[0]
     folded = [one for one in tests if one.parts[0]["part"]]
     more = [parts[0]["where"]]
@@ -134,7 +139,7 @@ def claim_rows(tests: Sequence[Tested]) -> list[Element]:
 
 
 def measure_cells(test: Tested) -> list[Element]:
-    """What one measure says: reading, measure, estimate, seeds, verdict."""
+    """The cells of one measure: reading, measure, estimate, seeds, verdict."""
     finding = test.finding
     estimate = finding.value or test.parts[0]["reason"]
     below = [element("div", finding.remark, class_="more")] if finding.remark else []
@@ -148,12 +153,12 @@ def measure_cells(test: Tested) -> list[Element]:
 
 
 def unbroken(text: str) -> str:
-    """Text in which "z = 8" stays on a line."""
+    """Text in which a line never breaks within "z = 8"."""
     return text.replace("z = ", "z\u00a0=\u00a0")
 
 
 def parts_table(parts: Sequence[Row]) -> Element:
-    """What was tested, folded up."""
+    """The parts of a test, folded away."""
     head = [
         "part",
         *map(numbers, ("estimate", "95 % interval", "seeds", "effect", "p above", "p below")),
@@ -185,19 +190,19 @@ def parts_table(parts: Sequence[Row]) -> Element:
 
 
 def optional(text: str) -> str:
-    """A number of a table, or nothing."""
+    """A number of a table as text; empty where there is none."""
     value = optional_number(text)
     return "" if value is None else number(value)
 
 
 def interval_text(row: Row) -> str:
-    """The interval of a part, or nothing."""
+    """The interval of a part as text; empty where there is none."""
     low, high = optional_number(row["ci_low"]), optional_number(row["ci_high"])
     return "" if low is None or high is None else interval(low, high)
 
 
 def figure_section(figure: str, tests: Sequence[Tested], experiment: Experiment) -> list[Element]:
-    """A figure's claims under its name."""
+    """The heading of a figure and the table of its claims."""
     entry = FIGURES.get(figure)
     title, shows = (entry.title, entry.shows) if entry else (figure, "")
     dataset = experiment.figures.get(figure)
@@ -221,9 +226,10 @@ def figure_section(figure: str, tests: Sequence[Tested], experiment: Experiment)
 
 
 def claims_page(tests: Sequence[Tested], experiment: Experiment) -> str:
-    """All verdicts, figure by figure, each in the order of the file."""
+    """The page: the answer in a sentence, the counts, and the claims of each figure."""
     figures = list(dict.fromkeys(one.finding.figure for one in tests))
     claims = {one.finding.claim for one in tests}
+    findings = [one.finding for one in tests]
     sections = [
         part
         for figure in figures
@@ -233,23 +239,25 @@ def claims_page(tests: Sequence[Tested], experiment: Experiment) -> str:
     ]
     return document(
         f"Claims of the papers, tested by the experiment {experiment.name}",
+        element("p", summary_sentence(findings), class_="lead"),
+        summary(findings),
         element(
             "p",
-            f"{counted(len(claims), 'claim')} in {counted(len(tests), 'test')}. A claim is tested "
-            "on each figure that it is made of, and by each measure that it can be read in: the "
-            "paper’s, and where that compares unlike things, a fair one.",
-            class_="lead",
+            f"{counted(len(claims), 'claim')} in {counted(len(tests), 'test')}: a claim has a test "
+            "for each figure that shows it and each measure that can test it. The paper’s reading "
+            "uses the quantity that the paper plots. Where that quantity means different things "
+            "for different models, a fair reading uses one that means the same for all.",
+            class_="small",
         ),
-        summary([one.finding for one in tests]),
         element(
             "p",
-            "The estimate is of the part of a claim that decides it, in the measure’s own terms, "
-            "with its 95 % interval over seeds; claims have several parts where they are made of "
-            "several models or latent dimensions. A claim holds if all of its parts do, and does "
-            "not if one of them surely fails. Verdicts are corrected for the number of tests that "
-            "have enough seeds (Holm). Undecided: so many seeds would probably decide it, in all. "
-            "Withdrawn: the test was found to be wrong, for the reason below the claim. "
-            "Why each test is what it is stands in docs/claims.md.",
+            "A test has a part for each comparison and each latent dimension. The claim holds if "
+            "every part holds. It does not hold if at least one part clearly fails. Otherwise it "
+            "is undecided, and the note below the verdict says how many seeds it needs. The "
+            "estimate is of the part that decides the test, in the units of the measure, with its "
+            "95 % interval over seeds. Verdicts are corrected for the number of tests that have "
+            "enough seeds (Holm). A verdict is withdrawn if its test was found to be wrong; the "
+            "reason stands below the claim. docs/claims.md explains each test.",
             class_="small",
         ),
         *sections,

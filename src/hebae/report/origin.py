@@ -1,4 +1,4 @@
-"""What a report was made with: commit, packages, machine; and what its runs were trained with."""
+"""What a report and its runs were made with: commit, packages, machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def version(package: str) -> str:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, or its architecture where the system gives no name."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -46,7 +46,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def cores() -> int:
-    """Those this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -62,7 +62,7 @@ def memory() -> str:
 
 
 def made_with() -> dict[str, str]:
-    """What the report is made with, by what it is."""
+    """What the report is made with, as names and values."""
     packages = (f"{name} {version(name)}" for name in PACKAGES)
     now = datetime.now().astimezone()
     return {
@@ -75,21 +75,25 @@ def made_with() -> dict[str, str]:
 
 
 def trained_with(runs: Path) -> dict[str, str]:
-    """The same of the runs, from the table of them; how many of each, where they differ.
+    """What the runs were trained with, as names and values; where runs differ, how many have which.
+
+    Args:
+        runs: the table ``runs.csv``, which may be missing.
 
     Raises:
         UserError: for a file that is not that table.
     """
     rows = read_rows(runs, COLUMNS) if runs.exists() else []
     if not rows:
-        return {"runs": "none is there"}
+        return {"runs": "none"}
     time = duration(training_seconds(rows))
     kept = [row["kept"] for row in rows if row.get("kept")]
     otherwise = {
-        "kept as found": f"{counted(len(kept), 'run')}, trained otherwise than asked: {tally(kept)}"
+        "kept as found": f"{counted(len(kept), 'run')} that the config would train otherwise: "
+        + tally(kept)
     }
     return {
-        "runs": f"{len(rows):,}, trained in {time}, one after the other",
+        "runs": f"{len(rows):,}, with {time} of training in total",
         "trained at": tally(commit_text(row["commit"], row.get("commit_note")) for row in rows),
         "trained with": tally(versions_text(row) for row in rows),
         "trained on": tally(f"{row['device']} in {row['precision']}" for row in rows),
@@ -98,7 +102,7 @@ def trained_with(runs: Path) -> dict[str, str]:
 
 
 def training_seconds(rows: Iterable[Mapping[str, str]]) -> float:
-    """Of all runs together."""
+    """The seconds of training of all runs together."""
     return sum(float(row["training_seconds"] or 0) for row in rows)
 
 
@@ -111,7 +115,7 @@ def versions_text(row: Mapping[str, str]) -> str:
 
 
 def tally(texts: Iterable[str]) -> str:
-    """One text where all are the same, else each with how many there are, the most first."""
+    """One text where all are equal; otherwise each with its number, the most frequent first."""
     numbers = Counter(texts)
     if len(numbers) == 1:
         return next(iter(numbers))

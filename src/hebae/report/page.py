@@ -1,4 +1,4 @@
-"""HTML pages that stand alone: no scripts, nothing that is fetched, all text escaped."""
+"""Self-contained HTML pages: they run no script, fetch nothing and escape all text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from hebae.base import files
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""A browser enforces it: a page can fetch and run nothing, whatever gets into it."""
+"""Browsers enforce it, so a page fetches and runs nothing even if something is injected."""
 
 # Colours of Okabe and Ito, told apart under the common forms of colour blindness.
 STYLE = """
@@ -61,7 +61,7 @@ Content = Element | str
 
 
 def element(tag: str, *content: Content, **attributes: str) -> Element:
-    """An element of a page; ``class_`` for class, and ``_`` for - in other names."""
+    """An element of a page; ``class_`` means class, and ``_`` within a name means ``-``."""
     names = {name: name.rstrip("_").replace("_", "-") for name in attributes}
     made = Element(tag, {names[name]: value for name, value in attributes.items()})
     last = None
@@ -77,7 +77,7 @@ def element(tag: str, *content: Content, **attributes: str) -> Element:
 
 
 def table(head: list[Content], rows: list[Element], foot: list[Element] = (), **attributes: str):
-    """A table of rows, in a frame that scrolls where it is wider than the window."""
+    """A table, in a frame that scrolls where the table is wider than the window."""
     cells = [cell if isinstance(cell, Element) else element("th", cell) for cell in head]
     parts = [element("thead", element("tr", *cells)), element("tbody", *rows)]
     if foot:

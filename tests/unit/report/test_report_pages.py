@@ -1,8 +1,6 @@
 """The report's pages and captions, without a browser (tests/report has one)."""
 
-import dataclasses
 import html.parser
-import json
 import math
 import re
 import subprocess
@@ -18,11 +16,11 @@ from jinja2 import Environment, StrictUndefined
 
 from hebae.base import text
 from hebae.base.errors import UserError
-from hebae.base.files import write_csv
+from hebae.base.files import write_csv, write_json
 from hebae.claims import verdicts
 from hebae.config.parse import parse
-from hebae.config.registry import FIGURES
 from hebae.report import claims_page, facts, names, origin
+from hebae.report.summary import summary_sentence
 from hebae.workflow import hooks
 
 ROOT = Path(__file__).parents[3]
@@ -164,7 +162,7 @@ def test_verdicts_are_read_in_their_order(tmp_path):
     assert [of.verdict for of in found] == [row["verdict"] for row in rows]
     assert [of.text for of in found] == [
         "holds",
-        "undecided (more seeds needed: 12)",
+        "undecided; at least 12 seeds are needed to decide",
         "does not hold",
         "not run here",
     ]
@@ -191,7 +189,7 @@ def test_a_withdrawn_verdict_is_shown_as_that_and_kept(tmp_path):
     assert [of.verdict for of in found] == ["holds", "undecided", "not run here"]
     assert [of.text for of in found] == [
         "withdrawn",
-        "undecided (more seeds needed: over 200)",
+        "undecided; more than 200 seeds in all would probably be needed",
         "not run here",
     ]
     assert list(verdicts.counts(found).values()) == [0, 0, 1, 1, 1]
@@ -229,6 +227,88 @@ def test_what_is_no_table_of_claims_is_an_error_in_one_line(tmp_path, content, m
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+def finding(verdict="undecided", n_seeds=3, needed=4, figure="fig1a", withdrawn="", **fields):
+    """A row of claims.csv, read."""
+    seeds_needed = needed if verdict == "undecided" else None
+    numbers = dict.fromkeys(("estimate", "low", "high"), 1.0)
+    names = dict(claim="c", statement="s", measure="elbo", part="p", reading="paper")
+    return verdicts.Finding(
+        **names,
+        **numbers,
+        figure=figure,
+        n_seeds=n_seeds,
+        seeds_needed=seeds_needed,
+        verdict=verdicts.Verdict(verdict),
+        withdrawn=withdrawn,
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_seeds", "needed", "remark"),
+    [
+        (1, 3, "at least 3 seeds are needed to decide"),
+        (2, 3, "at least 3 seeds are needed to decide"),
+        (3, 4, "4 seeds in all would probably decide"),
+        (3, 200, "200 seeds in all would probably decide"),
+        (3, math.inf, "more than 200 seeds in all would probably be needed"),
+    ],
+)
+def test_an_undecided_verdict_says_how_many_seeds_it_needs(n_seeds, needed, remark):
+    undecided = finding(n_seeds=n_seeds, needed=needed)
+    assert undecided.remark == remark
+    assert undecided.text == f"undecided; {remark}"
+
+
+def test_too_few_seeds_are_fewer_than_the_file_of_claims_asks_for():
+    claims = yaml.safe_load((ROOT / "config/claims.yaml").read_text())
+    assert claims["seeds"] == verdicts.FEWEST
+
+
+HOLD, FAIL = finding("holds"), finding("does not hold", figure="fig2c")
+ONE_SEED, FOUR = finding(n_seeds=1, needed=3), finding(needed=4)
+NOT_RUN, WITHDRAWN = finding("not run here"), finding("holds", figure="fig3", withdrawn="wrong")
+
+
+@pytest.mark.parametrize(
+    ("findings", "sentence"),
+    [
+        ([], "No claim was judged."),
+        ([NOT_RUN, NOT_RUN], "No test was run here."),
+        ([HOLD], "1 of 1 test holds."),
+        ([HOLD, HOLD], "2 of 2 tests hold."),
+        ([HOLD, FAIL], "1 of 2 tests holds and 1 does not hold."),
+        ([FAIL, FAIL, FOUR], "2 of 3 tests do not hold and 1 is undecided."),
+        # as many undecided as decided are not most
+        ([HOLD, FAIL, FOUR, FOUR],
+         "1 of 4 tests holds, 1 does not hold and 2 are undecided."),
+        ([HOLD, NOT_RUN, NOT_RUN, WITHDRAWN],
+         "1 of 4 tests holds; 2 were not run here and 1 is withdrawn."),
+        ([NOT_RUN, WITHDRAWN], "1 of 2 tests was not run here and 1 is withdrawn."),
+        ([WITHDRAWN, WITHDRAWN], "2 of 2 tests are withdrawn."),
+        ([ONE_SEED],
+         "1 of 1 test is undecided because it has only one seed and needs at least 3."),
+        ([ONE_SEED, ONE_SEED, NOT_RUN],
+         "2 of 3 tests are undecided because they have only one seed and need at least 3; "
+         "1 was not run here."),
+        ([FOUR, finding(needed=12), finding(needed=math.inf), HOLD],
+         "3 of 4 tests are undecided because they have 3 seeds and probably need at least 4; "
+         "1 holds (Figure 1a)."),
+        ([finding(needed=math.inf)] * 2,
+         "2 of 2 tests are undecided because they have 3 seeds and probably need more than 200."),
+        ([FOUR, ONE_SEED, FOUR, FOUR, HOLD, FAIL, HOLD, WITHDRAWN, NOT_RUN],
+         "4 of 9 tests are undecided because they have too few seeds: 1 has only one seed and "
+         "needs at least 3, and 3 have 3 seeds and probably need at least 4; 2 hold and 1 does "
+         "not hold (Figure 1a and Figure 2c); 1 was not run here and 1 is withdrawn."),
+        ([FOUR, FOUR, finding("holds", figure="fig9")],
+         "2 of 3 tests are undecided because they have 3 seeds and probably need at least 4; "
+         "1 holds (fig9)."),
+        ([HOLD] * 1200, "1,200 of 1,200 tests hold."),
+    ],
+)  # fmt: skip
+def test_the_answer_is_one_sentence(findings, sentence):
+    assert summary_sentence(findings) == sentence
+
+
 # --- the page of claims
 
 
@@ -257,7 +337,9 @@ def test_the_page_of_claims_has_every_verdict_with_a_sign_and_words(tmp_path, ex
     assert counts == list(verdicts.Verdict)
     words = " ".join(reader.text.split())
     for said in (
-        "3 claims in 5 tests", "✓ holds", "✗ does not hold", "? undecided(more seeds needed: 5)",
+        "3 claims in 5 tests", "✓ holds", "✗ does not hold",
+        "1 of 5 tests holds, 1 does not hold and 1 is undecided; 1 was not run here and 1 is "
+        "withdrawn.", "? undecided5 seeds in all would probably decide",
         "⊘ withdrawn", "Withdrawn: wrong by accident", "– not run here",
         "no such figure", "Figure 1a the bound", "Digits 8×8", "fig9",
         "not drawn in this experiment", "2 parts, p = 0.250 (Holm)", "1 partpart",
@@ -303,57 +385,49 @@ def rendered(caption, **snakemake):
     )["html_body"]
 
 
-def told(experiment, folder, claims=()):
+def told(experiment, folder, claims=(), captions=None):
     """What captions see as ``snakemake``."""
-    results = folder / "results"
+    results, figures = folder / "results", folder / "figures"
     for number, data in enumerate(experiment.datasets.values()):
         path = results / "data" / data.name / "dataset.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"n_train": 1000 + number, "n_test": 10 + number}))
+        write_json(path, {"n_train": 1000 + number, "n_test": 10 + number})
+    for figure, caption in (captions or {}).items():
+        write_json(figures / f"{figure}.json", {"caption": caption})
     write_csv(results / "tables/claims.csv", claims or [claim("none")])
-    return {"config": {"report": facts.report_facts(experiment, results)}}
+    return {"config": {"report": facts.report_facts(experiment, results, figures)}}
 
 
-def test_every_figure_has_a_caption():
-    assert set(FIGURES) <= {path.stem for path in CAPTIONS.glob("*.rst")}
-
-
-@pytest.mark.parametrize("figure", FIGURES)
-def test_a_caption_states_what_the_config_and_the_claims_say(tmp_path, experiment, figure):
-    dataset = experiment.figures.get(figure, "digits")
-    experiment = dataclasses.replace(experiment, figures={**experiment.figures, figure: dataset})
-    title = experiment.datasets[dataset].title
+def test_the_caption_of_a_figure_is_taken_literally_and_verdicts_follow(tmp_path, experiment):
     claims = [
-        claim(figure, "undecided", statement=NASTY),
-        claim(figure, "holds", statement="WAE is lower.", withdrawn="a mistake, " + NASTY),
+        claim("fig2a", "undecided", statement=NASTY),
+        claim("fig2a", "holds", statement="WAE is lower.", withdrawn="a mistake, " + NASTY),
         claim("other"),
     ]
-    snakemake = told(experiment, tmp_path, claims) | {"rule": figure}
-    number = list(experiment.datasets).index(dataset)
-    shown = " ".join(Reader(rendered(f"{figure}.rst", snakemake=snakemake)).text.split())
-    assert f"{title} (1,{number:03} training and {10 + number} test images)" in shown
-    assert "What came out of 2 tests: ? undecided: 1, ⊘ withdrawn: 1." in shown
-    assert NASTY in shown and "undecided (more seeds needed: 7) by per-sample bound (nats)" in shown
-    assert shown.count(f"WAE is lower. Withdrawn: a mistake, {NASTY}. ⊘ withdrawn by ") == 1
-    assert "1.50 (0.500 to 2.50), 3 seeds" in shown and "HEBAE is higher" not in shown
-    assert "{" not in shown and "None" not in shown
-    snakemake = told(experiment, tmp_path) | {"rule": figure}
-    shown = Reader(rendered(f"{figure}.rst", snakemake=snakemake)).text
-    assert "no claim is tested on this figure" in shown
+    captions = {"fig2a": f"First {NASTY}.\n\n* Second, {{word}}.", "fig1a": "Of another figure."}
+    snakemake = told(experiment, tmp_path, claims, captions) | {"rule": "fig2a"}
+    shown = " ".join(Reader(rendered("figure.rst", snakemake=snakemake)).text.split())
+    assert shown.startswith(f"First {NASTY}. * Second, {{word}}. 2 tests: ")
+    assert "2 tests: ? undecided: 1, ⊘ withdrawn: 1." in shown
+    measured = "per-sample bound (nats): HEBAE − VAE, z = 8: 1.50 (0.500 to 2.50), 3 seeds"
+    assert f"{NASTY} ? undecided · {measured} · 7 seeds in all would probably decide" in shown
+    assert shown.endswith(f"WAE is lower. Withdrawn: a mistake, {NASTY}. ⊘ withdrawn · {measured}")
+    assert "another" not in shown and "HEBAE is higher" not in shown
 
 
-def test_captions_follow_the_config(tmp_path, experiment):
-    document = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-    document["datasets"]["digits"] |= {
-        "seeds": [4, 5],
-        "weight_seeds": [4, 5, 6, 7],
-        "title": NASTY,
-    }
-    document["datasets"]["digits"]["training"]["epochs"] = 3
-    snakemake = told(parse(document, SCHEMA).experiment, tmp_path) | {"rule": "fig1a"}
-    shown = " ".join(Reader(rendered("fig1a.rst", snakemake=snakemake)).text.split())
-    assert f"on {NASTY} (" in shown
-    assert "2 seeds above, 4 seeds below" in shown and "3 epochs" in shown
+@pytest.mark.parametrize("content", [None, "{}", '{"caption": ""}'])
+def test_a_figure_without_a_caption_has_its_verdicts(tmp_path, experiment, content):
+    snakemake = told(experiment, tmp_path) | {"rule": "fig2a"}
+    if content is not None:
+        (tmp_path / "fig2a.json").write_text(content)
+    assert facts.caption_text(tmp_path / "fig2a.json") == ""
+    shown = Reader(rendered("figure.rst", snakemake=snakemake)).text
+    assert shown.strip() == "No claim is tested on this figure."
+
+
+def test_a_damaged_file_of_a_figure_is_an_error_in_one_line(tmp_path):
+    (tmp_path / "fig2a.json").write_text('{"caption": ')
+    with pytest.raises(UserError, match=r"fig2a\.json: not JSON; delete it"):
+        facts.caption_text(tmp_path / "fig2a.json")
 
 
 @pytest.mark.parametrize("caption", ["claims.rst", "claim_parts.rst"])
@@ -377,11 +451,10 @@ def test_the_first_page_has_claims_data_runs_and_origin(tmp_path, experiment):
     page = rendered("workflow.rst", snakemake=snakemake, categories=[])
     shown = " ".join(Reader(page).text.split())
     for said in (
-        "HEBAE, redrawn: demo",
-        "1 claim in 2 tests: ✓ holds: 1, ✗ does not hold: 1.",
+        "HEBAE, redrawn: demo 1 of 2 tests holds and 1 does not hold. This report",
         "Digits 8×8 (1,000 training and 10 test images): VAE, HEBAE, HEBAE (diagonal) and WAE-MMD",
         "3 seeds (0, 1 and 2)",
-        "5, trained in 2 h 30 min",
+        "5, with 2 h 30 min of training in total",
         f"{'a' * 40} (2); {'b' * 40} (1); {'c' * 40} with changes that are not committed (1); "
         "unknown: git is not installed here (1)",
         "Python 1.2, torch 1.2 and numpy 1.2",
@@ -400,16 +473,16 @@ def test_the_first_page_says_which_runs_were_kept(tmp_path, experiment):
     page = rendered("workflow.rst", snakemake=told(experiment, tmp_path), categories=[])
     shown = " ".join(Reader(page).text.split())
     assert (
-        "kept as found 3 runs, trained otherwise than asked: training.epochs 2 there, 3 here (2); "
-        "code (1)"
+        "kept as found 3 runs that the config would train otherwise: "
+        "training.epochs 2 there, 3 here (2); code (1)"
     ) in shown
 
 
 def test_a_report_of_half_an_experiment_is_one(tmp_path, experiment):
-    report = facts.report_facts(experiment, tmp_path)
-    assert "No claim was judged" in report.claims
-    assert "none is there" in report.trained_with
-    assert "1,297 training" in report.figures["fig1a"].data
+    report = facts.report_facts(experiment, tmp_path, tmp_path)
+    assert report.claims == r"No claim was judged\."
+    assert "\n     - none" in report.trained_with
+    assert "1,297 training" in report.datasets
 
 
 def test_the_lock_and_the_processor_are_those_of_this_machine(tmp_path):

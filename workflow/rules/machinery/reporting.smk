@@ -1,10 +1,10 @@
-# What is done where a report is made, and by no other call: its captions state what is in files.
+# Runs only where a report is made: its first page and captions state what files say.
 
 from hebae.workflow import hooks
 
 
 def check_made(files):
-    """Snakemake would end at the first that is missing, without saying what to do."""
+    """End with what to do where a file is missing; Snakemake would only name the file."""
     for file in files:
         if not Path(file).exists():
             make = "make it first, with the same config: snakemake --cores 2 pages"
@@ -12,7 +12,7 @@ def check_made(files):
 
 
 def prepare_to_report(settings):
-    """What only a report needs: its look, and what its captions state, which is in files."""
+    """Set what only a report needs: its style, and the facts that its texts state."""
     from hebae.report.facts import report_facts
 
     if not workflow.dag_settings.targets:
@@ -21,7 +21,10 @@ def prepare_to_report(settings):
     if getattr(settings, "stylesheet_path", "") is None:
         settings.stylesheet_path = ROOT / "workflow/report/style.css"
     try:
-        config["report"] = report_facts(EXPERIMENT, Path("results", EXPERIMENT.name))
+        results, figures = (
+            Path(folder, EXPERIMENT.name) for folder in ("results", "figures")
+        )
+        config["report"] = report_facts(EXPERIMENT, results, figures)
     except UserError as error:
         sys.exit(f"error: {error}")
 
