@@ -2,7 +2,7 @@
 #
 #   make figures        the environment, then every figure on embedded data (config/demo.yaml)
 #   make plan           what would be done, what is kept, how long it may take; CONFIG=, OPTIONS="fig2a"
-#   make report         report.html: claims and figures; of config/demo.yaml or CONFIG=config/X.yaml
+#   make report         report-demo.html: claims and figures; CONFIG=config/X.yaml of another config
 #   make status         what is training now, from another terminal; make status WATCH=1 redraws it
 #   make doctor         what a report of a problem should say of this machine; no names, no paths
 #   make test           the test suite
@@ -35,7 +35,8 @@ plan: env
 
 report: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake pages --cores $(CORES) --configfile "$(CONFIG)"
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 --configfile "$(CONFIG)" --report report.html
+	report="$$($(BIN)/python -m hebae.report.file "$(CONFIG)")" && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 --configfile "$(CONFIG)" --report "$$report"
 
 # Asks for no environment: it would be built anew under a workflow that runs.
 status:

@@ -1,7 +1,7 @@
-# The report's first page, and the page that it has beside the figures.
+# The report's first page, and its page of claims.
 #
-# snakemake --cores 2 pages             everything that it shows
-# snakemake --report report.html        the report of it
+# snakemake --cores 2 pages               makes everything that the report shows
+# snakemake --report report-demo.html     writes the report
 
 from hebae.report.names import CLAIMS, categories
 
@@ -53,4 +53,4 @@ rule pages:
         rules.all.input,
         rules.claims_page.output,
     message:
-        "Everything is there that the report shows"
+        "Everything that the report shows is made"

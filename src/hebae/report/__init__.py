@@ -1,1 +1,1 @@
-"""What the report has beside the figures: its pages, and the facts that its captions state."""
+"""The report: its pages, the texts of its captions, its file name."""

@@ -1,4 +1,4 @@
-"""Where the report lists figures and pages, and in which order."""
+"""What the report's file is called, and where the report lists figures and pages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from hebae.config.registry import FIGURES
 CLAIMS = "Claims"
 
 
+def report_file(experiment: str) -> str:
+    """The name of an experiment's report. Each experiment has its own, so none replaces another."""
+    return f"report-{experiment}.html"
+
+
 def categories(experiment: Experiment) -> dict[str, str]:
-    """The report's categories by group, numbered: Snakemake shows them in alphabetical order.
+    """The report's categories by group, numbered because Snakemake sorts them alphabetically.
 
     Groups of which the experiment draws no figure are left out.
     """
@@ -21,7 +26,7 @@ def categories(experiment: Experiment) -> dict[str, str]:
 
 
 def _literally(label: str) -> str:
-    """A label that Snakemake, which fills in and cannot be told not to, sees no wildcard in."""
+    """A label in which Snakemake finds no wildcard to fill in."""
     return label.replace("{", "{\N{WORD JOINER}")
 
 
@@ -31,9 +36,9 @@ def placed(experiment: Experiment, figure: str) -> dict[str, Any]:
     dataset = experiment.figures.get(figure)
     return {
         "category": categories(experiment).get(entry.group),
-        # The dataset first. Of the other labels Snakemake makes a switch if one alone of them has
-        # two values, in half of the results each, and then fails where not all have both. Figures
-        # and what they show are two values or not together.
+        # The dataset comes first. Snakemake makes a switch of one of the other labels if that one
+        # alone has two values, each in half of the results; the report then fails where a result
+        # lacks one of them. "figure" and "what" have two values both or neither.
         "labels": {
             "dataset": _literally(experiment.datasets[dataset].title) if dataset else "none",
             "figure": entry.title,

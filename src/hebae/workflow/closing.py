@@ -1,4 +1,4 @@
-"""What is said when a run ends: where its results are, or what failed, and what to do next."""
+"""The closing lines of a run: where its results are, or what failed, and what to do next."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from hebae.base.errors import UserError
 from hebae.base.text import counted, lasted, listed
 from hebae.claims.verdicts import counts, read_findings
+from hebae.report.names import report_file
 from hebae.workflow.run_progress import RunProgress
 
 LOST = "Nothing that is finished is lost"
@@ -67,20 +68,27 @@ def verdicts(path: Path) -> list[str]:
 
 
 def next_command(
-    config_files: Sequence[str], config_args: Sequence[str], default: str, by_make: bool
+    experiment: str,
+    config_files: Sequence[str],
+    config_args: Sequence[str],
+    default: str,
+    by_make: bool,
 ) -> str:
-    """How a report is made of what has just been made.
+    """The command that makes a report of what this call has made.
 
     Args:
+        experiment: its name.
         config_files: those of this call, in their order.
         config_args: what ``--config`` said in it.
         default: the config file that is used where none is given.
         by_make: whether make would do the same as this call.
     """
     files = [os.path.relpath(path) for path in config_files]
+    report = report_file(experiment)
     if by_make and len(files) == 1 and not config_args:
-        return "make report" + f" CONFIG={shlex.quote(files[0])}" * (files != [default])
-    return "snakemake pages, then snakemake --report report.html (the same options)"
+        command = "make report" + f" CONFIG={shlex.quote(files[0])}" * (files != [default])
+        return f"{command}    # {report}: all of this on one page"
+    return f"snakemake pages, then snakemake --report {report} (the same options)"
 
 
 def finished(
@@ -88,9 +96,7 @@ def finished(
 ) -> list[str]:
     """All that was asked for is there."""
     lines = [f"Done in {lasted(seconds)}: {counted(len(progress.done), 'job')}.", *places]
-    return lines + [f"  next      {following}    # report.html, a page of all this"] * bool(
-        following
-    )
+    return lines + [f"  next      {following}"] * bool(following)
 
 
 def failed(progress: RunProgress, seconds: float) -> list[str]:

@@ -51,9 +51,9 @@ def test_verdicts_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("files", "arguments", "by_make", "command"),
     [
-        ([DEMO], [], True, "make report"),
-        (["config/mnist.yaml"], [], True, "make report CONFIG=config/mnist.yaml"),
-        (["my tiny.yaml"], [], True, "make report CONFIG='my tiny.yaml'"),
+        ([DEMO], [], True, "make report    # report-tiny.html"),
+        (["config/mnist.yaml"], [], True, "make report CONFIG=config/mnist.yaml    # report-tiny"),
+        (["my tiny.yaml"], [], True, "make report CONFIG='my tiny.yaml'    # report-tiny.html"),
         ([DEMO, "more.yaml"], [], True, "snakemake pages"),
         ([DEMO], ["pack=16"], True, "snakemake pages"),
         ([DEMO], [], False, "snakemake pages"),
@@ -62,8 +62,8 @@ def test_verdicts_are_counted(tmp_path):
 def test_the_next_command(tmp_path, monkeypatch, files, arguments, by_make, command):
     monkeypatch.chdir(tmp_path)
     absolute = [str(tmp_path / file) for file in files]
-    said = closing.next_command(absolute, arguments, DEMO, by_make)
-    assert said.startswith(command) and (said == command or not command.startswith("make"))
+    said = closing.next_command("tiny", absolute, arguments, DEMO, by_make)
+    assert said.startswith(command) and "report-tiny.html" in said
 
 
 def snakemakes(rule: str, stage: str, benchmark: str | None, command: str | None = "python"):

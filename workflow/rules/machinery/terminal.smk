@@ -116,6 +116,7 @@ def end_telling(error):
         places = closing.where(asked_files(), EXPERIMENT.name)
         if not in_part and "all" in [each.name for each in workflow.dag.targetrules]:
             following = closing.next_command(
+                EXPERIMENT.name,
                 workflow.configfiles,
                 workflow.config_settings.config_args or (),
                 "config/demo.yaml",
