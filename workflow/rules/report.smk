@@ -14,13 +14,13 @@ rule claims_page:
         claims=report(
             "<results>/tables/claims.csv",
             category=categories(EXPERIMENT)[CLAIMS],
-            labels={"what": "Table of it (claims.csv)"},
+            labels={"what": "Table of the verdicts (claims.csv)"},
             caption="../report/claims.rst",
         ),
         parts=report(
             "<results>/tables/claim_parts.csv",
             category=categories(EXPERIMENT)[CLAIMS],
-            labels={"what": "Tests of its parts (claim_parts.csv)"},
+            labels={"what": "Table of the tests’ parts (claim_parts.csv)"},
             caption="../report/claim_parts.rst",
         ),
     output:

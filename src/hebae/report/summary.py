@@ -51,26 +51,26 @@ def summary_sentence(findings: Sequence[Finding]) -> str:
 
 def _seeds(findings: Sequence[Finding]) -> str:
     """How many seeds the undecided tests have and need: they have 3 seeds and need at least 5."""
-    by_seeds: dict[int, list[Finding]] = defaultdict(list)
+    groups: dict[int, list[Finding]] = defaultdict(list)
     for finding in findings:
         if finding.shown is Verdict.UNDECIDED:
-            by_seeds[finding.n_seeds].append(finding)
-    if len(by_seeds) == 1:
-        (group,) = by_seeds.values()
+            groups[0 if finding.too_few else finding.n_seeds].append(finding)
+    if len(groups) == 1:
+        (group,) = groups.values()
         return _have_and_need("it" if len(group) == 1 else "they", group)
-    groups = [_have_and_need(f"{len(group):,}", group) for _, group in sorted(by_seeds.items())]
-    return f"they have too few seeds: {', '.join(groups[:-1])}, and {groups[-1]}"
+    texts = [_have_and_need(f"{len(group):,}", group) for _, group in sorted(groups.items())]
+    return f"they have too few seeds: {', '.join(texts[:-1])}, and {texts[-1]}"
 
 
 def _have_and_need(who: str, group: Sequence[Finding]) -> str:
-    """What tests with equally many seeds have and need."""
+    """What a group of tests has and needs; all have too few seeds, or all have equally many."""
     have, need = ("has", "needs") if len(group) == 1 else ("have", "need")
-    seeds = group[0].n_seeds
+    numbers = sorted({finding.n_seeds for finding in group})
+    seeds = "only one seed" if numbers == [1] else f"{' or '.join(map(str, numbers))} seeds"
     least = min(finding.seeds_needed for finding in group)
     needed = f"more than {MOST}" if math.isinf(least) else f"at least {least:g}"
     probably = "" if group[0].too_few else "probably "
-    has = "only one seed" if seeds == 1 else counted(seeds, "seed")
-    return f"{who} {have} {has} and {probably}{need} {needed}"
+    return f"{who} {have} {seeds} and {probably}{need} {needed}"
 
 
 def _figures(findings: Sequence[Finding]) -> str:

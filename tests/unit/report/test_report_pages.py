@@ -295,6 +295,8 @@ NOT_RUN, WITHDRAWN = finding("not run here"), finding("holds", figure="fig3", wi
          "1 holds (Figure 1a)."),
         ([finding(needed=math.inf)] * 2,
          "2 of 2 tests are undecided because they have 3 seeds and probably need more than 200."),
+        ([ONE_SEED, finding(n_seeds=2, needed=3)],
+         "2 of 2 tests are undecided because they have 1 or 2 seeds and need at least 3."),
         ([FOUR, ONE_SEED, FOUR, FOUR, HOLD, FAIL, HOLD, WITHDRAWN, NOT_RUN],
          "4 of 9 tests are undecided because they have too few seeds: 1 has only one seed and "
          "needs at least 3, and 3 have 3 seeds and probably need at least 4; 2 hold and 1 does "
