@@ -64,7 +64,7 @@ def test_published_results_can_be_verified(project, shelf):
         made = np.asarray(Image.open(project / f"figures/tiny/{figure}.png"))
         assert np.array_equal(made, np.asarray(Image.open(shelf / f"figures/{figure}.png")))
     kinds = {path.suffix for path in shelf.rglob("*") if path.is_file()}
-    assert kinds == {".csv", ".json", ".npz", ".png", ".yaml", ""}
+    assert kinds == {".csv", ".json", ".md", ".npz", ".png", ".yaml", ""}
 
 
 def alter_number(shelf: Path) -> None:
@@ -86,11 +86,18 @@ def alter_picture(shelf: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def alter_page(shelf: Path) -> None:
+    path = shelf / "README.md"
+    path.write_text(path.read_text().replace("undecided", "decided"))
+
+
 @pytest.mark.parametrize(
     ("alter", "says"),
     [
         (alter_number, ["elbo_by_weight.csv: changed since", "fig1a.png: drawn again, it looks"]),
         (alter_verdict, ["claims.csv: changed since", "the claims come out otherwise"]),
+        (alter_page, ["README.md: not what the files beside it say"]),
+        (lambda shelf: (shelf / "README.md").unlink(), ["README.md: not what the files beside"]),
         (alter_picture, ["fig2c.png: changed since", "fig2c.png: drawn again, it looks otherwise"]),
         (
             lambda shelf: (shelf / "tables/elbo_by_epoch.csv").unlink(),
@@ -107,7 +114,8 @@ def test_what_was_altered_is_found(project, alterable, alter, says):
         assert line in done.stderr
     # whoever writes new checksums does not get away with it
     sums = subprocess.run(
-        "find . -type f ! -name SHA256SUMS | cut -c3- | LC_ALL=C sort | xargs sha256sum",
+        "find . -type f ! -name SHA256SUMS ! -name README.md"
+        " | cut -c3- | LC_ALL=C sort | xargs sha256sum",
         shell=True, cwd=alterable / "tiny", capture_output=True, text=True,
     )  # fmt: skip
     (alterable / "tiny/SHA256SUMS").write_text(sums.stdout)

@@ -2,15 +2,17 @@
 
 ``python -m hebae.publish.results write --config config/demo.yaml`` puts into
 ``docs/results/<experiment>/`` the config, the tables, the figures with what they were made from,
-the claims and a SHA-256 of each file: enough to judge the claims and to draw every figure again,
-and no more. No weights, no data, and no figure of images for datasets that are not ours to hand on.
+the claims, a SHA-256 of each file, and a page for readers. That is enough to judge the claims and
+to draw every figure again. It has no weights, no data, and no figure of images for datasets that
+are not ours to hand on.
 
 Runs may come in parts, from several machines or days: what is published of runs that ``results/``
 does not have is kept where the config still describes the same runs. Figures are drawn and claims
 judged from all of them; a figure whose runs are not all there is left out.
 
-``python -m hebae.publish.results verify`` compares the checksums, judges the claims again and
-draws every figure again, to compare it pixel by pixel.
+``python -m hebae.publish.results verify`` compares the checksums and the page, judges the claims
+again, and draws every figure again to compare it pixel by pixel. ``python -m hebae.publish.results
+pages`` writes the pages anew, and nothing else.
 """
 
 from __future__ import annotations
@@ -46,12 +48,14 @@ from hebae.config.read import check_readable
 from hebae.config.registry import DATASETS, FIGURES
 from hebae.config.run import Run
 from hebae.figures.common import IMAGES
+from hebae.publish.page import PAGE, page_of
 from hebae.tables.collect import Row, Table, tables_of
 from hebae.tables.read import read_table
 
 PUBLISHED = Path("docs/results")
 CONFIG, SUMS = "config.yaml", "SHA256SUMS"
 Key = tuple[str | int | float, ...]
+PAGES = "python -m hebae.publish.results pages"
 LARGE = 1_000_000
 """Bytes from which on a table is published compressed."""
 
@@ -70,6 +74,11 @@ def read_experiment(path: Path) -> Experiment:
 def checkout_claims() -> Claims:
     """The claims of this checkout."""
     return read_claims(CLAIMS, CLAIMS_SCHEMA)
+
+
+def all_published(published: Path) -> list[str]:
+    """The names of the experiments that are published in a folder."""
+    return sorted(path.parent.name for path in published.glob(f"*/{CONFIG}"))
 
 
 # Tables
@@ -181,6 +190,7 @@ def write(config: Path, results: Path, folder: Path) -> list[str]:
                 files.write_bytes(path.with_name(f"{path.name}.gz"), compressed)
                 path.unlink()
         files.write_bytes(new / SUMS, _sums(new).encode())
+        files.write_bytes(new / PAGE, page_of(experiment, new).encode())
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.move(new, folder)
@@ -247,8 +257,10 @@ def draw(
 
 
 def _sums(folder: Path) -> str:
-    """As ``sha256sum`` writes it, of every file but this one."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    """As ``sha256sum`` writes it, of every file but this one and the page, made from the rest."""
+    paths = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.name not in (SUMS, PAGE)
+    )
     lines = (f"{files.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
     return "".join(lines)
 
@@ -263,6 +275,7 @@ def verify(folder: Path) -> tuple[list[str], int]:
         return [f"{path}: missing"], 0
     wrong = _differences(path.read_text(encoding="utf-8"), _sums(folder), folder)
     experiment = read_experiment(folder / CONFIG)
+    wrong += stale_page(experiment, folder)
     drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
     with tempfile.TemporaryDirectory() as made:
         copy = Path(made) / folder.name
@@ -291,6 +304,18 @@ def verify(folder: Path) -> tuple[list[str], int]:
             elif not _same_pixels(folder / f"figures/{figure}.png", again):
                 wrong.append(f"{folder}/figures/{figure}.png: drawn again, it looks otherwise")
     return wrong, len(drawn)
+
+
+def stale_page(experiment: Experiment, folder: Path) -> list[str]:
+    """A line if the page is not what the files beside it make."""
+    page = folder / PAGE
+    try:
+        text = page_of(experiment, folder)
+    except UserError as error:
+        return [f"{page}: cannot be made: {error}"]
+    if page.is_file() and page.read_text(encoding="utf-8") == text:
+        return []
+    return [f"{page}: not what the files beside it say; {PAGES} writes it"]
 
 
 def _same_rows(published: list[Row], again: list[Row]) -> bool:
@@ -342,8 +367,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     writing.add_argument(
         "--results", type=Path, default=Path("results"), help="folder of all results"
     )
+    paging = parts.add_parser("pages", help=f"write each {PAGE} anew; nothing is judged or drawn")
     verifying = parts.add_parser("verify", help="compare, judge and draw again")
-    verifying.add_argument("experiments", nargs="*", help="all where none is named")
+    for part in (paging, verifying):
+        part.add_argument("experiments", nargs="*", help="all where none is named")
     options = parser.parse_args(arguments)
     if options.what == "write":
         folder = options.published / read_experiment(options.config).name
@@ -351,11 +378,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"left out: {line}")
         print(f"{folder}: {len(list((folder / 'figures').glob('*.png')))} figures")
         return
-    names = options.experiments or sorted(
-        path.parent.name for path in options.published.glob(f"*/{CONFIG}")
-    )
+    names = options.experiments or all_published(options.published)
     if not names:
         raise UserError(f"{options.published}: nothing is published there")
+    if options.what == "pages":
+        for name in names:
+            folder = options.published / name
+            page = page_of(read_experiment(folder / CONFIG), folder)
+            files.write_bytes(folder / PAGE, page.encode())
+        return
     wrong = []
     for name in names:
         found, drawn = verify(options.published / name)

@@ -1,0 +1,147 @@
+"""The page of a published experiment: ``docs/results/<experiment>/README.md``.
+
+:func:`page_of` makes it from what is published beside it, and from nothing else:
+:mod:`hebae.publish.results` writes it, and compares it when it verifies.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from hebae.base.text import listed
+from hebae.claims.measures import MEASURES
+from hebae.claims.verdicts import Finding, Verdict, counts, read_findings
+from hebae.config.experiment import Experiment
+from hebae.config.registry import DATASETS, FIGURES
+
+PAGE = "README.md"
+SPECIAL = re.compile(r"[\\`*_\[\]|]|<(?=\S)")
+NOTE = "<!-- Written by `python -m hebae.publish.results pages`. -->"
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown takes literally, in one line."""
+    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown themselves."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def measure_text(name: str) -> str:
+    """A measure in words; *fair* where it means the same for all models."""
+    measure = MEASURES[name]
+    return escaped(measure.text) + " *(fair)*" * (measure.reading == "fair")
+
+
+def verdict_text(finding: Finding) -> str:
+    """A verdict and what is said beside it."""
+    return f"{finding.shown.sign} {finding.text}"
+
+
+def page_of(experiment: Experiment, folder: Path) -> str:
+    """The page of a published experiment.
+
+    Args:
+        experiment: what the published config asks for.
+        folder: has ``config.yaml``, ``figures/*.png``, each with its ``.json``, and
+            ``tables/claims.csv``.
+    """
+    # in the order of the registry, which is the paper's
+    figures = [name for name in FIGURES if (folder / f"figures/{name}.png").is_file()]
+    findings = read_findings(folder / "tables/claims.csv")
+    parts = [
+        NOTE,
+        f"# {experiment.name}",
+        *_header(folder / "config.yaml"),
+        _what_was_run(experiment),
+        "## Figures",
+        *(_figure(name, experiment, folder) for name in figures),
+        *(_left_out(name, experiment) for name in experiment.figures if name not in figures),
+        "## Verdicts",
+        _verdicts(findings),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _header(config: Path) -> list[str]:
+    """The comment that a config opens with: its command, and what the experiment is."""
+    lines = config.read_text(encoding="utf-8").splitlines()
+    comment = [line.removeprefix("#").strip() for line in takewhile(_is_comment, lines)]
+    command, *paragraphs = "\n".join(comment).split("\n\n")
+    return [f"```\n{command}\n```"] * bool(command) + [escaped(text) for text in paragraphs]
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#")
+
+
+def _what_was_run(experiment: Experiment) -> str:
+    seeds = "; ".join(
+        f"{_seeds(data.seeds)} ({escaped(data.title)})" for data in experiment.datasets.values()
+    )
+    return (
+        f"Seeds: {seeds}. Here are the [config](config.yaml), the [tables](tables/) and the "
+        f"[checksums](SHA256SUMS). [Results](../{PAGE}) has all experiments."
+    )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """Each by its number, or the first and the last of many in a row."""
+    if len(seeds) > 3 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return listed(seeds)
+
+
+def _figure(name: str, experiment: Experiment, folder: Path) -> str:
+    """The figure under its title, its caption where it has one, and what it was made from."""
+    entry = FIGURES[name]
+    title = f"{entry.title}: {entry.shows}"
+    dataset = experiment.datasets[experiment.figures[name]].title
+    record = json.loads((folder / f"figures/{name}.json").read_text(encoding="utf-8"))
+    parts = [f"### {title}", f"![{title}](figures/{name}.png)"]
+    if caption := record.get("caption"):
+        parts.append(escaped(caption))
+    parts.append(f"*{escaped(dataset)}. [What it was made from](figures/{name}.json).*")
+    return "\n\n".join(parts)
+
+
+def _left_out(name: str, experiment: Experiment) -> str:
+    """Why a figure of the experiment is not among the published ones."""
+    source = DATASETS[experiment.datasets[experiment.figures[name]].source]
+    withheld = FIGURES[name].needs_images and not source.redistributable
+    reason = "its images may not be handed on" if withheld else "some of its runs are not published"
+    return f"{FIGURES[name].title} is not here: {reason}."
+
+
+def _verdicts(findings: Sequence[Finding]) -> str:
+    """A row a claim, figure and measure that was judged here; claims that were not are left out."""
+    judged = [one for one in findings if one.verdict is not Verdict.NOT_RUN]
+    if not judged:
+        return "No claim was judged here."
+    rows, before = [], ""
+    for one in judged:
+        statement = "" if one.statement == before else escaped(one.statement)
+        before = one.statement
+        # two figures may show a claim, each on its own dataset
+        said = [statement, FIGURES[one.figure].title, measure_text(one.measure)]
+        value = f"{escaped(one.part)}: {one.value}" if one.part else one.value
+        rows.append([*said, verdict_text(one), value])
+    totals = [f"{verdict}: {n}" for verdict, n in counts(judged).items() if n]
+    reasons = dict.fromkeys(one.withdrawn for one in judged if one.withdrawn)
+    return "\n\n".join(
+        (
+            "[How claims are judged](../../claims.md). Each verdict rests on one part of the "
+            "claim, given with its estimate and 95 % interval. A *(fair)* measure means the same "
+            "for all models. Claims that were not run here are left out.",
+            f"Verdicts by measure: {', '.join(totals)}.",
+            markdown_table(["claim", "figure", "measure", "verdict", "rests on"], rows),
+            *(f"⊘ Withdrawn: {escaped(reason)}." for reason in reasons),
+        )
+    )
