@@ -11,8 +11,8 @@
 #   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
 #   make test-report    the report of a small experiment in a real browser: Debian's Chromium
 #   make soak           the workflow killed KILLS times at random moments, against an undisturbed one
-#   make verify         docs/results: checksums, the claims judged again, the figures drawn again
-#   make publish CONFIG=config/X.yaml      what results/ has of it to docs/results, and README's table
+#   make verify         docs/results: checksums, pages, the claims judged and the figures drawn again
+#   make publish CONFIG=config/X.yaml      what results/ has of it to docs/results; tables of verdicts
 #   make export EXPERIMENT=mnist           finished runs to exports/mnist.tar, for another machine
 #   make import ARCHIVE=exports/mnist.tar  there: to results/.trained, for snakemake --config runs=restore
 #   make trained        list the finished trainings in results/.trained; make prune drops the unused
@@ -72,6 +72,7 @@ verify: env
 publish: env
 	$(BIN)/python -m hebae.publish.results write --config "$(CONFIG)"
 	$(BIN)/python -m hebae.publish.readme_table --into README.md
+	$(BIN)/python -m hebae.publish.readme_table --into docs/results/README.md
 
 export: env
 	$(if $(EXPERIMENT),,$(error say which: make export EXPERIMENT=mnist))

@@ -1,1 +1,1 @@
-"""Results for others: archives, docs/results, README's table."""
+"""Results for others: archives, docs/results, the tables of verdicts in documents."""

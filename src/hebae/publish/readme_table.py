@@ -1,173 +1,193 @@
-"""README's table of verdicts: ``python -m hebae.publish.readme_table --help``.
+"""Tables of verdicts in documents: ``python -m hebae.publish.readme_table --help``.
 
-Prints the two Markdown tables with which README opens, from ``docs/results/*/tables/claims.csv``:
-each claim's verdicts in short, and each measure's with the estimate that it rests on. With
-``--into README.md`` they replace what stands there between the two comments that mark their place.
+Both are made of ``docs/results/*/tables/claims.csv``. README has each of the paper's claims with
+its verdicts in short (:func:`by_claim`). ``docs/results/README.md`` has every claim by each
+measure, with the estimate that the verdict rests on (:func:`by_measure`). A document marks the
+place of a table by two comments, and ``--into`` replaces what stands between them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
-from hebae.claims.measures import MEASURES
-from hebae.claims.read import Claims
+from hebae.claims.read import Claim, Claims
 from hebae.claims.verdicts import Finding, Verdict, counts, read_findings
-from hebae.publish.results import CONFIG, PUBLISHED, checkout_claims, read_experiment
+from hebae.publish.page import PAGE, escaped, markdown_table, measure_text, verdict_text
+from hebae.publish.results import (
+    CONFIG,
+    PUBLISHED,
+    all_published,
+    checkout_claims,
+    read_experiment,
+)
 
-Published = Mapping[str, Sequence[Finding]]
-BEGIN, END = (
-    "<!-- verdicts: python -m hebae.publish.readme_table --into README.md -->",
-    "<!-- end -->",
+Published = Mapping[Path, Sequence[Finding]]
+"""The verdicts of published experiments, by their folders."""
+
+
+def read_published(folders: Sequence[Path]) -> Published:
+    """The verdicts of published experiments."""
+    return {folder: read_findings(folder / "tables/claims.csv") for folder in folders}
+
+
+def by_claim(claims: Claims, published: Published, document: Path) -> str:
+    """A row a claim of the paper, a column an experiment: the verdicts alone."""
+    shown = [claim for claim in claims.claims if of_the_paper(claim)]
+    names = {claim.id for claim in shown}
+    of = {
+        folder: [one for one in findings if one.claim in names]
+        for folder, findings in published.items()
+    }
+    rows = [
+        [claim.statement, *(short_cell(_about(claim, findings)) for findings in of.values())]
+        for claim in shown
+    ]
+    return markdown_table(["claim of the paper", *_titles(of, document)], rows)
+
+
+def by_measure(claims: Claims, published: Published, document: Path) -> str:
+    """A row a claim and measure that any of the experiments has judged, a column an experiment."""
+    rows, reasons = [], []
+    for claim in claims.claims:
+        said = f"{claim.statement} <sub>{claim.where}</sub>"
+        for name in claim.measures:
+            cells = [
+                long_cell([one for one in _about(claim, findings) if one.measure == name])
+                for findings in published.values()
+            ]
+            if set(cells) == {Verdict.NOT_RUN.sign}:
+                continue
+            rows.append([said, measure_text(name), *cells])
+            said = ""  # said once
+        if claim.withdrawn:
+            reasons.append(f"⊘ Withdrawn: {escaped(claim.withdrawn)}.")
+    table = markdown_table(["claim", "measure", *_titles(published, document)], rows)
+    return "\n\n".join((table, *reasons))
+
+
+TABLES: dict[str, Callable[[Claims, Published, Path], str]] = {
+    "verdicts": by_claim,
+    "verdicts by measure": by_measure,
+}
+"""By the name in the comment that marks a table's place."""
+PLACE = re.compile(
+    rf"(<!-- ({'|'.join(TABLES)}): python -m hebae\.publish\.readme_table --into [\w./-]+ -->\n)"
+    r"(.*?)(<!-- end -->)",
+    re.DOTALL,
 )
 
 
+def of_the_paper(claim: Claim) -> bool:
+    """Whether the HEBAE paper makes a claim: not InfoVAE's, not the released code, not we."""
+    return claim.where.startswith("paper")
+
+
 def short_cell(findings: Sequence[Finding]) -> str:
-    """A claim's verdicts in words: by the paper's measures, and by the fair ones below."""
-    texts = []
-    for reading, label in (("paper", ""), ("fair", "*fair:* ")):
-        run = [one for one in findings if one.value and one.reading == reading]
-        said = [
-            f"{verdict.sign} {verdict}" + f" ({n} of {len(run)})" * (n < len(run))
-            for verdict, n in counts(run).items()
-            if n
-        ]
-        if said:
-            texts.append(label + ", ".join(said))
-    return "<br>".join(texts) or Verdict.NOT_RUN.sign
+    """A claim's verdicts in words: by the paper's measures, and by fair ones where they differ."""
+    paper, fair = (
+        _said([one for one in findings if one.value and one.reading == reading])
+        for reading in ("paper", "fair")
+    )
+    if not paper and not fair:
+        return Verdict.NOT_RUN.sign
+    return paper if fair in ("", paper) else f"{paper}, *fair:* {fair}".removeprefix(", ")
+
+
+def _said(findings: Sequence[Finding]) -> str:
+    return ", ".join(
+        f"{verdict.sign} {verdict}" + f" ({n} of {len(findings)})" * (n < len(findings))
+        for verdict, n in counts(findings).items()
+        if n
+    )
 
 
 def long_cell(findings: Sequence[Finding]) -> str:
     """A claim's verdicts by one measure, each with the estimate that it rests on."""
     texts = [
-        f"{one.shown.sign} {one.text}<br><sub>{one.part}: {one.value}</sub>"
+        f"{verdict_text(one)}<br><sub>{one.part}: {one.value}</sub>"
         for one in findings
         if one.value
     ]
     return "<br>".join(texts) or Verdict.NOT_RUN.sign
 
 
-def read_published(folders: Sequence[Path]) -> Published:
-    """The verdicts of published experiments, each under what heads its column."""
-    read = {folder: read_findings(folder / "tables/claims.csv") for folder in folders}
-    return {_title(folder, findings): findings for folder, findings in read.items()}
+def _about(claim: Claim, findings: Sequence[Finding]) -> list[Finding]:
+    return [one for one in findings if one.claim == claim.id]
 
 
-def by_claim(claims: Claims, published: Published) -> str:
-    """A row a claim of the papers, a column an experiment: the verdicts alone."""
-    rows = []
-    for claim in claims.claims:
-        if not claim.in_a_paper:
-            continue
-        cells = [
-            short_cell([one for one in findings if one.claim == claim.id])
-            for findings in published.values()
-        ]
-        said = f"{claim.statement} <sub>{claim.where}</sub>"
-        if claim.withdrawn:
-            said += f"<br>*Withdrawn: {claim.withdrawn}.*"
-        rows.append([said, *cells])
-    return _markdown(["claim", *published], rows)
+def _titles(published: Published, document: Path) -> list[str]:
+    """What heads the columns: a name with a link to the page, and the seeds."""
+    return [_title(folder, findings, document) for folder, findings in published.items()]
 
 
-def by_measure(claims: Claims, published: Published) -> str:
-    """A row a claim and measure that any of the experiments has judged, a column an experiment."""
-    rows = []
-    for claim in claims.claims:
-        statement = claim.statement
-        for name in claim.measures:
-            cells = [
-                long_cell([one for one in of if (one.claim, one.measure) == (claim.id, name)])
-                for of in published.values()
-            ]
-            if set(cells) == {Verdict.NOT_RUN.sign}:
-                continue
-            measure = MEASURES[name]
-            text = measure.text.replace("|", "\\|") + " *(fair)*" * (measure.reading == "fair")
-            rows.append([statement, text, *cells])
-            statement = ""  # said once
-    return _markdown(["claim", "measure", *published], rows)
-
-
-def verdict_tables(claims: Claims, folders: Sequence[Path]) -> str:
-    """The verdicts in short, and folded away below them those of every measure."""
-    published = read_published(folders)
-    return "\n\n".join(
-        (
-            by_claim(claims, published),
-            "<details><summary>By every measure, with estimates and intervals</summary>",
-            by_measure(claims, published),
-            "</details>",
-        )
-    )
-
-
-def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _title(folder: Path, findings: Sequence[Finding]) -> str:
+def _title(folder: Path, findings: Sequence[Finding], document: Path) -> str:
+    """The dataset names the experiment where one alone was judged."""
     experiment = read_experiment(folder / CONFIG)
-    titles = dict.fromkeys(
+    datasets = dict.fromkeys(
         experiment.datasets[experiment.figures[finding.figure]].title
         for finding in findings
         if finding.n_seeds and finding.figure in experiment.figures
     )
+    name = next(iter(datasets)) if len(datasets) == 1 else experiment.name
+    page = Path(os.path.relpath(folder / PAGE, document.parent)).as_posix()
     seeds = counted(max((finding.n_seeds for finding in findings), default=0), "seed")
-    return f"[{experiment.name}](docs/results/{folder.name}/): {'; '.join((*titles, seeds))}"
+    return f"[{name}]({page}), {seeds}"
 
 
-def around_tables(path: Path) -> tuple[str, str, str]:
-    """What a file has before the tables, the tables, and what it has behind them.
+def experiments_in(text: str) -> list[str]:
+    """The experiments to whose pages the head of a table links, in their order."""
+    head = text.strip().partition("\n")[0]
+    return re.findall(rf"([^/(]+)/{re.escape(PAGE)}\)", head)
+
+
+def filled(document: Path, names: Sequence[str], published: Path) -> str:
+    """The text of a document with its tables made anew.
+
+    Args:
+        document: a file with a place for a table.
+        names: experiments; where there are none, those that each table has, or else all.
+        published: the folder of all of them.
 
     Raises:
-        UserError: for a file without the two comments.
+        UserError: for a file without such a place.
     """
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    tables, end, behind = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{path}: has no place for the tables, {BEGIN} and {END}")
-    return before, tables, behind
+    claims = checkout_claims()
 
+    def fill(place: re.Match[str]) -> str:
+        begin, name, before, end = place.groups()
+        of = names or experiments_in(before) or all_published(published)
+        table = TABLES[name](claims, read_published([published / one for one in of]), document)
+        return f"{begin}\n{table}\n\n{end}"
 
-def experiments_in(path: Path) -> list[str]:
-    """The experiments that the tables of a file have, in their order."""
-    tables = around_tables(path)[1]
-    return list(dict.fromkeys(re.findall(r"\]\(docs/results/([^/)]+)/\)", tables)))
-
-
-def replace_tables(path: Path, text: str) -> None:
-    """Replace what stands between the two comments."""
-    before, _, behind = around_tables(path)
-    files.write_bytes(path, f"{before}{BEGIN}\n\n{text}\n\n{END}{behind}".encode())
+    text, places = PLACE.subn(fill, document.read_text(encoding="utf-8"))
+    if not places:
+        raise UserError(
+            f"{document}: has no place for a table: <!-- NAME: python -m "
+            f"hebae.publish.readme_table --into {document} --> and <!-- end -->, "
+            f"where NAME is one of: {', '.join(TABLES)}"
+        )
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="The verdicts of published experiments.")
+    parser = argparse.ArgumentParser(description="Tables of verdicts of published experiments.")
     parser.add_argument(
         "experiments",
         nargs="*",
-        help="in this order; where none is named, those that the file has, or else all",
+        help="in this order; where none is named, those that each table has, or else all",
     )
     parser.add_argument("--published", type=Path, default=PUBLISHED, help="folder of all of them")
-    parser.add_argument("--into", type=Path, help="file whose tables to replace")
+    parser.add_argument("--into", type=Path, required=True, help="file whose tables to replace")
     options = parser.parse_args(arguments)
-    names = (
-        options.experiments
-        or (options.into and experiments_in(options.into))
-        or sorted(path.parent.name for path in options.published.glob(f"*/{CONFIG}"))
-    )
-    text = verdict_tables(checkout_claims(), [options.published / name for name in names])
-    if options.into:
-        replace_tables(options.into, text)
-    else:
-        print(text)
+    text = filled(options.into, options.experiments, options.published)
+    files.write_bytes(options.into, text.encode())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table of verdicts with which README opens."""
+"""The tables of verdicts in README and in docs/results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import pandas as pd
 import pytest
 
 from hebae.base.errors import UserError
+from hebae.base.text import number
 from hebae.claims.measures import MEASURES
 from hebae.claims.read import read_claims
-from hebae.claims.verdicts import COLUMNS
+from hebae.claims.verdicts import COLUMNS, read_findings
 from hebae.publish import readme_table
+from hebae.publish.page import verdict_text
 
 ROOT = Path(__file__).resolve().parents[3]
 CLAIMS = read_claims(ROOT / "config/claims.yaml", ROOT / "workflow/schemas/claims.schema.yaml")
+README, RESULTS = ROOT / "README.md", ROOT / "docs/results/README.md"
+NUMBER = re.compile(r"−?\d[\d,]*\.\d+")
 
 
 def published(folder: Path, *rows: tuple) -> Path:
@@ -36,6 +40,15 @@ def row(
     return *what, estimate, low, high, seeds, needed, verdict, why
 
 
+def place(name: str, *lines: str) -> str:
+    begin = f"<!-- {name}: python -m hebae.publish.readme_table --into README.md -->"
+    return "\n".join((begin, *lines, "<!-- end -->"))
+
+
+def cells(line: str) -> list[str]:
+    return re.split(r" ?\| ?", line)[1:-1]
+
+
 def test_a_row_a_claim_and_measure_a_column_an_experiment(tmp_path):
     one = published(
         tmp_path / "one",
@@ -50,19 +63,26 @@ def test_a_row_a_claim_and_measure_a_column_an_experiment(tmp_path):
             verdict="does not hold"),
         row("bound-above-vae", "elbo_paper", "HEBAE − VAE, z = 2", 3.0, float("nan"), float("nan"),
             verdict="undecided", needed=3),
+        row("tic-order", "tic", "z = 8", 0.5, 0.4, 0.6, verdict="holds", why="for a reason"),
     )  # fmt: skip
-    lines = readme_table.by_measure(CLAIMS, readme_table.read_published([one, other])).splitlines()
-    assert lines[0].count("; 3 seeds |") == 2
-    assert len(lines) == 4  # of claims that neither has run there is none
-    paper, fair = (re.split(r" ?\| ?", line)[1:-1] for line in lines[2:])
+    of = readme_table.read_published([one, other])
+    table, reason = readme_table.by_measure(CLAIMS, of, tmp_path / "README.md").split("\n\n")
+    lines = table.splitlines()
+    assert lines[0].count(", 3 seeds |") == 2 and "](one/README.md)" in lines[0]
+    assert len(lines) == 5  # of claims that neither has run there is none
+    paper, fair, tic = map(cells, lines[2:])
     assert paper[0].startswith("HEBAE reaches a higher bound") and fair[0] == ""
     assert paper[2] == "✓ holds<br><sub>HEBAE − VAE, z = 8: 1.50 (1.25 to 1.75)</sub>"
-    assert paper[3] == "? undecided (more seeds needed: 3)<br><sub>HEBAE − VAE, z = 2: 3.00</sub>"
+    undecided = verdict_text(read_findings(other / "tables/claims.csv")[1])
+    assert "undecided" in undecided and "3" in undecided
+    assert paper[3] == f"{undecided}<br><sub>HEBAE − VAE, z = 2: 3.00</sub>"
     assert fair[1].endswith("*(fair)*") and fair[2] == "–"
     assert fair[3] == "✗ does not hold<br><sub>HEBAE − VAE, z = 2: −80.0 (−81.0 to −79.0)</sub>"
+    assert tic[3] == "⊘ withdrawn<br><sub>z = 8: 0.500 (0.400 to 0.600)</sub>"
+    assert reason.startswith("⊘ Withdrawn: an artefact of ties")
 
 
-def test_in_short_a_row_a_claim_and_its_verdicts_by_both_readings(tmp_path):
+def test_in_short_a_row_a_claim_of_the_paper_and_words_alone(tmp_path):
     numbers = (1.5, 1.25, 1.75)
     one = published(
         tmp_path / "one",
@@ -71,65 +91,86 @@ def test_in_short_a_row_a_claim_and_its_verdicts_by_both_readings(tmp_path):
         row("bound-above-vae", "importance_weighted", "z = 8", *numbers, verdict="does not hold"),
         row("bound-above-vae", "importance_weighted_widened", "z = 8", *numbers,
             verdict="undecided", needed=4),
+        row("bound-insensitive", "elbo_paper_spread", "z = 8", *numbers, verdict="holds"),
+        row("bound-insensitive", "elbo_spread", "z = 8", *numbers, verdict="holds"),
+        row("vae-over-regularises", "elbo_lost", "z = 8", *numbers, verdict="holds"),
         row("mic-order", "mic", "", verdict="not run here"),
         row("tic-order", "tic", "z = 8", *numbers, verdict="holds", why="for a reason"),
     )  # fmt: skip
-    lines = readme_table.by_claim(CLAIMS, readme_table.read_published([one])).splitlines()
-    assert len(lines) == 2 + sum(claim.in_a_paper for claim in CLAIMS.claims)
-    cells = {line.split(" | ")[0]: line.split(" | ")[1].removesuffix(" |") for line in lines[2:]}
-    statements = {
-        claim.id: f"| {claim.statement} <sub>{claim.where}</sub>" for claim in CLAIMS.claims
-    }
-    assert cells[statements["bound-above-vae"]] == (
-        "✓ holds<br>*fair:* ✗ does not hold (2 of 3), ? undecided (1 of 3)"
+    of = readme_table.read_published([one])
+    lines = readme_table.by_claim(CLAIMS, of, tmp_path / "README.md").splitlines()
+    found = dict(cells(line) for line in lines[2:])
+    said = {claim.id: found.get(claim.statement) for claim in CLAIMS.claims}
+    assert said["bound-above-vae"] == (
+        "✓ holds, *fair:* ✗ does not hold (2 of 3), ? undecided (1 of 3)"
     )
-    assert cells[statements["mic-order"]] == "–"
-    (withdrawn,) = (claim for claim in CLAIMS.claims if claim.id == "tic-order")
-    said = f"{statements['tic-order']}<br>*Withdrawn: {withdrawn.withdrawn}.*"
-    assert cells[said] == "⊘ withdrawn"
-    table = readme_table.by_measure(CLAIMS, readme_table.read_published([one]))
-    assert "| average TIC | ⊘ withdrawn<br><sub>z = 8: 1.50 (1.25 to 1.75)</sub> |" in table
+    assert said["bound-insensitive"] == "✓ holds"  # by both readings, said once
+    assert said["vae-over-regularises"] == "*fair:* ✓ holds"
+    assert said["mic-order"] == "–" and said["tic-order"] == "⊘ withdrawn"
+    of_others = {claim.id for claim in CLAIMS.claims if not claim.where.startswith("paper")}
+    assert of_others and {name for name in said if said[name] is None} == of_others
+    assert not NUMBER.search("".join(lines))
 
 
 def test_the_tables_replace_those_before_and_keep_their_order(tmp_path):
-    path = tmp_path / "README.md"
-    named = "| [b](docs/results/b/) | [a](docs/results/a/) |"
-    path.write_text(f"above\n{readme_table.BEGIN}\n{named}\n{readme_table.END}\nbelow\n")
-    assert readme_table.experiments_in(path) == ["b", "a"]
-    readme_table.replace_tables(path, r"new \1")
-    assert (
-        path.read_text() == f"above\n{readme_table.BEGIN}\n\nnew \\1\n\n{readme_table.END}\nbelow\n"
-    )
-    path.write_text("no place")
-    with pytest.raises(UserError, match="no place for the tables"):
-        readme_table.replace_tables(path, "new")
-
-
-def test_experiments_are_those_that_the_file_has_unless_named(tmp_path):
-    for name in "ab":
+    for name in "abc":
         published(tmp_path / name, row("mic-order", "mic", "z = 8", 0.5, 0.4, 0.6, verdict="holds"))
-    path = tmp_path / "README.md"
-    path.write_text(f"{readme_table.BEGIN}\n{readme_table.END}")
-    command = ["--published", str(tmp_path), "--into", str(path)]
+    document = tmp_path / "docs/README.md"
+    document.parent.mkdir()
+    head = "| claim | [B](../b/README.md), 3 seeds | [A](../a/README.md), 3 seeds |"
+    first, second = place("verdicts", "", head, ""), place("verdicts by measure")
+    document.write_text(f"above\n{first}\nbetween\n{second}\nbelow\n")
+
+    def heads() -> list[list[str]]:
+        lines = document.read_text().splitlines()
+        return [readme_table.experiments_in(line) for line in lines if line.startswith("| claim")]
+
+    command = ["--published", str(tmp_path), "--into", str(document)]
     readme_table.main(command)
-    assert readme_table.experiments_in(path) == ["a", "b"]  # all
-    readme_table.main(["b", *command])
+    assert heads() == [["b", "a"], ["a", "b", "c"]]  # as it has them, or all
+    text = document.read_text()
+    assert re.match(r"above\n<!-- verdicts: .*between\n<!-- verdicts by .*below\n", text, re.DOTALL)
+    assert "](../b/README.md)" in text
     readme_table.main(command)
-    assert readme_table.experiments_in(path) == ["b"]
+    assert document.read_text() == text
+    readme_table.main(["c", *command])
+    assert heads() == [["c"], ["c"]]
 
 
-def test_readme_says_what_is_published():
+def test_a_document_without_a_place_is_refused(tmp_path):
+    document = tmp_path / "README.md"
+    for text in ("no place", place("another table"), place("verdicts").partition("\n")[0]):
+        document.write_text(text)
+        with pytest.raises(UserError, match="has no place for a table"):
+            readme_table.filled(document, [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("document", "table"), [(README, "verdicts"), (RESULTS, "verdicts by measure")]
+)
+def test_the_documents_say_what_is_published(document, table):
     """Not by hand, and not of results that have been replaced since."""
-    names = readme_table.experiments_in(ROOT / "README.md")
-    assert names
-    text = readme_table.verdict_tables(CLAIMS, [ROOT / "docs/results" / name for name in names])
-    assert readme_table.around_tables(ROOT / "README.md")[1] == f"\n\n{text}\n\n"
+    text = document.read_text()
+    assert [found[1] for found in readme_table.PLACE.findall(text)] == [table]
+    assert text == readme_table.filled(document, [], ROOT / "docs/results")
 
 
-def test_readmes_reasons_quote_the_tables():
+@pytest.mark.parametrize(
+    ("document", "begin", "end", "quotes"),
+    [(RESULTS, "## Why\n", "\n## ", True), (README, "## What held\n", "<!-- verdicts", False)],
+)
+def test_reasons_quote_the_tables(document, begin, end, quotes):
     """No number in them that the tables do not have."""
-    _, tables, behind = readme_table.around_tables(ROOT / "README.md")
-    number = re.compile(r"−?\d[\d,]*\.\d+")
-    quoted = set(number.findall(behind.partition("\n## ")[0]))
-    there = {text.lstrip("−") for text in number.findall(tables)}
-    assert quoted and {text.lstrip("−") for text in quoted} <= there
+    ((_, _, table, _),) = readme_table.PLACE.findall(RESULTS.read_text())
+    reasons = document.read_text().partition(begin)[2].partition(end)[0]
+    quoted = {text.lstrip("−") for text in NUMBER.findall(reasons)}
+    assert reasons and bool(quoted) == quotes
+    assert quoted <= {text.lstrip("−") for text in NUMBER.findall(table)}
+
+
+def test_what_is_said_of_bfloat16_quotes_its_table():
+    said = set(NUMBER.findall(RESULTS.read_text().partition("## bfloat16")[2]))
+    parts = pd.read_csv(ROOT / "docs/results/mnist-precision/tables/claim_parts.csv")
+    parts = parts[parts["claim"] == "bfloat16-is-float32"]
+    numbers = parts[["estimate", "ci_low", "ci_high"]].stack().map(number)
+    assert said and said <= {*numbers, *NUMBER.findall(" ".join(parts["part"]))}
