@@ -5,7 +5,7 @@
 set -eu
 prefix=${0%.post-deploy.sh}
 exec "$prefix/bin/python" -I "$HEBAE_ROOT/envs/make_env.py" --into "$prefix" \
-    --lock 0f9f94aa2cc4529874d64d2e8d33a5f92345e201c0d7b59416887404321ae5af \
+    --lock 02b4f3c0f7aea079196607a6d7861cf5a47bea58592f50c4915c3cd758d1df3e \
     attrs contourpy cycler fonttools jsonschema jsonschema-specifications kiwisolver matplotlib \
     numpy packaging pandas pillow pyparsing python-dateutil pyyaml referencing rpds-py scipy \
-    typing-extensions tzdata
+    seaborn typing-extensions tzdata

@@ -64,6 +64,7 @@ def test_published_results_can_be_verified(project, shelf):
         made = np.asarray(Image.open(project / f"figures/tiny/{figure}.png"))
         assert np.array_equal(made, np.asarray(Image.open(shelf / f"figures/{figure}.png")))
     kinds = {path.suffix for path in shelf.rglob("*") if path.is_file()}
+    assert [path.name for path in shelf.glob("data/*/*")] == ["dataset.json"]
     assert kinds == {".csv", ".json", ".md", ".npz", ".png", ".yaml", ""}
 
 
@@ -86,6 +87,11 @@ def alter_picture(shelf: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def alter_caption(shelf: Path) -> None:
+    path = shelf / "figures/fig2c.json"
+    path.write_text(path.read_text().replace("lowest", "mean"))
+
+
 def alter_page(shelf: Path) -> None:
     path = shelf / "README.md"
     path.write_text(path.read_text().replace("undecided", "decided"))
@@ -99,6 +105,7 @@ def alter_page(shelf: Path) -> None:
         (alter_page, ["README.md: not what the files beside it say"]),
         (lambda shelf: (shelf / "README.md").unlink(), ["README.md: not what the files beside"]),
         (alter_picture, ["fig2c.png: changed since", "fig2c.png: drawn again, it looks otherwise"]),
+        (alter_caption, ["fig2c.json: changed since", "fig2c.json: drawn again, its caption"]),
         (
             lambda shelf: (shelf / "tables/elbo_by_epoch.csv").unlink(),
             ["elbo_by_epoch.csv: missing", "fig1a.png: cannot be drawn"],

@@ -5,7 +5,8 @@ from hebae.report.names import placed
 
 def figure_code(figure):
     """What the code of a figure and its style are, which it reads, as a function of a job."""
-    modules = "hebae.figures.draw", module_of(registry.drawn_by(figure))
+    found = registry.drawn_by(figure), registry.captioned_by(figure)
+    modules = "hebae.figures.draw", *map(module_of, found)
     style = ROOT / "src/hebae/figures/paper.mplstyle"
     return lambda wildcards: code(*modules) + files.sha256(style)
 
@@ -85,10 +86,11 @@ for figure, entry in registry.FIGURES.items():
             code=figure_code(figure),
             experiment=description,
             figure=figure,
+            width=EXECUTION.figure_width,
             results=lambda wildcards, input: str(Path(input.runs).parents[1]),
         message:
             f"{entry.title}: {entry.shows}"
         shell:
             "python -m hebae.figures.draw --figure {params.figure} --experiment {params.experiment:q}"
             " --results {params.results:q} --output {output.pdf:q} {output.png:q}"
-            " --provenance {output.provenance:q} > {log:q} 2>&1"
+            " --provenance {output.provenance:q} --width {params.width} > {log:q} 2>&1"

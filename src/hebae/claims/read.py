@@ -56,11 +56,6 @@ class Claim:
     relative: bool = False
 
     @property
-    def in_a_paper(self) -> bool:
-        """Whether one of the papers makes it."""
-        return self.where != "ours"
-
-    @property
     def models(self) -> tuple[str, ...]:
         """The labels of the models that it names."""
         compared = [model for chain in (*self.order, *self.equal) for model in chain]

@@ -94,6 +94,8 @@ class Execution:
     """What to do with finished trainings that differ from what is asked for."""
     pack: int
     """The largest number of runs that are trained as one stack."""
+    figure_width: float
+    """Of every figure, in inches."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def parse(document: Any, schema: Mapping[str, Any]) -> Config:
         device=fields["device"],
         word=_word(fields),
         pack=fields["pack"],
+        figure_width=fields["figure_width"],
     )
     return Config(experiment, execution)
 

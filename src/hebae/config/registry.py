@@ -455,14 +455,14 @@ FIGURES = {
         "Figure 3",
         "interpolations, reconstructions and samples, faces",
         PAPER,
-        draws="hebae.figures.image_panels:draw_strips",
+        draws="hebae.figures.image_panels:draw",
         needs_images=True,
     ),
     "appendix_c": FigureEntry(
         "Figure of Appendix C",
         "interpolations, reconstructions and samples",
         PAPER,
-        draws="hebae.figures.image_panels:draw_blocks",
+        draws="hebae.figures.image_panels:draw",
         needs_images=True,
     ),
     "infovae_diagnostics": FigureEntry(
@@ -498,6 +498,12 @@ FIGURES = {
 def drawn_by(figure: str) -> str:
     """The ``module:function`` that draws a figure."""
     return FIGURES[figure].draws or f"hebae.figures.{figure}:draw"
+
+
+def captioned_by(figure: str) -> str:
+    """The ``module:function`` that writes its caption: in ``facts``, beside the one that draws."""
+    module = drawn_by(figure).partition(":")[0].rpartition(".")[2]
+    return f"hebae.facts.{module}:caption"
 
 
 def lookup(table: Mapping[str, Any], kind: str, name: str, where: str = "") -> Any:

@@ -6,55 +6,21 @@ codes’ own: E R = −½ E log det Σ̂ (docs/bounds.md). A formula and drawn n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from hebae.base.errors import UserError
 from hebae.config.experiment import Experiment
-from hebae.config.registry import DATASETS, OBJECTIVES
-from hebae.figures.common import in_style, note
+from hebae.facts.batch_bias import DIMENSIONS, DRAWS, expected_regulariser, marked_sizes
+from hebae.facts.text import WIDTH
+from hebae.figures.common import SMALL, head, in_style
 
-WIDTH, HEIGHT = 4.6, 3.3  # inches
-DIMENSIONS = (8, 10, 16, 64)  # the paper's, as far as they are known (docs/paper.md)
-MARKERS = ("o", "s", "^", "D")
 LARGEST = 20_000  # codes in a batch
 DRAWN = (12, 20, 40, 100, 300, 1000)
 """Batch sizes of the drawn points; of those a dimension has the ones well above it."""
-DRAWS = 64
 SEED = 0
-
-
-def half_digamma(count: int) -> np.ndarray:
-    """ψ(m/2) for m = 1 … count, at index m; index 0, the pole, is NaN.
-
-    By ψ(x + 1) = ψ(x) + 1/x from ψ(1/2) = −γ − 2 log 2 and ψ(1) = −γ.
-    """
-    values = np.full(max(count, 2) + 1, np.nan)
-    values[1], values[2] = -np.euler_gamma - 2 * np.log(2), -np.euler_gamma
-    for first in (1, 2):
-        steps = 2 / np.arange(first, len(values) - 2, 2)
-        values[first + 2 :: 2] = values[first] + np.cumsum(steps)
-    return values[: count + 1]
-
-
-def expected_regulariser(sizes: np.ndarray, d: int) -> np.ndarray:
-    """E R in nats of batches of n codes of d dimensions from N(0, I), n > d.
-
-    n Σ̂ is Wishart with n − 1 degrees of freedom, so E tr Σ̂ = d (n − 1)/n, E m̂ᵀm̂ = d/n, and
-    E log det Σ̂ = Σ_{i=1..d} ψ((n − i)/2) + d log(2/n). The first two and −d cancel.
-
-    Args:
-        sizes: n, integers above d.
-        d: dimensions.
-    """
-    psi = half_digamma(int(np.max(sizes)))
-    log_det = sum(psi[sizes - i] for i in range(1, d + 1)) + d * np.log(2 / sizes)
-    return -log_det / 2
 
 
 def drawn_regularisers(n: int, d: int, draws: int, random: np.random.Generator) -> np.ndarray:
@@ -67,85 +33,50 @@ def drawn_regularisers(n: int, d: int, draws: int, random: np.random.Generator) 
     return (trace + (mean**2).sum(1) - d - np.linalg.slogdet(covariance)[1]) / 2
 
 
-@in_style
-def draw(experiment: Experiment, dataset: str) -> Figure:
-    """A curve a latent dimension; marks: means of drawn batches, bars: ± 2 standard errors."""
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    ax = figure.subplots()
+def scores() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Columns n, d and R in nats: its expectation, and a row a drawn batch."""
     random = np.random.default_rng(SEED)
-    colors = matplotlib.colormaps["viridis"](np.linspace(0.85, 0.1, len(DIMENSIONS)))
-    for d, marker, color in reversed(list(zip(DIMENSIONS, MARKERS, colors, strict=True))):
-        sizes = np.unique(np.geomspace(d + 1, LARGEST, 300).round().astype(int))
-        ax.plot(sizes, expected_regulariser(sizes, d), color=color, linewidth=1.2)
-        drawn = {
-            n: drawn_regularisers(n, d, DRAWS, random) for n in DRAWN if n > max(d + 2, 1.2 * d)
-        }
-        ax.errorbar(
-            list(drawn),
-            [values.mean() for values in drawn.values()],
-            [2 * values.std(ddof=1) / np.sqrt(DRAWS) for values in drawn.values()],
-            color=color,
-            marker=marker,
-            linestyle="none",
-            elinewidth=0.8,
-            label=str(d),
-        )
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    plain = FuncFormatter(lambda value, _: f"{value:,g}")
-    ax.xaxis.set_major_formatter(plain)
-    ax.yaxis.set_major_formatter(plain)
-    ax.set_xlabel("codes in the batch, n")
-    ax.set_ylabel("expected R (nats)")
-    batches, split = sizes_of(experiment, dataset)
-    of_split = {} if split is None else {split: f"test split, {split:,}"}
-    _marks(ax, of_split | {n: f"batch, {n:,}" for n in batches})
-    ax.legend(title="latent dimension", title_fontsize=8, handlelength=1)
-    note(figure, *_sentences(experiment, dataset))
-    return figure
+    expected, drawn = [], []
+    for d in DIMENSIONS:
+        n = np.unique(np.geomspace(d + 1, LARGEST, 300).round().astype(int))
+        expected.append(pd.DataFrame({"n": n, "d": d, "R": expected_regulariser(n, d)}))
+        for size in DRAWN:
+            if size > max(d + 2, 1.2 * d):
+                values = drawn_regularisers(size, d, DRAWS, random)
+                drawn.append(pd.DataFrame({"n": size, "d": d, "R": values}))
+    return pd.concat(expected), pd.concat(drawn)
 
 
-def sizes_of(experiment: Experiment, dataset: str) -> tuple[list[int], int | None]:
-    """Batches of the models that take a covariance of them, and the test split where known."""
-    data = experiment.datasets[dataset]
-    batches = {
-        recipe.training.batch_size
-        for model, recipe in data.models.items()
-        if OBJECTIVES[experiment.models[model].objective].needs_covariance
-    }
-    if not batches:
-        raise UserError(f"config: figures.batch_bias: no model of {dataset} takes a covariance")
-    return sorted(batches), DATASETS[data.source].n_test
-
-
-def _marks(ax: Axes, words: Mapping[int, str]) -> None:
-    """Lines at numbers of codes, and what has so many, above the axes."""
-    previous, level = 0, 0
-    for n, word in sorted(words.items()):
+@in_style
+def draw(experiment: Experiment, dataset: str, width: float = WIDTH) -> Figure:
+    """A curve a latent dimension, and the experiment's batches and test split as vertical lines."""
+    (expected, drawn), marked = scores(), marked_sizes(experiment, dataset)
+    figure = Figure(figsize=(width, 3), layout="constrained")
+    ax = figure.subplots()
+    palette = dict(zip(DIMENSIONS, sns.color_palette("viridis_r", len(DIMENSIONS)), strict=True))
+    common = {"x": "n", "y": "R", "hue": "d", "palette": palette, "legend": False, "ax": ax}
+    sns.lineplot(expected, **common, estimator=None, linewidth=1.2)
+    marks = {"style": "d", "markers": ["o", "s", "^", "D"], "dashes": False, "markeredgewidth": 0}
+    bars = {"errorbar": ("se", 2), "err_style": "bars", "err_kws": {"elinewidth": 0.8}}
+    sns.lineplot(drawn, **common, **marks, **bars, linestyle="none")
+    # after the curves, because seaborn takes means on the scale of the axes
+    ax.set(xscale="log", yscale="log", xlabel="codes in the batch, n", ylabel="expected R (nats)")
+    ax.set_xlim(right=max(LARGEST, *marked))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    style = {"textcoords": "offset points", "fontsize": SMALL}
+    for end in expected.groupby("d").tail(1).itertuples():
+        # the two lowest curves end too close to each other for names on their levels
+        apart = {DIMENSIONS[0]: -3, DIMENSIONS[1]: 3}.get(end.d, 0)
+        place = {"xytext": (3, apart), "va": "center"}
+        ax.annotate(f"d = {end.d}", (LARGEST, end.R), **place, **style)
+    previous, level = 1, 0
+    for n, word in marked.items():
         ax.axvline(n, color="0.4", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-        # above the word before, where that is near
-        level = level + 1 if n < 5 * previous else 0
-        above = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 7}
-        ax.annotate(word, (n, 1), (0, 2 + 9 * level), ax.get_xaxis_transform(), **above)
+        # above the word before where both do not fit beside each other
+        level = level + 1 if np.log10(n / previous) < 2.7 / (width - 0.9) else 0
+        place = {"xytext": (0, 2 + 9 * level), "ha": "center", "va": "bottom"}
+        ax.annotate(word, (n, 1), xycoords=ax.get_xaxis_transform(), **place, **style)
         previous = n
-
-
-def _sentences(experiment: Experiment, dataset: str) -> list[str]:
-    """The note."""
-    batches, split = sizes_of(experiment, dataset)
-
-    def scores(n: int) -> str:
-        values = [
-            f"{float(expected_regulariser(np.array([n]), d)[0]):.3g} (d\u00a0=\u00a0{d})"
-            for d in DIMENSIONS
-            if n > d
-        ]
-        return ", ".join(values)
-
-    return [
-        "R: KL(N(m̂, Σ̂)‖N(0, I)) with the moments of the batch itself, of codes that are exactly "
-        "N(0, I), for which it should be 0.",
-        f"Lines: its expectation; marks: mean of {DRAWS} drawn batches, bars ± 2 standard errors.",
-        *(f"In a batch of {n:,}: {scores(n)}." for n in batches),
-        f"Over the {split:,} images of the test split: {scores(split)}." if split else "",
-    ]
+    head(figure, "HEBAE’s regulariser R of n codes from the prior, by latent dimension d")
+    return figure

@@ -1,97 +1,198 @@
-"""What figures share: their look, reading what they draw, and writing the files."""
+"""What figures share: width and style, curves and points over seeds, legends, reading, saving."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 import matplotlib
 import matplotlib.style
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from hebae.base import files, npz
-from hebae.base.errors import UserError
-from hebae.base.text import counted
+from hebae.base import files
 from hebae.config.experiment import Experiment
-from hebae.config.run import Run
+from hebae.figures.looks import Look, looks
 from hebae.tables.read import read_table
 
-WIDTH = 6.9
-"""Text width of a two-column paper, in inches."""
+SPREAD = ("pi", 100)
+"""The one kind of spread in all figures, as seaborn calls it: from the lowest seed to the highest.
+With as few seeds as there are, an interval of a distribution would claim more than they tell."""
 
-IMAGES = {"originals": 4, "reconstructions": 4, "interpolations": 5, "samples": 5}
-"""Arrays of images.npz and how many axes they have; the last three are height, width, channels."""
+SMALL = 7
+"""The smallest text, in points."""
 
 in_style = matplotlib.style.context(Path(__file__).with_name("paper.mplstyle"), after_reset=True)
 """Decorates what draws or saves: our style on matplotlib's defaults, whatever a user has set."""
 
 
-class Look(NamedTuple):
-    """How a model is drawn, in every figure."""
-
-    color: str
-    marker: str
-    linestyle: Any
-    linewidth: float
+def looks_of(experiment: Experiment) -> dict[str, Look]:
+    """How each model of the experiment is drawn."""
+    return looks(experiment.models)
 
 
-# Colours of Okabe and Ito, told apart under the common forms of colour blindness. The third is
-# thin and dashed, so that a variant which coincides with the second model leaves it visible.
-LOOKS = (
-    Look("#D55E00", "s", "-", 1.3),
-    Look("#0072B2", "o", "-", 1.9),
-    Look("#000000", "D", (0, (3, 2)), 0.8),
-    Look("#009E73", "^", "-.", 1.3),
-    Look("#CC79A7", "v", ":", 1.5),
-    Look("#E69F00", "P", (0, (6, 1.5)), 1.3),
-    Look("#56B4E9", "X", "-", 1.3),
-    # beyond Okabe and Ito's: wine, olive, indigo (Tol), grey
-    Look("#882255", "<", (0, (4, 1, 1, 1)), 1.3),
-    Look("#999933", ">", (0, (6, 1.5)), 1.3),
-    Look("#332288", "p", "-.", 1.3),
-    Look("#777777", "d", "-", 1.3),
-)
+def fill(text: str, inches: float) -> str:
+    """Text of 8 points in lines that fit into so many inches."""
+    return textwrap.fill(text, max(6, int(15 * inches)), break_on_hyphens=False)
 
 
-def look(experiment: Experiment, model: str) -> Look:
-    """The look of a model: by its place among the experiment's, so put new models last."""
-    return LOOKS[list(experiment.models).index(model) % len(LOOKS)]
+# Over seeds
 
 
-def titles(experiment: Experiment, dataset: str) -> dict[str, str]:
-    """The dataset's models and what figures call them."""
-    return {model: experiment.models[model].title for model in experiment.datasets[dataset].models}
+def complete(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """The rows of the groups in which every seed has a finite value.
+
+    A mean over those seeds that did not diverge would be of other seeds than the mean beside it.
+    """
+    finite = np.isfinite(table[value]).groupby([table[column] for column in by]).transform("all")
+    return table[finite]
 
 
-def note(figure: Figure, *sentences: str) -> None:
-    """What a reader must know, in small print under the panels."""
-    text = note_text(figure.get_figwidth(), *sentences)
-    figure.supxlabel(text, x=0.01, ha="left", color="0.25", linespacing=1.3)
+def stretches(table: pd.DataFrame, x: str, value: str) -> Iterator[pd.DataFrame]:
+    """A model's rows, apart at each place where a seed has no value: lines must not cross it."""
+    finite = np.isfinite(table[value]).groupby(table[x]).all().sort_index()
+    number = (~finite).cumsum()[finite]
+    for _, places in number.groupby(number):
+        yield table[table[x].isin(places.index)]
 
 
-def note_text(width: float, *sentences: str) -> str:
-    """Sentences, without the empty ones, in lines that fit into `width` inches of small print."""
-    text = " ".join(filter(None, sentences))
-    for whole in ("N(0, I)", "I(n; z)"):
-        text = text.replace(whole, whole.replace(" ", "\u00a0"))
-    return textwrap.fill(text, int(18 * width), break_on_hyphens=False)
+def _mean(values: pd.Series) -> float:
+    """Of some seeds; rounding takes that of equal values beyond them, and its bars below 0."""
+    return float(np.clip(values.mean(), values.min(), values.max()))
 
 
-def legend(figure: Figure, handles: Sequence[Any], **options: Any) -> int:
-    """One legend above all panels, in as many columns as fit, 4 at most; how many lines it has."""
+def curve(
+    ax: Axes, table: pd.DataFrame, x: str, value: str, look: Look, *, bars: bool, **options: Any
+) -> None:
+    """A model's mean over seeds against a column, with :data:`SPREAD` as a band or as bars.
+
+    Args:
+        table: the rows of one model, a seed and a place each.
+        bars: whether the spread is drawn as bars, for few places, rather than as a band.
+        options: of the line, in place of the look's.
+    """
+    _check_linear(ax.yaxis)
+    # bars lie below the marks, which may be open
+    of_bars = {"elinewidth": 0.8, "capsize": 2, "zorder": 1.9}
+    spread = of_bars if bars else {"alpha": 0.3, "linewidth": 0}
+    for part in stretches(table, x, value):
+        alone = {"markevery": None} if part[x].nunique() == 1 else {}
+        sns.lineplot(
+            part,
+            x=x,
+            y=value,
+            ax=ax,
+            estimator=_mean,
+            errorbar=SPREAD,
+            err_style="bars" if bars else "band",
+            err_kws=spread,
+            legend=False,
+            **{**look._asdict(), **options, **alone},
+        )
+
+
+def dots(
+    ax: Axes,
+    table: pd.DataFrame,
+    value: str,
+    row: str,
+    order: Sequence[Any],
+    model_looks: Mapping[Any, Look],
+    absent: Mapping[Any, str] = MappingProxyType({}),
+    filled: bool = True,
+) -> None:
+    """Mean and :data:`SPREAD` over seeds in a row each, and the single seeds as small points.
+
+    Args:
+        table: one value a row and seed.
+        row: the column that tells rows apart, in the `order` from above.
+        model_looks: by the values of `row`.
+        absent: what is written in a row without a mean, where that is not "not finite".
+        filled: whether the marks of means are filled.
+    """
+    _check_linear(ax.xaxis)
+    palette = {one: model_looks[one].color for one in order}
+    common = {"data": table, "x": value, "y": row, "order": order, "hue": row, "ax": ax}
+    common |= {"hue_order": order, "palette": palette, "legend": False}
+    if table.groupby(row).size().max() > 1:
+        sns.stripplot(**common, jitter=False, size=2.6, alpha=0.5, linewidth=0, zorder=2)
+    means = complete(table, [row], value)
+    filled_mark = {"markersize": 4.5, "markeredgewidth": 0.5}
+    # larger, so that one behind a filled one still shows
+    open_mark = {"markersize": 6, "markeredgewidth": 1, "markerfacecolor": "white"}
+    sns.pointplot(
+        **{**common, "data": means},
+        errorbar=SPREAD,
+        markers=[model_looks[one].marker for one in order],
+        linestyle="none",
+        **(filled_mark if filled else open_mark),
+        capsize=0.15,
+        err_kws={"linewidth": 0.9, "zorder": 2.5},
+        zorder=3,
+    )
+    for place, one in enumerate(order):
+        if one not in set(means[row]):
+            style = {"va": "center", "ha": "center", "fontsize": SMALL, "color": "0.5"}
+            style["bbox"] = {"color": "white", "pad": 1}  # no grid behind it
+            text = absent.get(one, "not finite")
+            ax.text(0.5, place, text, transform=ax.get_yaxis_transform(), **style)
+
+
+def _check_linear(axis: Axis) -> None:
+    """Means are of the values themselves, while seaborn takes them on the scale of the axis."""
+    if axis.get_scale() != "linear":
+        raise ValueError(f"set the {axis.get_scale()} scale after drawing what has means")
+
+
+# Axes, titles and legends
+
+
+def plain(value: float) -> str:
+    """A number without an exponent: 0.00001, 10,000."""
+    return f"{value:,.12f}".rstrip("0").rstrip(".")
+
+
+def plain_log(axis: Axis, limits: tuple[float, float], subs: Sequence[float] = (1,)) -> None:
+    """Ticks of a log axis with plain numbers, few enough to stand beside each other."""
+    low, high = limits
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 20 * low else subs, numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def head(figure: Figure, title: str, handles: Sequence[Any] = ()) -> None:
+    """The figure's title, and below it one legend of all panels in as many columns as fit."""
+    title = fill(title, 0.95 * figure.get_figwidth())
+    if not handles:
+        figure.suptitle(title, x=0.06 / figure.get_figwidth(), ha="left")
+        return
+    bold = {"weight": "bold", "size": matplotlib.rcParams["figure.titlesize"]}
     labels = [handle.get_label() for handle in handles]
     room = 72 * figure.get_figwidth()
-    columns = next(
-        n for n in range(min(len(handles), 4), 0, -1) if n == 1 or _fits(labels, n, room)
+    columns = next((n for n in range(min(len(handles), 4), 1, -1) if _fits(labels, n, room)), 1)
+    if columns == 1:
+        for handle, label in zip(handles, labels, strict=True):
+            handle.set_label(fill(label, figure.get_figwidth() - 0.6))
+    # a title of the legend's own: a suptitle would lie over a legend outside the axes
+    figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=columns,
+        title=title,
+        title_fontproperties=bold,
+        alignment="left",
+        borderpad=0.2,
+        borderaxespad=0.2,
     )
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, **options)
-    return -(-len(handles) // columns)
 
 
 def _fits(labels: Sequence[str], columns: int, room: float) -> bool:
@@ -105,102 +206,12 @@ def _fits(labels: Sequence[str], columns: int, room: float) -> bool:
     return sum(max(part) for part in np.array_split(texts, columns)) + gaps * size <= room
 
 
-def spread(seeds: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """Minimum, mean and maximum over the columns; a gap where a seed has no value."""
-    seeds = seeds.where(np.isfinite(seeds))
-    low, mean, high = (getattr(seeds, how)(axis=1, skipna=False) for how in ("min", "mean", "max"))
-    return low, mean.clip(low, high), high  # rounding takes the mean of equal values beyond them
-
-
-def seeds_curve(ax: Axes, seeds: pd.DataFrame, style: Look, **options: Any) -> None:
-    """Mean over the columns against the index; bars to the minimum and the maximum."""
-    low, mean, high = spread(seeds)
-    # a lone seed has no spread, whose caps would lie on the marker
-    reach = (mean - low, high - mean) if seeds.shape[1] > 1 else None
-    style = {**style._asdict(), "elinewidth": 0.8, "capsize": 2, **options}
-    ax.errorbar(seeds.index, mean, reach, **style)
-
-
-def rows(
-    tables: Mapping[str, pd.DataFrame],
-    name: str,
-    runs: Collection[Run],
-    values: Sequence[str],
-    by: Sequence[str] = (),
-    each: Callable[[Run], int] | None = None,
-    finite: bool = True,
-    texts: Sequence[str] = (),
-    **equal: str,
-) -> pd.DataFrame:
-    """The rows of some runs in which the columns `equal` have these values.
-
-    Args:
-        values: columns of numbers. Single ones may be missing (a run that diverged).
-        by: columns of numbers that tell the rows of a run apart.
-        each: how many rows a run has; where absent, all runs must have the same number.
-        finite: whether every model must have finite values.
-        texts: other columns that there must be, left as they are.
-
-    Raises:
-        UserError: naming the file and what it lacks.
-    """
-    table = tables[name]
-    file = table.attrs.get("file", name)
-    keys = pd.DataFrame([run.identity for run in runs]).astype({"weight": float})
-    for column in (*keys, *by, *values, *texts, *equal):
-        if column not in table:
-            raise UserError(f"{file}: no column {column!r}")
-    for column, value in equal.items():
-        table = table[table[column] == value]
-    table = keys.merge(table, how="left", indicator="found")
-    table = table[table.pop("found") == "both"]
-    counts = table.groupby(list(keys)).size().reindex(pd.MultiIndex.from_frame(keys), fill_value=0)
-    for run, found in zip(runs, counts, strict=True):
-        expected = each(run) if each else max(1, counts.max())
-        if found != expected:
-            of = "".join(f", {column} {value}" for column, value in equal.items())
-            raise UserError(f"{file}: {run.path}{of}: {counted(found, 'row')}, expected {expected}")
-    twice = table[table.duplicated([*keys, *by])]
-    if not twice.empty:
-        where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in (*keys, *by))
-        raise UserError(f"{file}: two rows with {where}")
-    for column in (*by, *values):
-        try:
-            table[column] = table[column].astype(float)
-        except ValueError as error:
-            raise UserError(f"{file}: column {column!r}: {error}") from None
-        some = np.isfinite(table[column]).groupby(table["model"]).any()
-        for model in some.index[~some] if finite else ():
-            raise UserError(f"{file}: no finite {column} of {model}")
-    return table
+# Files
 
 
 def read_tables(results: Path, names: Iterable[str]) -> dict[str, pd.DataFrame]:
     """Tables by name."""
     return {name: read_table(results / "tables" / f"{name}.csv") for name in names}
-
-
-def read_images(
-    results: Path, experiment: Experiment, dataset: str
-) -> dict[str, dict[str, np.ndarray]]:
-    """The saved images of the dataset's main runs, by model: uint8, see :data:`IMAGES`."""
-    images = {}
-    for run in experiment.main_runs(dataset):
-        path = results / "runs" / run.path / "images.npz"
-        try:
-            found = npz.read(path, list(IMAGES))
-        except ValueError as error:
-            raise UserError(f"{path}: not saved images: {error}") from None
-        shapes = {name: array.shape for name, array in found.items()}
-        if (
-            any(len(shapes[name]) != axes for name, axes in IMAGES.items())
-            or shapes["originals"] != shapes["reconstructions"]
-            or len({shape[-3:] for shape in shapes.values()}) != 1
-            or any(array.dtype != np.uint8 for array in found.values())
-        ):
-            raise UserError(f"{path}: not uint8 images of one size, or not as many: {shapes}")
-        images[run.model] = found
-    return images
 
 
 @in_style

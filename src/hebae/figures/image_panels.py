@@ -1,164 +1,162 @@
-"""Interpolations, reconstructions and random samples of each model (App. C, Fig. 3)."""
+"""Rows of images of every model: reconstructions, interpolations and samples (Fig. 3, App. C).
+
+The test images are the end points of the interpolations (:mod:`hebae.codes.images`): their
+reconstructions stand at the ends of the rows between them.
+"""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 
-from hebae.config.experiment import Dataset, Experiment
-from hebae.config.registry import NETWORKS
-from hebae.figures.common import WIDTH, in_style, titles
+from hebae.config.experiment import Experiment
+from hebae.facts.image_panels import Images, is_wide, samples, shown
+from hebae.facts.text import WIDTH, titles
+from hebae.figures.common import fill, in_style
 
-HEADINGS = ("interpolations", "reconstructions (originals above)", "samples")
-GAP, LINE, MARGIN = 0.12, 0.17, 0.03  # between blocks, a line of text, around all: inches
-WIDEST = 2.6  # of a block
-LARGEST = 0.5  # side of an image in a strip
+MARGIN, LINE, GAP = 0.05, 0.135, 0.08  # around all, a line of 8 points, between parts: inches
 
 
 class Page:
-    """A figure on which places are inches from its upper left corner."""
+    """A figure on which places are inches from its upper left corner.
 
-    def __init__(self, width: float, height: float) -> None:
-        self.figure = Figure(figsize=(width, height))
-        self.width, self.height = width, height
+    Its height is known when all is placed: :meth:`finish`.
+    """
+
+    def __init__(self, width: float, title: str, labels: Collection[str]) -> None:
+        """With a title, and a column of names at the left in which each of the labels fits."""
+        self.figure, self.width = Figure(figsize=(width, 1)), width
+        self._placed: list[tuple[Artist, tuple[float, ...]]] = []
+        title = fill(title, 0.95 * width)
+        self.write(MARGIN, MARGIN, title, weight="bold")
+        self.top = MARGIN + GAP + LINE * len(title.splitlines())
+        """Where the room below the title begins."""
+        longest = max(len(word) for label in labels for word in label.split())
+        for names in (1.1,) if is_wide(width) else (0.65, 0.85, 1.1):
+            self.labels = {
+                label: "\n".join(fill(line, names) for line in label.splitlines())
+                for label in labels
+            }
+            lines = [label.splitlines() for label in self.labels.values()]
+            if max(map(len, lines)) <= 3 and longest <= 15 * names:
+                break
+        widest = max(TextPath((0, 0), line, 8).get_extents().x1 for part in lines for line in part)
+        self.left = MARGIN + GAP + widest / 72
+        """Where what stands beside the names begins."""
+        self.least = 0.02 + LINE * max(map(len, lines))
+        """Height of a row that has room for every label."""
+
+    def pixel(self, images: np.ndarray, columns: int) -> float:
+        """Inches of a pixel of which so many columns of images reach to the right edge."""
+        line = pitch(images) - images.shape[-2]
+        return (self.width - MARGIN - self.left) / (columns * pitch(images) - line)
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
-        style = {"va": "top", **style}
-        self.figure.text(x / self.width, 1 - y / self.height, text, **style)
-
-    def small(self, x: float, y: float, text: str, **style: Any) -> None:
-        self.write(x, y, text, fontsize=7, color="0.25", **style)
-
-    def note(self, text: str) -> None:
-        """Text along the bottom; :func:`note_height` is the room it takes."""
-        self.small(MARGIN, self.height - MARGIN, text, va="bottom", linespacing=1.3)
+        made = self.figure.text(0, 0, text, **{"va": "top", "linespacing": 1.1, **style})
+        self._placed.append((made, (x, y)))
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        box = (
-            x / self.width,
-            1 - (y + height) / self.height,
-            width / self.width,
-            height / self.height,
-        )
-        return self.figure.add_axes(box)
+        ax = self.figure.add_axes((0, 0, 1, 1))
+        self._placed.append((ax, (x, y, width, height)))
+        return ax
 
-    def show(self, x: float, y: float, width: float, height: float, part: np.ndarray) -> None:
-        ax = self.axes(x, y, width, height)
+    def heading(self, x: float, y: float, text: str) -> float:
+        """Above rows, which begin at the returned place."""
+        text = "\n".join(fill(line, self.width - x) for line in text.splitlines())
+        self.write(x, y, text, color="0.35")
+        return y + LINE * len(text.splitlines()) + 0.03
+
+    def show(self, x: float, y: float, pixel: float, images: np.ndarray) -> None:
+        """Images (rows, columns, h, w, c), of pixels so many inches wide."""
+        whole = mosaic(images)
+        ax = self.axes(x, y, pixel * whole.shape[1], pixel * whole.shape[0])
         # "auto" keeps the edges of pixels drawn large and averages those drawn small
-        ax.imshow(part, cmap="gray", vmin=0, vmax=255, interpolation="auto", aspect="auto")
+        ax.imshow(whole, cmap="gray", vmin=0, vmax=255, interpolation="auto", aspect="auto")
         ax.set_axis_off()
 
+    def row(
+        self, y: float, label: str, pixel: float, parts: Iterable[tuple[float, np.ndarray]]
+    ) -> float:
+        """A label, and images beside it; returns where the next row begins.
 
-@in_style
-def draw_blocks(
-    images: Mapping[str, Mapping[str, np.ndarray]],
-    experiment: Experiment,
-    dataset: str,
-    columns: int = 4,
-) -> Figure:
-    """A block a model, side by side, `columns` at most; its parts below each other, as wide."""
-    names = titles(experiment, dataset)
-    blocks = {model: _parts(images[model]) for model in names}
-    columns = min(columns, len(names))
-    width = min(WIDEST, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
-    heights = [width * part.shape[0] / part.shape[1] for part in next(iter(blocks.values()))]
-    # a block's title, then each part under its heading
-    block_height = LINE + sum(LINE + height + 0.06 for height in heights)
-    lines = -(-len(names) // columns)
-    page = Page(
-        2 * MARGIN + columns * width + (columns - 1) * GAP,
-        2 * MARGIN + lines * block_height + (lines - 1) * GAP + LINE,
-    )
-    page.small(MARGIN, page.height - MARGIN - 0.8 * LINE, caption(experiment, dataset))
-    for place, (model, parts) in enumerate(blocks.items()):
-        x = MARGIN + place % columns * (width + GAP)
-        y = MARGIN + place // columns * (block_height + GAP)
-        page.write(x + width / 2, y, names[model], ha="center")
-        y += LINE
-        for heading, part, height in zip(HEADINGS, parts, heights, strict=True):
-            page.small(x, y + 0.02, heading)
-            y += LINE
-            page.show(x, y, width, height, part)
-            y += height + 0.06
-    return page.figure
+        Args:
+            pixel: inches of a pixel.
+            parts: left edges, and images (rows, columns, h, w, c) of one height.
+        """
+        height = self.least
+        for x, part in parts:
+            n_rows, _, high, wide, _ = part.shape
+            line = pitch(part) - wide
+            images = pixel * (n_rows * (high + line) - line)
+            # rows of one label stand apart from the next
+            height = max(self.least, images + pixel * line * min(n_rows, 2))
+            self.show(x, y + (height - images) / 2, pixel, part)
+        self.write(MARGIN, y + height / 2, self.labels[label], va="center")
+        return y + height
+
+    def finish(self, height: float) -> Figure:
+        """The figure, so many inches high, and a margin."""
+        height += MARGIN / 2
+        self.figure.set_figheight(height)
+        for artist, (x, y, *size) in self._placed:
+            if size:
+                box = np.array([x, height - y - size[1], *size])
+                artist.set_position(box / ([self.width, height] * 2))
+            else:
+                artist.set_position((x / self.width, 1 - y / height))
+        return self.figure
 
 
 @in_style
-def draw_strips(
-    images: Mapping[str, Mapping[str, np.ndarray]], experiment: Experiment, dataset: str
-) -> Figure:
-    """A strip a model, below each other; its parts side by side, all images of one size.
+def draw(images: Images, experiment: Experiment, dataset: str, width: float = WIDTH) -> Figure:
+    """A row of interpolations a model, then a row of samples a model, or several.
 
-    Faces need that size, and models are compared image by image down a column.
+    The test images stand above their reconstructions, the ends of the interpolations.
     """
-    names = titles(experiment, dataset)
-    strips = {model: _parts(images[model]) for model in names}
-    shapes = [part.shape for part in next(iter(strips.values()))]
-    room = WIDTH - 2 * MARGIN - GAP * (len(shapes) - 1)
-    side = next(iter(images.values()))["originals"].shape[1]
-    pixel = min(room / sum(shape[1] for shape in shapes), LARGEST / side)
-    widths = [shape[1] * pixel for shape in shapes]
-    lefts = [MARGIN + sum(widths[:k]) + GAP * k for k in range(len(widths))]
-    strip_height = LINE + max(shape[0] for shape in shapes) * pixel
-    headings = [
-        textwrap.fill(heading, max(8, int(20 * width)))
-        for heading, width in zip(HEADINGS, widths, strict=True)
-    ]
-    top = MARGIN + 0.8 * LINE * (1 + max(heading.count("\n") for heading in headings))
-    page = Page(
-        lefts[-1] + widths[-1] + MARGIN,
-        top + len(names) * (strip_height + GAP) - GAP + 0.12 + LINE + MARGIN,
+    names, found = titles(experiment, dataset), shown(images, width)
+    title = f"{experiment.datasets[dataset].title}: reconstructions, interpolations and samples"
+    page = Page(width, title, [*names.values(), "test images"])
+    tests = next(iter(images.values()))["originals"]
+    pixel = page.pixel(tests, found.columns)
+    column = pixel * pitch(tests)
+    n, gap = len(found.steps), column / max(1, found.blocks - 1)
+    lefts = [page.left + block * (n * column + gap) for block in range(found.blocks)]
+
+    y = page.heading(
+        page.left, page.top, "reconstructions at both ends, interpolations between them"
     )
-    page.small(MARGIN, page.height - MARGIN - 0.8 * LINE, caption(experiment, dataset))
-    for left, heading in zip(lefts, headings, strict=True):
-        page.small(left, top, heading, va="bottom")
-    for place, (model, parts) in enumerate(strips.items()):
-        y = top + 0.06 + place * (strip_height + GAP)
-        page.write(MARGIN, y, names[model])
-        for left, part in zip(lefts, parts, strict=True):
-            page.show(left, y + LINE, part.shape[1] * pixel, part.shape[0] * pixel, part)
-    return page.figure
+    ends = [left + place * column for left in lefts for place in (0, n - 1)]
+    below = page.row(y, "test images", pixel, zip(ends, tests[:, None, None], strict=False))
+    for left in lefts if n > 2 else ():
+        ax = page.axes(left + column, y, (n - 2) * column, below - y)
+        style = {"arrowstyle": "<->", "color": "0.4", "linewidth": 0.8}
+        ax.annotate("", (1, 0.5), (0, 0.5), arrowprops=style)
+        ax.set_axis_off()
+    y = below + 0.02
+    for model, name in names.items():
+        lines = [interpolation(images[model], block, found.steps) for block in range(found.blocks)]
+        y = page.row(y, name, pixel, zip(lefts, lines, strict=True))
+    y = page.heading(page.left, y + GAP, "random samples, z ~ N(0, I)")
+    for model, name in names.items():
+        y = page.row(y, name, pixel, [(page.left, samples(images[model], found))])
+    return page.finish(y)
 
 
-def caption(experiment: Experiment, dataset: str) -> str:
-    """Of which runs the images are."""
-    data = experiment.datasets[dataset]
-    return f"{data.title}, latent dimension {data.main_latent_dim}, seed {data.seeds[0]}."
+def interpolation(arrays: Mapping[str, np.ndarray], block: int, steps: list[int]) -> np.ndarray:
+    """From one reconstruction to the other, as (1, steps, h, w, c)."""
+    start, end = arrays["reconstructions"][2 * block : 2 * block + 2]
+    return np.stack([start, *arrays["interpolations"][block, steps[1:-1]], end])[None]
 
 
-def note_height(text: str) -> float:
-    """Inches of a note, with some white above it."""
-    return GAP + 0.13 * (1 + text.count("\n"))
-
-
-def wrap_title(text: str, width: float) -> str:
-    """In lines that fit into `width` inches of text of 8 points."""
-    return textwrap.fill(text, max(8, int(15 * width)))
-
-
-def decoded_text(experiment: Experiment, dataset: str) -> str:
-    """What the images are that decoders make, in a sentence."""
-    data = experiment.datasets[dataset]
-    found = {autoregressive(data, model) for model in data.models}
-    if found == {True}:
-        return "Decoded images are drawn from p(x|z): the decoders are autoregressive."
-    drawn = "; those of autoregressive decoders are drawn from it" * (True in found)
-    return f"Decoded images are means of p(x|z){drawn}."
-
-
-def autoregressive(data: Dataset, model: str) -> bool:
-    """Whether a model's decoder states each pixel given the ones before it."""
-    return NETWORKS[data.models[model].network].autoregressive
-
-
-def _parts(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    pairs = np.stack([arrays["originals"], arrays["reconstructions"]])
-    return [mosaic(part) for part in (arrays["interpolations"], pairs, arrays["samples"])]
+def pitch(images: np.ndarray) -> int:
+    """Pixels from one image (…, h, w, c) to the next in a mosaic: its width and a white line."""
+    return images.shape[-2] + max(1, round(images.shape[-2] / 12))
 
 
 def mosaic(images: np.ndarray) -> np.ndarray:
@@ -167,7 +165,7 @@ def mosaic(images: np.ndarray) -> np.ndarray:
     White lines part the images, about a twelfth of an image wide.
     """
     n_rows, n_columns, height, width, channels = images.shape
-    line = max(1, round(width / 12))
+    line = pitch(images) - width
     padding = [(0, 0), (0, 0), (0, line), (0, line), (0, 0)]
     padded = np.pad(images, padding, constant_values=255)
     whole = padded.transpose(0, 2, 1, 3, 4).reshape(

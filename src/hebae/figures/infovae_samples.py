@@ -1,90 +1,46 @@
-"""Random samples of each model beside test images."""
+"""Random samples of each model, by the kind of its decoder, and test images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
 from matplotlib.figure import Figure
 
 from hebae.config.experiment import Experiment
 from hebae.config.run import weight_text
-from hebae.figures.common import WIDTH, in_style, note_text, titles
-from hebae.figures.image_panels import (
-    GAP,
-    LINE,
-    MARGIN,
-    WIDEST,
-    Page,
-    autoregressive,
-    caption,
-    decoded_text,
-    mosaic,
-    note_height,
-    wrap_title,
-)
+from hebae.facts.image_panels import DECODERS, Images, by_decoder, is_wide, samples, shown
+from hebae.facts.text import WIDTH, titles
+from hebae.figures.common import in_style
+from hebae.figures.image_panels import GAP, LINE, MARGIN, Page, pitch
+
+TEST_IMAGES = 6  # at most
 
 
 @in_style
-def draw(
-    images: Mapping[str, Mapping[str, np.ndarray]],
-    experiment: Experiment,
-    dataset: str,
-    columns: int = 4,
-) -> Figure:
-    """Blocks of images of one size: test images, then samples at z ~ N(0, I), a block a model.
-
-    At most `columns` blocks stand side by side.
-    """
+def draw(images: Images, experiment: Experiment, dataset: str, width: float = WIDTH) -> Figure:
+    """Rows of samples a model, by decoder; test images at the right, above the first."""
     data, names = experiment.datasets[dataset], titles(experiment, dataset)
-    blocks = [("test images", "", originals(images))]
-    for model, name in names.items():
-        kind = "drawn from p(x|z)" if autoregressive(data, model) else "means of p(x|z)"
-        heading = f"{kind}, λ = {weight_text(data.models[model].default)}"
-        blocks.append((name, heading, mosaic(images[model]["samples"])))
-    lines = -(-len(blocks) // columns)
-    columns = -(-len(blocks) // lines)
-    width = min(WIDEST, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
-    pixel = width / max(block.shape[1] for *_, block in blocks)
-    height = pixel * max(block.shape[0] for *_, block in blocks)
-
-    heads = [wrap_title(title, width) for title, *_ in blocks]
-    # lines of a title, above the heading and the images
-    head = 0.8 * LINE * (1 + max(text.count("\n") for text in heads))
-    block_height = head + LINE + height
-    page_width = 2 * MARGIN + columns * width + (columns - 1) * GAP
-    text = note_text(
-        page_width,
-        caption(experiment, dataset),
-        "Samples: z ~ N(0, I); λ: weight in training.",
-        decoded_text(experiment, dataset),
-        _seen_text(images, names),
+    labels = {
+        model: f"{names[model]}\nλ = {weight_text(data.models[model].default)}" for model in names
+    }
+    page, found = (
+        Page(
+            width,
+            f"{data.title}: random samples, z\u00a0~\u00a0N(0,\u00a0I)",
+            list(labels.values()),
+        ),
+        shown(images, width),
     )
-    room = lines * block_height + (lines - 1) * GAP
-    page = Page(page_width, 2 * MARGIN + room + note_height(text))
-    page.note(text)
-    for place, (title, (_, heading, block)) in enumerate(zip(heads, blocks, strict=True)):
-        x = MARGIN + place % columns * (width + GAP)
-        y = MARGIN + place // columns * (block_height + GAP)
-        page.write(x, y + head, title, va="bottom", linespacing=1.1)
-        page.small(x, y + head + 0.02, heading)
-        page.show(x, y + head + LINE, pixel * block.shape[1], pixel * block.shape[0], block)
-    return page.figure
-
-
-def originals(images: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
-    """The first model's test images, in about as many rows as columns; no more than samples."""
-    arrays = next(iter(images.values()))
-    n_rows, n_columns, *shape = arrays["samples"].shape
-    shown = arrays["originals"][: n_rows * n_columns]
-    n_columns = min(n_columns, int(np.ceil(np.sqrt(len(shown)))))
-    blank = np.full((-len(shown) % n_columns, *shape), 255, np.uint8)
-    return mosaic(np.concatenate([shown, blank]).reshape(-1, n_columns, *shape))
-
-
-def _seen_text(images: Mapping[str, Mapping[str, np.ndarray]], names: Mapping[str, str]) -> str:
-    """Whose test images are shown, where models see them in different ways."""
-    first, *others = (images[model]["originals"] for model in names)
-    if all(np.array_equal(first, other) for other in others):
-        return ""
-    return f"Test images as {next(iter(names.values()))} sees them; others see other grey values."
+    tests = next(iter(images.values()))["originals"][:TEST_IMAGES]
+    pixel = page.pixel(tests, found.columns)
+    left = page.left + pixel * pitch(tests) * (found.columns - len(tests))
+    between = " " if is_wide(width) else "\n"
+    page.show(left, page.top, pixel, tests[None])
+    middle = page.top + pixel * tests.shape[1] / 2
+    page.write(left - GAP, middle, f"test{between}images", ha="right", va="center")
+    # the first heading stands beside the test images
+    y = page.top + max(0, pixel * tests.shape[1] - LINE * (1 + between.count("\n")))
+    for kind, models in by_decoder(data).items():
+        y = page.heading(MARGIN, y, f"{kind}:{between}{DECODERS[kind]}")
+        for model in models:
+            y = page.row(y, labels[model], pixel, [(page.left, samples(images[model], found))])
+        y += GAP
+    return page.finish(y)

@@ -17,7 +17,7 @@ from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES
 from hebae.data.notes import notes_of
 
-DRAWN_WITH = ("matplotlib", "numpy", "pandas")
+DRAWN_WITH = ("matplotlib", "numpy", "pandas", "seaborn")
 COLUMNS = ("device", "precision", "torch", "kept")  # of the table of runs
 
 
@@ -67,7 +67,9 @@ def of_figure(
         "config_sha256": config_sha256(experiment),
         "lock_sha256": lock_sha256(),
         "inputs": {
-            name: files.sha256(results / name) for name in figure_inputs(figure, experiment)
+            name: files.sha256(results / name)
+            for name in (*figure_inputs(figure, experiment), f"data/{dataset}/dataset.json")
+            if (results / name).is_file()  # data/ may be deleted once runs are finished
         },
         "outputs": {path.name: files.sha256(path) for path in outputs},
         "trained": {

@@ -6,26 +6,30 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from hebae.base.errors import UserError
 from hebae.base.text import listed
 from hebae.claims.measures import MEASURES
 from hebae.claims.verdicts import Finding, Verdict, counts, read_findings
 from hebae.config.experiment import Experiment
 from hebae.config.registry import DATASETS, FIGURES
+from hebae.report.record import read_record
 
 PAGE = "README.md"
-SPECIAL = re.compile(r"[\\`*_\[\]|]|<(?=\S)")
+SPECIAL = re.compile(r"[\\`*_\[\]|]|<(?=\S)|&(?=[#\w])|~(?=\S)|(?<=\S)~")
+"""What Markdown may take for inline markup."""
+BLOCK = re.compile(r"^(\d+(?=[.)](?: |$))|(?=[#>+-]))")
+"""The place in the text of a paragraph before a character that would begin a block."""
 NOTE = "<!-- Written by `python -m hebae.publish.results pages`. -->"
 
 
 def escaped(text: str) -> str:
     """Text that Markdown takes literally, in one line."""
-    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+    return BLOCK.sub(r"\1\\", SPECIAL.sub(r"\\\g<0>", " ".join(text.split())))
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -52,10 +56,19 @@ def page_of(experiment: Experiment, folder: Path) -> str:
         experiment: what the published config asks for.
         folder: has ``config.yaml``, ``figures/*.png``, each with its ``.json``, and
             ``tables/claims.csv``.
+
+    Raises:
+        UserError: for a table of claims or a figure's JSON that is missing or damaged.
     """
     # in the order of the registry, which is the paper's
-    figures = [name for name in FIGURES if (folder / f"figures/{name}.png").is_file()]
+    figures = [
+        name
+        for name in FIGURES
+        if name in experiment.figures and (folder / f"figures/{name}.png").is_file()
+    ]
     findings = read_findings(folder / "tables/claims.csv")
+    if unknown := {one.figure for one in findings} - FIGURES.keys():
+        raise UserError(f"{folder}/tables/claims.csv: unknown figure {min(unknown)!r}")
     parts = [
         NOTE,
         f"# {experiment.name}",
@@ -104,7 +117,13 @@ def _figure(name: str, experiment: Experiment, folder: Path) -> str:
     entry = FIGURES[name]
     title = f"{entry.title}: {entry.shows}"
     dataset = experiment.datasets[experiment.figures[name]].title
-    record = json.loads((folder / f"figures/{name}.json").read_text(encoding="utf-8"))
+    path = folder / f"figures/{name}.json"
+    try:
+        record = read_record(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     parts = [f"### {title}", f"![{title}](figures/{name}.png)"]
     if caption := record.get("caption"):
         parts.append(escaped(caption))

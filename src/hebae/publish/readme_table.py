@@ -1,9 +1,10 @@
 """Tables of verdicts in documents: ``python -m hebae.publish.readme_table --help``.
 
-Both are made of ``docs/results/*/tables/claims.csv``. README has each of the paper's claims with
-its verdicts in short (:func:`by_claim`). ``docs/results/README.md`` has every claim by each
-measure, with the estimate that the verdict rests on (:func:`by_measure`). A document marks the
-place of a table by two comments, and ``--into`` replaces what stands between them.
+Both are made of ``docs/results/*/tables/claims.csv``, and leave out what was run nowhere. README
+has each of the paper's claims with its verdicts in short (:func:`by_claim`).
+``docs/results/README.md`` has every claim by each measure, with the estimate that the verdict rests
+on (:func:`by_measure`). A document marks the place of a table by two comments, and ``--into``
+replaces what stands between them.
 """
 
 from __future__ import annotations
@@ -38,17 +39,18 @@ def read_published(folders: Sequence[Path]) -> Published:
 
 
 def by_claim(claims: Claims, published: Published, document: Path) -> str:
-    """A row a claim of the paper, a column an experiment: the verdicts alone."""
+    """A row a claim of the paper that any of the experiments has judged: the verdicts alone."""
     shown = [claim for claim in claims.claims if of_the_paper(claim)]
     names = {claim.id for claim in shown}
     of = {
         folder: [one for one in findings if one.claim in names]
         for folder, findings in published.items()
     }
-    rows = [
-        [claim.statement, *(short_cell(_about(claim, findings)) for findings in of.values())]
-        for claim in shown
-    ]
+    rows = []
+    for claim in shown:
+        cells = [short_cell(_about(claim, findings)) for findings in of.values()]
+        if _any_run(cells):
+            rows.append([claim.statement, *cells])
     return markdown_table(["claim of the paper", *_titles(of, document)], rows)
 
 
@@ -62,10 +64,9 @@ def by_measure(claims: Claims, published: Published, document: Path) -> str:
                 long_cell([one for one in _about(claim, findings) if one.measure == name])
                 for findings in published.values()
             ]
-            if set(cells) == {Verdict.NOT_RUN.sign}:
-                continue
-            rows.append([said, measure_text(name), *cells])
-            said = ""  # said once
+            if _any_run(cells):
+                rows.append([said, measure_text(name), *cells])
+                said = ""  # said once
         if claim.withdrawn:
             reasons.append(f"⊘ Withdrawn: {escaped(claim.withdrawn)}.")
     table = markdown_table(["claim", "measure", *_titles(published, document)], rows)
@@ -82,6 +83,10 @@ PLACE = re.compile(
     r"(.*?)(<!-- end -->)",
     re.DOTALL,
 )
+
+
+def _any_run(cells: Sequence[str]) -> bool:
+    return set(cells) != {Verdict.NOT_RUN.sign}
 
 
 def of_the_paper(claim: Claim) -> bool:
@@ -111,7 +116,7 @@ def _said(findings: Sequence[Finding]) -> str:
 def long_cell(findings: Sequence[Finding]) -> str:
     """A claim's verdicts by one measure, each with the estimate that it rests on."""
     texts = [
-        f"{verdict_text(one)}<br><sub>{one.part}: {one.value}</sub>"
+        f"{verdict_text(one)}<br><sub>{escaped(one.part)}: {one.value}</sub>"
         for one in findings
         if one.value
     ]
@@ -138,13 +143,14 @@ def _title(folder: Path, findings: Sequence[Finding], document: Path) -> str:
     name = next(iter(datasets)) if len(datasets) == 1 else experiment.name
     page = Path(os.path.relpath(folder / PAGE, document.parent)).as_posix()
     seeds = counted(max((finding.n_seeds for finding in findings), default=0), "seed")
-    return f"[{name}]({page}), {seeds}"
+    return f"[{escaped(name)}]({page}), {seeds}"
 
 
 def experiments_in(text: str) -> list[str]:
     """The experiments to whose pages the head of a table links, in their order."""
     head = text.strip().partition("\n")[0]
-    return re.findall(rf"([^/(]+)/{re.escape(PAGE)}\)", head)
+    # a dataset's title may have such brackets too, but the first of them escaped
+    return re.findall(rf"(?<!\\)\]\((?:[^)]*/)?([^/()]+)/{re.escape(PAGE)}\)", head)
 
 
 def filled(document: Path, names: Sequence[str], published: Path) -> str:

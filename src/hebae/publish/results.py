@@ -18,15 +18,14 @@ pages`` writes the pages anew, and nothing else.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import gzip
 import io
-import json
 import math
 import shutil
-import subprocess
-import sys
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,15 @@ from hebae.base.errors import UserError, command
 from hebae.claims.judge import judge_claims
 from hebae.claims.measures import TABLES
 from hebae.claims.read import CLAIMS, CLAIMS_SCHEMA, Claims, read_claims
-from hebae.claims.verdicts import Verdict
+from hebae.claims.verdicts import Verdict, read_rows
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
 from hebae.config.read import check_readable
 from hebae.config.registry import DATASETS, FIGURES
 from hebae.config.run import Run
-from hebae.figures.common import IMAGES
+from hebae.figures.images import IMAGES
 from hebae.publish.page import PAGE, page_of
+from hebae.report.record import read_record
 from hebae.tables.collect import Row, Table, tables_of
 from hebae.tables.read import read_table
 
@@ -171,17 +171,18 @@ def write(config: Path, results: Path, folder: Path) -> list[str]:
                 left_out.append(f"table {name}: {missing} of {len(wanted)} runs")
             if rows:
                 files.write_csv(new / f"tables/{name}.csv", rows)
+        places = results / experiment.name, folder
         for run in _shown(experiment):
-            for source in (
-                runs / run.path / "images.npz",
-                folder / "runs" / run.path / "images.npz",
-            ):
-                if source.is_file():
-                    _copy_images(source, new / "runs" / run.path / "images.npz")
-                    break
+            name = f"runs/{run.path}/images.npz"
+            if source := _first(places, name):
+                _copy_images(source, new / name)
+        for dataset in experiment.datasets:
+            name = f"data/{dataset}/dataset.json"  # sizes and checksums, which captions state
+            if source := _first(places, name):
+                files.write_bytes(new / name, source.read_bytes())
         _judge(experiment, new)
         for figure in shareable_figures(experiment):
-            reason = draw(figure, experiment, new, new / f"figures/{figure}.png", provenance=True)
+            reason = draw(figure, experiment, new, new / f"figures/{figure}.png")
             if reason:
                 left_out.append(f"figure {figure}: {reason}")
         for path in (new / "tables").glob("*.csv"):
@@ -195,6 +196,11 @@ def write(config: Path, results: Path, folder: Path) -> list[str]:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.move(new, folder)
     return left_out
+
+
+def _first(folders: Iterable[Path], name: str) -> Path | None:
+    """The file of this name in the first folder that has it."""
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def shareable_figures(experiment: Experiment) -> list[str]:
@@ -236,24 +242,18 @@ def _judge(experiment: Experiment, folder: Path) -> None:
     files.write_csv(folder / "tables/claim_parts.csv", parts)
 
 
-def draw(
-    figure: str, experiment: Experiment, folder: Path, output: Path, provenance: bool = False
-) -> str | None:
-    """Draw a figure from the tables in a folder; why not, where that is not possible."""
+def draw(figure: str, experiment: Experiment, folder: Path, output: Path) -> str | None:
+    """Draw a figure from the tables in a folder, with its JSON; why not, where it cannot be."""
     arguments = ["--figure", figure, "--experiment", experiment.to_json()]
     arguments += ["--results", folder, "--output", output]
-    if provenance:
-        arguments += ["--provenance", output.with_suffix(".json")]
-    done = subprocess.run(
-        [sys.executable, "-m", "hebae.figures.draw", *map(str, arguments)],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    if done.returncode == 0:
-        return None
-    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-    return lines[-1].removeprefix("error: ").replace(f"{folder}/", "")
+    arguments += ["--provenance", output.with_suffix(".json")]
+    from hebae.figures.draw import main as draw_figure  # takes a second to import
+
+    try:
+        draw_figure(list(map(str, arguments)))
+    except UserError as error:
+        return str(error).replace(f"{folder}/", "")
+    return None
 
 
 def _sums(folder: Path) -> str:
@@ -273,37 +273,85 @@ def verify(folder: Path) -> tuple[list[str], int]:
     path = folder / SUMS
     if not path.is_file():
         return [f"{path}: missing"], 0
-    wrong = _differences(path.read_text(encoding="utf-8"), _sums(folder), folder)
-    experiment = read_experiment(folder / CONFIG)
+    published = path.read_text(encoding="utf-8", errors="replace")
+    wrong = _differences(published, _sums(folder), folder)
+    try:
+        experiment = read_experiment(folder / CONFIG)
+    except (UserError, OSError) as error:
+        return [*wrong, str(error)], 0
     wrong += stale_page(experiment, folder)
-    drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
+    images = sorted((folder / "figures").glob("*.png"))
+    drawn = [path.stem for path in images if path.stem in experiment.figures]
+    wrong += [
+        f"{path}: not a figure of this experiment" for path in images if path.stem not in drawn
+    ]
     with tempfile.TemporaryDirectory() as made:
         copy = Path(made) / folder.name
         shutil.copytree(folder, copy)
         for compressed in (copy / "tables").glob("*.csv.gz"):
-            compressed.with_suffix("").write_bytes(gzip.decompress(compressed.read_bytes()))
-        _judge(experiment, copy)
-        for name in ("claims", "claim_parts"):
-            table = f"tables/{name}.csv"
-            published, again = (_judged(path / table) for path in (folder, copy))
-            known = {row["claim"] for row in published}
-            # a claim that is newer, and not run here, changes nothing that was published
-            again = [
-                row for row in again if row["claim"] in known or row["verdict"] != Verdict.NOT_RUN
-            ]
-            if not _same_rows(published, again):
-                wrong.append(f"{folder / table}: judged again, the claims come out otherwise")
+            with _listing(wrong, f"{folder}/tables/{compressed.name}", copy):
+                compressed.with_suffix("").write_bytes(gzip.decompress(compressed.read_bytes()))
+        with _listing(wrong, f"{folder}/tables: cannot be judged", copy):
+            _judge(experiment, copy)
+            for name in ("claims", "claim_parts"):
+                table = f"tables/{name}.csv"
+                with _listing(wrong, f"{folder / table}: cannot be compared", copy):
+                    if not _same_verdicts(folder / table, copy / table):
+                        wrong.append(
+                            f"{folder / table}: judged again, the claims come out otherwise"
+                        )
         for figure in drawn:
-            made_from = json.loads((folder / f"figures/{figure}.json").read_text(encoding="utf-8"))
-            for name, sha256 in made_from["inputs"].items():
-                if not (copy / name).is_file() or files.sha256(copy / name) != sha256:
-                    wrong.append(f"{folder}/figures/{figure}.json: made from another {name}")
-            again = copy / f"again/{figure}.png"
-            if reason := draw(figure, experiment, copy, again):
-                wrong.append(f"{folder}/figures/{figure}.png: cannot be drawn: {reason}")
-            elif not _same_pixels(folder / f"figures/{figure}.png", again):
-                wrong.append(f"{folder}/figures/{figure}.png: drawn again, it looks otherwise")
+            with _listing(wrong, f"{folder}/figures/{figure}.png: cannot be compared", copy):
+                wrong += _figure_differences(figure, experiment, folder, copy)
     return wrong, len(drawn)
+
+
+@contextlib.contextmanager
+def _listing(wrong: list[str], what: str, copy: Path) -> Iterator[None]:
+    """Adds what cannot be read to the list, as a line, so that the rest is verified too."""
+    try:
+        yield
+    except (UserError, OSError, EOFError, zlib.error) as error:
+        wrong.append(f"{what}: {error}".replace(f"{copy}/", ""))
+
+
+def _same_verdicts(before: Path, now: Path) -> bool:
+    """Whether a published table of claims says what judging again does."""
+    published, again = (read_rows(table, ("claim", "verdict")) for table in (before, now))
+    known = {row["claim"] for row in published}
+    # a claim that is newer, and not run here, changes nothing that was published
+    again = [row for row in again if row["claim"] in known or row["verdict"] != Verdict.NOT_RUN]
+    return _same_rows(published, again)
+
+
+def _figure_differences(
+    figure: str, experiment: Experiment, folder: Path, copy: Path
+) -> Iterator[str]:
+    """What is not as published of a figure and its JSON, a line each."""
+    image, path = (folder / f"figures/{figure}.{kind}" for kind in ("png", "json"))
+    record = None
+    try:
+        record = read_record(path)
+        inputs = record.get("inputs")
+        if not isinstance(inputs, dict):
+            raise ValueError("does not say what the figure was made from")
+    except OSError as error:
+        yield f"{path}: {error.strerror}"
+    except ValueError as error:
+        yield f"{path}: {error}"
+    else:
+        for name, sha256 in inputs.items():
+            if not (copy / name).is_file() or files.sha256(copy / name) != sha256:
+                yield f"{path}: made from another {name}"
+    again = copy / f"again/{figure}.png"
+    if reason := draw(figure, experiment, copy, again):
+        yield f"{image}: cannot be drawn: {reason}"
+        return
+    if not _same_pixels(image, again):
+        yield f"{image}: drawn again, it looks otherwise"
+    caption = read_record(again.with_suffix(".json"))["caption"]
+    if record is not None and record.get("caption") != caption:
+        yield f"{path}: drawn again, its caption differs"
 
 
 def stale_page(experiment: Experiment, folder: Path) -> list[str]:
@@ -311,9 +359,9 @@ def stale_page(experiment: Experiment, folder: Path) -> list[str]:
     page = folder / PAGE
     try:
         text = page_of(experiment, folder)
-    except UserError as error:
+    except (UserError, OSError) as error:
         return [f"{page}: cannot be made: {error}"]
-    if page.is_file() and page.read_text(encoding="utf-8") == text:
+    if page.is_file() and page.read_bytes() == text.encode():
         return []
     return [f"{page}: not what the files beside it say; {PAGES} writes it"]
 
@@ -334,14 +382,10 @@ def _close(was: str, now: str) -> bool:
         return False
 
 
-def _judged(table: Path) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
-
-
 def _differences(published: str, found: str, folder: Path) -> list[str]:
     """Files whose checksums differ, that are missing, or that nothing says anything of."""
     before, now = (
-        dict(line.split("  ", 1)[::-1] for line in text.splitlines()) for text in (published, found)
+        {line.partition("  ")[2]: line for line in text.splitlines()} for text in (published, found)
     )
     wrong = [f"{folder / name}: missing" for name in before.keys() - now.keys()]
     wrong += [f"{folder / name}: not in {SUMS}" for name in now.keys() - before.keys()]
@@ -354,7 +398,10 @@ def _differences(published: str, found: str, folder: Path) -> list[str]:
 
 
 def _same_pixels(one: Path, other: Path) -> bool:
-    first, second = matplotlib.image.imread(one), matplotlib.image.imread(other)
+    try:
+        first, second = matplotlib.image.imread(one), matplotlib.image.imread(other)
+    except (OSError, SyntaxError, ValueError):  # Pillow's, for what is no image
+        return False
     return first.shape == second.shape and bool((first == second).all())
 
 

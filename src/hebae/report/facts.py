@@ -6,7 +6,6 @@ comes from a config, a table or a figure's JSON is escaped.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,11 +14,11 @@ from pathlib import Path
 from hebae.base.errors import UserError
 from hebae.base.text import counted, escape_rst, list_table, listed
 from hebae.claims.verdicts import Finding, counts, read_findings
-from hebae.config.experiment import Dataset, Experiment
-from hebae.config.registry import DATASETS
-from hebae.data.notes import notes_of
+from hebae.config.experiment import Experiment
+from hebae.facts.text import data_text
 from hebae.report import origin
 from hebae.report.names import categories
+from hebae.report.record import read_record
 from hebae.report.summary import summary_sentence
 
 
@@ -49,31 +48,6 @@ class ReportFacts:
 def escaped(models: Iterable[str]) -> str:
     """A list of models in words, their names taken literally."""
     return listed(map(escape_rst, models)) or "no model"
-
-
-def images_of(results: Path, data: Dataset) -> tuple[int | None, int | None]:
-    """The numbers of training and of test images, None where unknown."""
-    try:
-        fields = json.loads((results / "data" / data.name / "dataset.json").read_bytes())
-        return int(fields["n_train"]), int(fields["n_test"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return DATASETS[data.source].n_train, DATASETS[data.source].n_test
-
-
-def data_text(results: Path, data: Dataset) -> str:
-    """A dataset by its title, with its size: Digits 8×8 (1,297 training and 500 test images).
-
-    Notes that matter to a reader follow, such as that the split is not the published one.
-    """
-    numbers = images_of(results, data)
-    said = []
-    if None not in numbers:
-        n_train, n_test = numbers
-        said.append(f"{n_train:,} training and {n_test:,} test images")
-    notes = notes_of(results / "data" / data.name / "dataset.json")
-    said += [escape_rst(note.caption) for note in notes if note.caption]
-    text = "; ".join(said)
-    return f"{escape_rst(data.title)} ({text})" if text else escape_rst(data.title)
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
@@ -117,14 +91,14 @@ def caption_text(path: Path) -> str:
     """The caption in a figure's JSON file; empty where the file or the caption is missing.
 
     Raises:
-        UserError: for a file that is not JSON.
+        UserError: for a file that is damaged.
     """
     try:
-        return escape_rst(json.loads(path.read_bytes()).get("caption", ""))
+        return escape_rst(read_record(path).get("caption", ""))
     except FileNotFoundError:
         return ""
-    except ValueError:
-        raise UserError(f"{path}: not JSON; delete it, and it is made again") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; delete it, and it is made again") from None
 
 
 def figure_facts(figure: str, figures: Path, findings: Sequence[Finding]) -> FigureFacts:
@@ -138,7 +112,7 @@ def figure_facts(figure: str, figures: Path, findings: Sequence[Finding]) -> Fig
 def datasets_text(experiment: Experiment, results: Path) -> str:
     """A list of the datasets, each with its images, models and seeds."""
     lines = [
-        f"* {data_text(results, data)}: {escaped(titles)}, {seeds_text(data.seeds)} "
+        f"* {escape_rst(data_text(results, data))}: {escaped(titles)}, {seeds_text(data.seeds)} "
         f"({listed(data.seeds)})"
         for data in experiment.datasets.values()
         for titles in [[experiment.models[model].title for model in data.models]]

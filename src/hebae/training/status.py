@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -35,6 +36,8 @@ LOG_BYTES = 4096
 HEADER = ("run", "epoch", "test images", "s/epoch", "left", "where")
 NARROW = 16
 """The least length to which the name of a run is shortened, on a narrow terminal."""
+EXPERIMENT = r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z"
+"""The pattern of an experiment's name, as in workflow/schemas/config.schema.yaml."""
 
 
 class Underway(NamedTuple):
@@ -275,11 +278,14 @@ def named_in(config: Path) -> str:
             "PyYAML is not installed, so no config can be read; use --experiment NAME"
         ) from None
     try:
-        return str(yaml.safe_load(config.read_text(encoding="utf-8"))["experiment"])
+        name = yaml.safe_load(config.read_text(encoding="utf-8"))["experiment"]
+        if re.match(EXPERIMENT, name):  # a TypeError where it is no text
+            return name
     except FileNotFoundError:
         raise UserError(f"{config}: no such config") from None
-    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError):
-        raise UserError(f"{config}: it names no experiment") from None
+    except (yaml.YAMLError, ValueError, LookupError, TypeError):
+        pass  # YAML has a ValueError for a date that is none
+    raise UserError(f"{config}: it names no experiment")
 
 
 def picture(results: Path, name: str | None, width: int | None) -> list[str]:

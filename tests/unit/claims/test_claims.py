@@ -28,7 +28,7 @@ SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/claims.schema.yaml").read_text
 DOCUMENT = yaml.safe_load((ROOT / "config/claims.yaml").read_text())
 CLAIMS = parse(DOCUMENT, SCHEMA)
 # of the papers: those of which the world below knows the truth
-PAPERS = replace(CLAIMS, claims=tuple(claim for claim in CLAIMS.claims if claim.in_a_paper))
+PAPERS = replace(CLAIMS, claims=tuple(claim for claim in CLAIMS.claims if claim.where != "ours"))
 
 TRAINING = {"epochs": 4, "batch_size": 32, "learning_rate": 0.001, "learning_rate_decay": 1}
 DENSE = {"name": "dense", "encoder_widths": [8], "decoder_widths": [8]}

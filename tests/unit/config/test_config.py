@@ -562,11 +562,11 @@ def test_a_dataset_is_a_registry_line_and_a_config_block(monkeypatch):
 
 
 def test_how_an_experiment_is_made_is_no_part_of_it():
-    made = {"device": "cpu", "data_dir": "/x", "replace": True, "pack": 4}
+    made = {"device": "cpu", "data_dir": "/x", "replace": True, "pack": 4, "figure_width": 3.3}
     there, here = parse(DEMO, SCHEMA), parse(DEMO | made, SCHEMA)
     assert there.experiment.to_json() == here.experiment.to_json()
-    assert here.execution == Execution("/x", "cpu", Word.REPLACE, 4)
-    assert there.execution == Execution("data", "auto", Word.ASK, 1)
+    assert here.execution == Execution("/x", "cpu", Word.REPLACE, 4, 3.3)
+    assert there.execution == Execution("data", "auto", Word.ASK, 1, 6.9)
 
 
 def test_what_is_said_of_finished_runs_is_one_thing():

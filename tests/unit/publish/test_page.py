@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hebae.base.errors import UserError
 from hebae.claims.verdicts import Verdict, read_findings
 from hebae.config.registry import FIGURES
 from hebae.publish import results
@@ -82,6 +83,87 @@ def test_verifying_needs_a_readable_table(celeba):
     claims.write_text(claims.read_text().replace("undecided", "holds"))
     (line,) = results.stale_page(results.read_experiment(celeba / "config.yaml"), celeba)
     assert f"{celeba / PAGE}: cannot be made" in line
+
+
+def test_verifying_lists_every_fault(celeba):
+    """One that cannot be read hides no other."""
+    figures, tables = celeba / "figures", celeba / "tables"
+
+    def listed(*said: str) -> None:
+        wrong, drawn = results.verify(celeba)
+        assert drawn == 2 and not [line for line in wrong if "\n" in line]
+        for line in said:
+            assert f"{celeba}/{line}" in wrong
+
+    shutil.copy(figures / "fig2b.png", figures / "foo.png")
+    shutil.copy(figures / "fig2b.png", figures / "fig1b.png")  # a figure, but not of this one
+    (figures / "fig2b.json").unlink()
+    (figures / "fig2d.json").write_text("[]")
+    (tables / "claims.csv").unlink()
+    (tables / "claim_parts.csv").write_text("claim\n")
+    claims = f"cannot be compared: cannot read {tables}/claims.csv: No such file or directory"
+    listed(
+        "tables/claims.csv: missing",
+        f"tables/claims.csv: {claims}",
+        f"README.md: cannot be made: cannot read {tables}/claims.csv: No such file or directory",
+        f"tables/claim_parts.csv: cannot be compared: {tables}/claim_parts.csv: no column "
+        "'verdict'; delete the file, and it is made again",
+        "figures/foo.png: not a figure of this experiment",
+        "figures/fig1b.png: not a figure of this experiment",
+        "figures/fig2b.json: missing",
+        "figures/fig2b.json: No such file or directory",
+        "figures/fig2d.json: not the JSON of a figure",
+    )
+
+    record = json.loads((PUBLISHED / celeba.name / "figures/fig2b.json").read_text())
+    (figures / "fig2b.json").write_text(json.dumps(record | {"caption": 5}))
+    (figures / "fig2b.png").write_bytes(b"no image")
+    (figures / "fig2d.json").write_text("{")
+    (tables / "runs.csv").write_bytes(b"\xff")
+    (tables / "covariance.csv.gz").write_bytes(b"\x1f\x8b")
+    listed(
+        "figures/fig2b.json: the caption is not a text",
+        "figures/fig2d.json: not JSON",
+        "tables/runs.csv: changed since it was published",
+        "tables/covariance.csv.gz: Compressed file ended before the end-of-stream marker was "
+        "reached",
+    )
+    (celeba / "config.yaml").unlink()
+    wrong, _ = results.verify(celeba)
+    assert f"{celeba}/config.yaml: missing" in wrong
+    assert f"{celeba}/figures/foo.png: not in {results.SUMS}" in wrong
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        ("{", "not JSON"),
+        ("[]", "not the JSON of a figure"),
+        ('{"caption": 5}', "the caption is not a text"),
+    ],
+)
+def test_a_page_needs_readable_figures(celeba, content, says):
+    path = celeba / "figures/fig2b.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=rf"fig2b\.json: {says}"):
+        page(celeba)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        *(("# a", r"\# a"), ("> b", r"\> b"), ("+ c", r"\+ c"), ("- d", r"\- d"), ("-", r"\-")),
+        *(("1. e", r"1\. e"), ("12) f", r"12\) f"), ("1.", r"1\."), ("1.5 nats", "1.5 nats")),
+        *(("~~~", r"\~\~\~"), ("~~g~~", r"\~\~g\~\~"), ("z ~ N", "z ~ N"), ("```", r"\`\`\`")),
+        *(("&amp; &#65;", r"\&amp; \&#65;"), ("a & b", "a & b"), ("h\n# - 1.", "h # - 1.")),
+        *(("<i> < 3", r"\<i> < 3"), ("a | b](c)", r"a \| b\](c)")),
+    ],
+)
+def test_markdown_takes_escaped_text_literally(text, written):
+    assert escaped(text) == written
 
 
 def test_pages_are_written_for_what_is_published(celeba):

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from hebae.training.status import EXPERIMENT
 
 ROOT = Path(__file__).parents[3]
 COMMAND = (sys.executable, "-m", "hebae.report.file")
@@ -22,7 +25,12 @@ def test_the_name_has_the_experiment_not_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"experiment: [", b"\xff", b"- 1\n", b"models: {}\n"]
+    "content",
+    [
+        *(None, b"", b"experiment: [", b"\xff", b"- 1\n", b"models: {}\n", b"experiment: a/b\n"),
+        *(b"experiment: {a: 1}\n", b"experiment: 5\n", b"experiment: \n", b"experiment: -a\n"),
+        *(b'experiment: "a\\n"\n', b"experiment: ../a\n", b"experiment: 2024-13-45\n"),
+    ],
 )
 def test_a_config_without_a_name_is_an_error_in_one_line(tmp_path, content):
     config = tmp_path / "bad.yaml"
@@ -33,6 +41,11 @@ def test_a_config_without_a_name_is_an_error_in_one_line(tmp_path, content):
         assert done.returncode != 0 and done.stdout == ""
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         assert path.name in done.stderr
+
+
+def test_a_name_is_what_the_schema_says():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    assert schema["properties"]["experiment"]["pattern"] == EXPERIMENT
 
 
 def made(folder: Path, config: str) -> tuple[int, list[str]]:

@@ -426,9 +426,19 @@ def test_a_figure_without_a_caption_has_its_verdicts(tmp_path, experiment, conte
     assert shown.strip() == "No claim is tested on this figure."
 
 
-def test_a_damaged_file_of_a_figure_is_an_error_in_one_line(tmp_path):
-    (tmp_path / "fig2a.json").write_text('{"caption": ')
-    with pytest.raises(UserError, match=r"fig2a\.json: not JSON; delete it"):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"caption": ', "not JSON"),
+        ("[]", "not the JSON of a figure"),
+        ("5", "not the JSON of a figure"),
+        ('{"caption": null}', "the caption is not a text"),
+        ('{"caption": 5}', "the caption is not a text"),
+    ],
+)
+def test_a_damaged_file_of_a_figure_is_an_error_in_one_line(tmp_path, content, says):
+    (tmp_path / "fig2a.json").write_text(content)
+    with pytest.raises(UserError, match=rf"fig2a\.json: {says}; delete it"):
         facts.caption_text(tmp_path / "fig2a.json")
 
 
@@ -467,6 +477,13 @@ def test_the_first_page_has_claims_data_runs_and_origin(tmp_path, experiment):
     assert "kept as found" not in shown
 
 
+def test_the_first_page_takes_a_long_name(tmp_path):
+    document = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    document["experiment"] = name = "a_-" * 40
+    snakemake = told(parse(document, SCHEMA).experiment, tmp_path)
+    assert f"HEBAE, redrawn: {name}" in rendered("workflow.rst", snakemake=snakemake, categories=[])
+
+
 def test_the_first_page_says_which_runs_were_kept(tmp_path, experiment):
     columns = ("commit", "python", "torch", "numpy", "device", "precision", "training_seconds")
     run = dict.fromkeys(columns, "1")
@@ -484,7 +501,7 @@ def test_a_report_of_half_an_experiment_is_one(tmp_path, experiment):
     report = facts.report_facts(experiment, tmp_path, tmp_path)
     assert report.claims == r"No claim was judged\."
     assert "\n     - none" in report.trained_with
-    assert "1,297 training" in report.datasets
+    assert "1,297 training" in report.datasets.replace("\\", "")
 
 
 def test_the_lock_and_the_processor_are_those_of_this_machine(tmp_path):

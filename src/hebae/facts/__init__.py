@@ -1,0 +1,1 @@
+"""What each figure shows: its numbers, checked, and its caption. Figures draw it."""
