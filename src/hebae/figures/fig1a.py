@@ -57,7 +57,9 @@ def draw(
     for axes, when in zip((top, *bottom), ("", "last epoch, "), strict=False):
         next(iter(axes)).set_ylabel(f"paper’s bound\n({when}nats)")
     handles = [Line2D([], [], label=names[m], **looks[m]._asdict()) for m in found.models]
-    head(figure, f"{data.title}: what the paper plots as a bound, test split", handles)
+    hebae = any(experiment.models[model].objective == "hebae" for model in found.models)
+    none = ", which for HEBAE is none" * hebae
+    head(figure, f"{data.title}: the paper’s bound{none}, test split", handles)
     return figure
 
 

@@ -54,7 +54,7 @@ def draw(
         ax.set_xlim(*limits(table[measure]))
         ax.xaxis.set_major_locator(MaxNLocator(6 if width > 5 else 3, steps=[1, 2, 5, 10]))
         ties = measure == "tic" and tied_models(experiment, dataset)
-        label += f" (ties raise {listed(ties)}’s)" if ties else ""
+        label += f" (order withdrawn: ties raise {listed(ties)}’s)" if ties else ""
         ax.set_xlabel(fill(label, 0.35 * width))
     head(figure, f"{data.title}: information between images and codes")
     return figure
