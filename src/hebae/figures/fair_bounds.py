@@ -119,7 +119,7 @@ def _limits(ax: Axes, values: pd.DataFrame, inches: float) -> None:
     """From the lowest to the highest, with room for a number to the right."""
     low, high = values.min(axis=None), values.max(axis=None)
     low, high = (low, high) if np.isfinite(high - low) else (0, 1)
-    margin = 0.06
+    margin = 0.1
     span = ((high - low) or 1) / (1 - margin - 0.55 / inches)
     ax.set_xlim(low - margin * span, low + (1 - margin) * span)
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
