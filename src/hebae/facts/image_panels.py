@@ -14,7 +14,7 @@ import numpy as np
 from hebae.base.text import counted, listed
 from hebae.config.experiment import Dataset, Experiment
 from hebae.config.registry import NETWORKS
-from hebae.facts.text import WIDTH, titles, weights_text, where_text
+from hebae.facts.text import WIDTH, is_wide, titles, weights_text, where_text
 
 Images = Mapping[str, Mapping[str, np.ndarray]]
 """By model, as :func:`hebae.figures.images.read_images` gives them."""
@@ -104,8 +104,3 @@ def by_decoder(data: Dataset) -> dict[str, list[str]]:
     for model, recipe in data.models.items():
         groups[list(DECODERS)[NETWORKS[recipe.network].autoregressive]].append(model)
     return {kind: models for kind, models in groups.items() if models}
-
-
-def is_wide(width: float) -> bool:
-    """Whether a figure is as wide as a page rather than a column."""
-    return width > 5

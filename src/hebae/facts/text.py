@@ -24,6 +24,11 @@ def titles(experiment: Experiment, dataset: str) -> dict[str, str]:
     return {model: experiment.models[model].title for model in experiment.datasets[dataset].models}
 
 
+def is_wide(width: float) -> bool:
+    """Whether a figure is as wide as a page rather than a column."""
+    return width > 5
+
+
 def images_of(results: Path, data: Dataset) -> tuple[int | None, int | None]:
     """How many training and test images a dataset has, where that is known."""
     try:

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from hebae.base.text import number
 from hebae.config.experiment import Experiment
 from hebae.facts.fair_bounds import FairBounds, measured
-from hebae.facts.text import WIDTH, titles
+from hebae.facts.text import WIDTH, is_wide, titles
 from hebae.figures.common import SMALL, dots, fill, head, in_style, looks_of
 
 INFORMATION, REST = "0.55", "0.8"
@@ -57,7 +57,7 @@ def draw(
     """A row a model in each of the panels: in the last alone where no bound leaves anything out."""
     data, found = experiment.datasets[dataset], measured(tables, experiment, dataset)
     names, shown = titles(experiment, dataset), list(PANELS)[0 if found.leaving else -1 :]
-    n_rows, n_columns = (1, len(shown)) if width > 5 else (len(shown), 1)
+    n_rows, n_columns = (1, len(shown)) if is_wide(width) else (len(shown), 1)
     figure = Figure(figsize=(width, 1), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     for title, ax in zip(shown, axes.flat, strict=True):

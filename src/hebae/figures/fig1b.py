@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from hebae.config.experiment import Experiment
 from hebae.facts.fig1b import distance, measured
-from hebae.facts.text import WIDTH, titles
+from hebae.facts.text import WIDTH, is_wide, titles
 from hebae.figures.common import SMALL, complete, curve, head, in_style, looks_of, plain_log
 
 WIDE = 20
@@ -29,7 +29,7 @@ def draw(
     looks, names = looks_of(experiment), titles(experiment, dataset)
     models, latent_dims = (found.prior[column].unique() for column in ("model", "latent_dim"))
     panels = [(latent_dim, scale) for latent_dim in latent_dims for scale in found.scales]
-    columns = len(found.scales) if width > 5 else 1
+    columns = len(found.scales) if is_wide(width) else 1
     lines = len(panels) // columns
     figure = Figure(figsize=(width, 0.7 + 2 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False)

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from hebae.config.experiment import Experiment
-from hebae.facts.image_panels import Images, is_wide, samples, shown
-from hebae.facts.text import WIDTH, titles
+from hebae.facts.image_panels import Images, samples, shown
+from hebae.facts.text import WIDTH, is_wide, titles
 from hebae.figures.common import fill, in_style
 
 MARGIN, LINE, GAP = 0.05, 0.135, 0.08  # around all, a line of 8 points, between parts: inches

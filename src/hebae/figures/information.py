@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from hebae.base.text import listed
 from hebae.config.experiment import Experiment
 from hebae.facts.information import LABELS, measured, tied_models
-from hebae.facts.text import WIDTH, titles
+from hebae.facts.text import WIDTH, is_wide, titles
 from hebae.figures.common import SMALL, complete, dots, fill, head, in_style, looks_of
 
 LEAST = 0.02
@@ -52,7 +52,7 @@ def draw(
         line[0].set_title(f"latent dimension {z}", loc="left")
     for ax, (measure, label) in zip(axes[-1], LABELS.items(), strict=True):
         ax.set_xlim(*limits(table[measure]))
-        ax.xaxis.set_major_locator(MaxNLocator(6 if width > 5 else 3, steps=[1, 2, 5, 10]))
+        ax.xaxis.set_major_locator(MaxNLocator(6 if is_wide(width) else 3, steps=[1, 2, 5, 10]))
         ties = measure == "tic" and tied_models(experiment, dataset)
         label += f" (order withdrawn: ties raise {listed(ties)}’s)" if ties else ""
         ax.set_xlabel(fill(label, 0.35 * width))

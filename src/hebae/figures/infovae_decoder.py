@@ -17,9 +17,9 @@ from matplotlib.ticker import MaxNLocator
 from hebae.base.text import number
 from hebae.config.experiment import Experiment
 from hebae.config.run import weight_text
-from hebae.facts.image_panels import Images, by_decoder, is_wide
+from hebae.facts.image_panels import Images, by_decoder
 from hebae.facts.infovae_decoder import Decoders, measured, models_without
-from hebae.facts.text import WIDTH, titles
+from hebae.facts.text import WIDTH, is_wide, titles
 from hebae.figures.common import dots, in_style, looks_of
 from hebae.figures.image_panels import GAP, LINE, MARGIN, Page, pitch
 

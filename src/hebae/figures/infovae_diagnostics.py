@@ -27,7 +27,7 @@ from hebae.facts.infovae_diagnostics import (
     null,
     threshold_of,
 )
-from hebae.facts.text import WIDTH, titles
+from hebae.facts.text import WIDTH, is_wide, titles
 from hebae.figures.common import curve, fill, head, in_style, looks_of
 from hebae.figures.looks import Look
 
@@ -49,7 +49,7 @@ def draw(
 
     With one of the two columns, MMD² stands beside log det; in a narrow figure, panels stack.
     """
-    data, wide = experiment.datasets[dataset], width > 5
+    data, wide = experiment.datasets[dataset], is_wide(width)
     table, names = measured(tables, experiment, dataset), titles(experiment, dataset)
     columns, looks = columns_of(table, experiment, dataset), looks_of(experiment)
     if wide:

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from hebae.config.experiment import Experiment
 from hebae.config.run import weight_text
-from hebae.facts.image_panels import DECODERS, Images, by_decoder, is_wide, samples, shown
-from hebae.facts.text import WIDTH, titles
+from hebae.facts.image_panels import DECODERS, Images, by_decoder, samples, shown
+from hebae.facts.text import WIDTH, is_wide, titles
 from hebae.figures.common import in_style
 from hebae.figures.image_panels import GAP, LINE, MARGIN, Page, pitch
 

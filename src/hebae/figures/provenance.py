@@ -52,6 +52,9 @@ def of_figure(
     """
     dataset = experiment.figures[figure]
     data = experiment.datasets[dataset]
+    manifest = [f"data/{dataset}/dataset.json"]
+    if not (results / manifest[0]).is_file():
+        manifest = []  # data/ may be deleted once runs are finished
     of_dataset = runs[runs["dataset"] == dataset]
     return {
         "figure": figure,
@@ -68,8 +71,7 @@ def of_figure(
         "lock_sha256": lock_sha256(),
         "inputs": {
             name: files.sha256(results / name)
-            for name in (*figure_inputs(figure, experiment), f"data/{dataset}/dataset.json")
-            if (results / name).is_file()  # data/ may be deleted once runs are finished
+            for name in (*figure_inputs(figure, experiment), *manifest)
         },
         "outputs": {path.name: files.sha256(path) for path in outputs},
         "trained": {

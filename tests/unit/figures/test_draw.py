@@ -7,9 +7,11 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+import yaml
 from matplotlib.colors import to_rgb
 from tests.unit.figures.planted import (
     DRAWN,
+    ROOT,
     arguments,
     check_fits,
     command,
@@ -23,6 +25,7 @@ from tests.unit.figures.planted import (
 from hebae.base.errors import UserError
 from hebae.config.experiment import Experiment
 from hebae.figures import common
+from hebae.figures import draw as drawing
 from hebae.figures.draw import caption
 from hebae.figures.looks import LOOKS
 
@@ -217,30 +220,11 @@ def test_wrong_tables(results, demo, tmp_path, figure, name, change, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["missing", "text", "lacks", "cut", "shape", "flat", "float"])
-def test_wrong_images(results, demo, tmp_path, content):
-    run = demo.main_runs("digits")[0]
-    for other in demo.main_runs("digits"):
-        path = tmp_path / "runs" / other.path / "images.npz"
-        path.parent.mkdir(parents=True)
-        path.write_bytes((results / "runs" / other.path / "images.npz").read_bytes())
-    path = tmp_path / "runs" / run.path / "images.npz"
-    arrays = dict(np.load(path))
-    if content == "missing":
-        path.unlink()
-    elif content == "text":
-        path.write_text("not images")
-    elif content == "lacks":
-        np.savez(path, **{name: arrays[name] for name in arrays if name != "samples"})
-    elif content == "cut":
-        path.write_bytes(path.read_bytes()[:-200])
-    elif content == "shape":
-        np.savez(path, **{**arrays, "reconstructions": arrays["reconstructions"][:5]})
-    elif content == "float":
-        np.savez(path, **{**arrays, "samples": arrays["samples"] / 255})
-    elif content == "flat":
-        np.savez(path, **{**arrays, "samples": arrays["samples"].reshape(100, 8, 8, 1)})
-    with pytest.raises(UserError) as caught:
-        draw("appendix_c", tmp_path, demo)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
+def test_the_command_takes_the_widths_that_a_config_may_have(demo, tmp_path):
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    allowed = schema["properties"]["figure_width"]
+    assert (allowed["minimum"], allowed["maximum"]) == (drawing.NARROWEST, drawing.WIDEST)
+    given = arguments("fig2a", demo, tmp_path, tmp_path / "fig2a.pdf")[1:]
+    for width in ("2.9", "nan", "inf", "-3"):
+        with pytest.raises(UserError, match="from 3 to 20 inches"):
+            drawing.main([*given, f"--width={width}"])
