@@ -11,6 +11,7 @@
 #   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
 #   make test-report    the report of a small experiment in a real browser: Debian's Chromium
 #   make soak           the workflow killed KILLS times at random moments, against an undisturbed one
+#   make paper          reproduction.pdf, of docs/reproduction.md, which it writes from docs/results
 #   make verify         docs/results: checksums, pages, the claims judged and the figures drawn again
 #   make publish CONFIG=config/X.yaml      what results/ has of it to docs/results; tables of verdicts
 #   make export EXPERIMENT=mnist           finished runs to exports/mnist.tar, for another machine
@@ -24,7 +25,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures plan report status doctor test test-ways test-hostile test-cluster test-report soak verify publish export import trained prune lint format env lock clean
+.PHONY: figures plan report status doctor test test-ways test-hostile test-cluster test-report soak verify paper publish export import trained prune lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -66,6 +67,12 @@ test-report: env
 soak: env
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/soak
 
+# pandoc and Typst, about 66 MB to download, are for this target alone.
+paper: env
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r envs/paper.lock
+	$(BIN)/python -m hebae.publish.paper
+	$(BIN)/python -m hebae.publish.pdf
+
 verify: env
 	$(BIN)/python -m hebae.publish.results verify
 
@@ -73,6 +80,7 @@ publish: env
 	$(BIN)/python -m hebae.publish.results write --config "$(CONFIG)"
 	$(BIN)/python -m hebae.publish.readme_table --into README.md
 	$(BIN)/python -m hebae.publish.readme_table --into docs/results/README.md
+	$(BIN)/python -m hebae.publish.paper
 
 export: env
 	$(if $(EXPERIMENT),,$(error say which: make export EXPERIMENT=mnist))
@@ -110,6 +118,9 @@ lock: env
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 		--generate-hashes --no-annotate \
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group paper \
+		--generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --output-file envs/paper.lock
 	$(BIN)/python envs/write_scripts.py
 
 clean:

@@ -87,10 +87,11 @@ def indices_draws(
 
 def index_code(side: str, posterior: Posterior, threads: int, codes: int) -> np.ndarray:
     """log q(z|x) and log q(z) of some codes, against all images."""
-    chosen = posterior.sample(np.random.default_rng(1))[:codes]
+    noise = np.random.default_rng(1).standard_normal((codes, posterior.mean.shape[1]))
     if side == "hebae":
         owner = np.arange(codes)
-        return np.array(index_code_information.log_densities(posterior, chosen, owner, threads))
+        return np.array(index_code_information.log_densities(posterior, noise, owner, threads))
+    chosen = posterior.mean[:codes] + posterior.sigma[:codes] * (noise @ posterior.mixing.T)
     inverse = np.linalg.inv(posterior.mixing)
     diagonal = not np.any(inverse != np.eye(len(inverse)))
     mean, scale = posterior.mean.T.copy(), np.ascontiguousarray(1 / posterior.sigma.T)

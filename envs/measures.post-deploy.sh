@@ -5,5 +5,5 @@
 set -eu
 prefix=${0%.post-deploy.sh}
 exec "$prefix/bin/python" -I "$HEBAE_ROOT/envs/make_env.py" --into "$prefix" \
-    --lock 296c48d0626a2a4953d78482d95ee4db7c336e839106cf4dffac410a694c6d80 \
-    cython minepy numpy setuptools threadpoolctl
+    --lock 3f9e3eb752e5bc9bcaebde4ae7afdafdb782d86cad6d67677917e573f9e3faf2 \
+    cython minepy numpy scipy setuptools threadpoolctl

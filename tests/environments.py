@@ -115,6 +115,7 @@ def looked_up_modules(modules: Collection[str]) -> set[str]:
         value.partition(":")[0]
         for table in tables
         for entry in table.values()
+        if hasattr(entry, "__dict__")  # not the parameters of entries
         for value in vars(entry).values()
         if isinstance(value, str) and ":" in value
     }

@@ -134,13 +134,13 @@ def test_a_newer_claim_that_is_not_run_here_changes_nothing_and_one_that_is_does
     path = project / "config/claims.yaml"
     before = path.read_text()
     new = (
-        "\n  - {id: new, statement: s, where: ours, figures: [%s], measures: [mic], "
-        "order: [[VAE, WAE]]}\n"
+        "\n  - {id: new, statement: s, where: ours, figures: [fig2c], measures: [mic], "
+        "order: [[VAE, %s]]}\n"
     )
     try:
-        path.write_text(before + new % "fig2d")
+        path.write_text(before + new % "WAE-GAN")
         assert published(project, "verify").returncode == 0
-        path.write_text(before + new % "fig2c")
+        path.write_text(before + new % "WAE")
         assert "the claims come out otherwise" in published(project, "verify", check=False).stderr
     finally:
         path.write_text(before)

@@ -11,7 +11,7 @@ import hebae
 
 PACKAGE = Path(hebae.__file__).parent
 HEAVY = {"torch", "torchvision", "scipy", "sklearn", "seaborn", "matplotlib.pyplot", "snakemake"}
-RUNS_NETWORKS = {"__init__", "bounds"}
+RUNS_NETWORKS = {"__init__", "bounds", "smoothness", "stability"}
 DRAWS = HEAVY - {"scipy", "seaborn", "matplotlib.pyplot"}  # seaborn imports the other two
 NO_PLOTS = HEAVY | {"pandas", "matplotlib", "PIL"}
 

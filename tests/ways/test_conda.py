@@ -38,7 +38,7 @@ CONFIG = {
             "diagnostics": {"training_sizes": [], "permutations": 20},
         }
     },
-    "figures": {"fig2c": "digits"},
+    "figures": {"fig2c": "digits", "distorted_images": "digits"},
 }
 # which environment a module's jobs belong in
 ENVIRONMENT_OF = {
@@ -46,7 +46,9 @@ ENVIRONMENT_OF = {
     "hebae.training.train": "torch",
     "hebae.codes.encode": "torch",
     "hebae.measures.bounds": "torch",
+    "hebae.measures.smoothness": "torch",
     "hebae.measures.fid.features.classifier": "torch",
+    "hebae.measures.fid.distortions": "torch",
     "hebae.measures.fid.reference": "torch",
     "hebae.measures.fid.fid": "torch",
     "hebae.measures.measure": "measures",

@@ -180,6 +180,7 @@ def test_the_measure_has_a_table(followed):
 
 def test_the_claim_has_a_verdict(followed):
     (row,) = table(followed, "claims").query("claim == 'lighter-tails'").itertuples()
+    assert (row.dataset, row.latent_dim) == ("digits", 4)  # where its models are
     assert row.figure == "active_units" and row.measure == "kurtosis" and row.n_seeds == 3
     assert row.verdict in set(Verdict) - {Verdict.NOT_RUN} and np.isfinite(row.estimate)
     measured = table(followed, "kurtosis").query("dataset == 'digits'")

@@ -31,14 +31,17 @@ from tests.project import (
     unactivated,
 )
 
+from hebae.config.registry import FEATURES
+
 TABLES = {
-    "elbo_by_epoch": "epoch split reconstruction regulariser elbo_paper elbo seconds",
-    "elbo_by_weight": "elbo_paper elbo reconstruction regulariser",
+    "elbo_by_epoch": "epoch split reconstruction regulariser elbo_paper elbo elbo_widened "
+    "noise_deviation seconds",
+    "elbo_by_weight": "elbo_paper elbo elbo_widened noise_deviation reconstruction regulariser",
     "fid": "n_generated n_reference features fid common_weight accuracy warning",
     "covariance": "which i j covariance correlation",
     "mutual_information": "protocol dimension mic tic",
     "index_code_information": "nats log_n kl_aggregate",
-    "bounds": "samples bound standard_error n_images",
+    "bounds": "samples bound standard_error n_images width widened widened_error n_pilot",
 }
 
 
@@ -67,11 +70,12 @@ def test_every_figure_and_table_is_there(project):
         identity = ["dataset", "model", "latent_dim", "weight", "seed"]
         assert list(table.columns[:5]) == identity
         assert set(columns.split()) <= set(table.columns)
-        deterministic = set() if name == "bounds" else {"WAE"}
-        assert set(table.model) == {"VAE", "HEBAE"} | deterministic
-        # the bounds of a model without one are the only fields that may be empty
+        assert set(table.model) == {"VAE", "HEBAE", "WAE"}
+        # the bounds of a model without one are the only fields that may be empty, and what is
+        # measured of the test split alone
+        empty = ["elbo", "elbo_paper", "elbo_widened", "noise_deviation"]
         assert (
-            table.drop(columns=["elbo", "elbo_paper"], errors="ignore")
+            table.drop(columns=empty, errors="ignore")
             .query("model != 'WAE'")
             .notna()
             .all(axis=None)
@@ -80,14 +84,21 @@ def test_every_figure_and_table_is_there(project):
 
 def test_distances_say_what_they_are_of(project):
     table = pd.read_csv(project / "results/tiny/tables/fid.csv")
-    assert len(table) == 8  # default weights and grid, all seeds
+    # 3 models x 2 seeds at the default weight, 6 samplings each; samples of the prior of 2 others
+    assert len(table) == 6 * 6 + 2
+    assert table.groupby("sampling").size().to_dict() == dict.fromkeys(
+        ("gaussian", "midpoints", "mixture", "real", "reconstruction"), 6
+    ) | {"prior": 8}
     assert set(table.features) == {"classifier of digits"}
     assert (table.accuracy > 0.9).all() and (table.fid > 0).all()
     assert set(table.warning) == {"rank-deficient: 60 generated images < 64 features"}
     assert (table.common_weight == table.weight).all()  # cross entropy has no other scale
-    # the reference of one dataset, split, count and network is kept for other experiments
-    (cached,) = (project / "results/cache").glob("*.npz")
-    assert cached.name.startswith("digits-test-200-classifier-")
+    # the reference of one dataset, split, count and network is kept for other experiments, and
+    # the real images that are compared with it
+    cached = sorted(path.name for path in (project / "results/cache").glob("*.npz"))
+    assert [name.rpartition("-")[0] for name in cached] == [
+        "digits-test-200-classifier", "digits-train-60-classifier",
+    ]  # fmt: skip
 
 
 def test_tables_hold_every_run_once(project):
@@ -104,7 +115,10 @@ def test_tables_hold_every_run_once(project):
     assert last.reconstruction_x.equals(last.reconstruction_y)
     assert len(tables["covariance"]) == 6 * 2 * 9
     bounds = tables["bounds"]
-    assert bounds.samples.tolist() == [1, 10] * 4 and set(bounds.n_images) == {50}
+    assert bounds.samples.tolist() == [1, 10] * 6 and set(bounds.n_images) == {50}
+    assert set(bounds.n_pilot) == {50}
+    of_wae = bounds.query("model == 'WAE'")
+    assert of_wae.bound.isna().all() and of_wae.widened.notna().all()
     information = tables["index_code_information"]
     assert len(information) == 6
     assert information.query("model == 'WAE'").nats.to_list() == pytest.approx(
@@ -341,6 +355,23 @@ def test_a_changed_count_measures_distances_again_and_trains_nothing(project):
     assert not {"train", "encode", "images", "classifier", "reference"} & set(jobs)
 
 
+def test_rotation_features_are_proved_before_anything_is_measured_in_them(project):
+    """`auto` is them until Inception's weights are there; their distances are not in the cache."""
+    changed = json.loads(json.dumps(TINY))
+    changed["datasets"]["digits"]["fid"]["features"] = "auto"
+    changed["figures"] = {"fig1b": "digits"}
+    changed["data_dir"] = "raw"
+    (project / "turns.yaml").write_text(yaml.safe_dump(changed))
+    jobs = plan(project, config="turns.yaml")
+    assert (jobs["rotation"], jobs["distortions"], jobs["fid"]) == (1, 1, 8)
+    assert not {"classifier", "inception"} & set(jobs)
+    (project / "raw/inception").mkdir(parents=True)
+    (project / "raw/inception" / FEATURES["inception"].weights).write_bytes(b"")
+    jobs = plan(project, config="turns.yaml")
+    assert (jobs["inception"], jobs["fid"]) == (1, 8)
+    assert not {"classifier", "rotation", "distortions"} & set(jobs)
+
+
 def test_after_the_classifier_is_edited_distances_are_measured_again(editable):
     path = editable / "src/hebae/measures/fid/features/classifier.py"
     path.write_text(path.read_text() + EDIT)
@@ -360,7 +391,7 @@ def test_after_the_style_is_edited_every_figure_is_redrawn(editable):
 def test_a_changed_entry_of_the_registry_is_another_run(editable):
     path = editable / "src/hebae/config/registry.py"
     text = path.read_text()
-    entry = 'ObjectiveEntry("hebae.models.objectives.vae:vae")'
+    entry = 'ObjectiveEntry("hebae.models.objectives.vae:vae", charges="posterior_kl")'
     assert entry in text
     path.write_text(text.replace(entry, entry[:-1] + ", bound=False)"))
     assert plan(editable, *REPLACE)["train"] == 3

@@ -21,6 +21,7 @@ rule claims:
     output:
         claims="<results>/tables/claims.csv",
         parts="<results>/tables/claim_parts.csv",
+        rule="<results>/tables/claims.json",
     log:
         "<logs>/tables/claims.log",
     benchmark:
@@ -35,9 +36,9 @@ rule claims:
         + files.sha256(hebae_claims.CLAIMS_SCHEMA),
         code=lambda wildcards: code("hebae.claims.judge"),
         experiment=description,
-        tables=lambda wildcards, output: os.path.dirname(output.claims),
+        folder=lambda wildcards, output: os.path.dirname(output.claims),
     message:
         "Judging the claims"
     shell:
-        "python -m hebae.claims.judge --experiment {params.experiment:q} --tables {params.tables:q} --output {output.claims:q}"
-        " --parts {output.parts:q} > {log:q} 2>&1"
+        "python -m hebae.claims.judge --experiment {params.experiment:q} --tables {params.folder:q} --output {params.folder:q}"
+        " > {log:q} 2>&1"

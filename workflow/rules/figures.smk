@@ -46,6 +46,18 @@ def figure_images(figure):
     return images
 
 
+def figure_distortions(figure):
+    """The distances of distorted images that a figure shows, as an input function."""
+
+    def distortions(wildcards):
+        dataset = figure_dataset(figure)
+        if not registry.FIGURES[figure].needs_distortions:
+            return []
+        return f"<results>/{registry.distortions_of(dataset)}"
+
+    return distortions
+
+
 def all_figures():
     """Every file of every figure of the experiment."""
     return [
@@ -62,6 +74,7 @@ for figure, entry in registry.FIGURES.items():
             figure
         input:
             tables=figure_tables(figure),
+            distortions=figure_distortions(figure),
             images=figure_images(figure),
             runs="<results>/tables/runs.csv",
         output:

@@ -1,5 +1,6 @@
 # Input functions of single rules: files and parameters.
 
+from hebae.config.at_hand import features_at_hand
 from hebae.config.experiment import Word
 from hebae.data import raw
 from hebae.training.finished import Store
@@ -81,15 +82,33 @@ def fid_of(wildcards):
     return EXPERIMENT.datasets[wildcards.dataset].fid
 
 
+def features_of(wildcards):
+    """The name of the feature network of a dataset."""
+    data_dir = Path(EXECUTION.data_dir).expanduser()
+    return features_at_hand(fid_of(wildcards).features, data_dir)
+
+
 def fid_features(wildcards):
     """The files of the feature network of a dataset."""
-    folder = f"<features>/{fid_of(wildcards).features}"
+    folder = f"<features>/{features_of(wildcards)}"
     return [f"{folder}/features.json", ancient(f"{folder}/weights.pt")]
+
+
+def fid_floor(wildcards):
+    """The statistics of the other split's real images, for the runs that are compared with them."""
+    taken = EXPERIMENT.fid_of(run_of(wildcards)).samplings
+    return "<features>/floor.npz" if "real" in taken else []
+
+
+def fid_proof(wildcards):
+    """That the distance grows with distortions of real images, for features that need it."""
+    entry = registry.FEATURES[features_of(wildcards)]
+    return "<features>/distortions.csv" if entry.needs_proof else []
 
 
 def fid_module(wildcards):
     """The module of the feature network. No module imports it, since it is looked up by name."""
-    return module_of(registry.FEATURES[fid_of(wildcards).features].function)
+    return module_of(registry.FEATURES[features_of(wildcards)].function)
 
 
 def table_rows(wildcards):

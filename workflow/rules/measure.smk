@@ -62,6 +62,39 @@ rule diagnostics:
         " --protocol {params.protocol:q} --threads {threads} > {log:q} 2>&1"
 
 
+rule smoothness:
+    input:
+        run="<run>/run.json",
+        weights=ancient("<run>/weights.pt"),
+        manifest="<data>/dataset.json",
+        arrays=ancient(ARRAYS),
+    output:
+        table="<run>/smoothness.csv",
+    log:
+        "<run_logs>/smoothness.log",
+    benchmark:
+        "<run_benchmarks>/smoothness.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=on_gpu,
+        mem_mb=memory,
+        device=EXECUTION.device,
+    params:
+        code=lambda wildcards: code(
+            "hebae.measures.smoothness", *run_of(wildcards).modules
+        ),
+        data=lambda wildcards, input: os.path.dirname(input.manifest),
+    message:
+        "Measuring how fast the decoder of {wildcards.model} changes on {wildcards.dataset}"
+        " (z = {wildcards.latent_dim}, seed {wildcards.seed})"
+    shell:
+        "python -m hebae.workflow.step hebae.measures.smoothness --run {input.run:q} --weights {input.weights:q}"
+        " --data {params.data:q} --output {output.table:q}"
+        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
+
+
 rule bounds:
     input:
         run="<run>/run.json",

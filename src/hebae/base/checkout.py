@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +40,30 @@ class Commit(NamedTuple):
 
 def commit() -> Commit:
     """The checked-out commit of this project, never that of a repository around it."""
+    return _asked(
+        lambda: _git("describe", "--always", f"--dirty={DIRTY}", "--abbrev=40", "--exclude=*")
+    )
+
+
+def last_change(paths: Sequence[str]) -> Commit:
+    """The last commit that changed any of these files or folders of the checkout."""
+
+    def found() -> str:
+        last = _git("log", "-1", "--format=%H", "--", *paths)
+        return last + DIRTY * bool(_git("status", "--porcelain", "--", *paths))
+
+    return _asked(found)
+
+
+def _asked(question: Callable[[], str]) -> Commit:
+    """A question about a commit, asked of this project's own repository only."""
     if not shutil.which("git"):
         return Commit(None, "git is not installed here")
     try:
         top = _git("rev-parse", "--show-toplevel")
         if not os.path.samefile(top, CHECKOUT):  # noqa: PTH121
             return Commit(None, "lies inside another git repository, whose commit is not its own")
-        found = _git("describe", "--always", f"--dirty={DIRTY}", "--abbrev=40", "--exclude=*")
+        found = question()
     except subprocess.CalledProcessError as error:
         return Commit(None, _reason(error.stderr))
     except (OSError, subprocess.SubprocessError) as error:

@@ -67,7 +67,7 @@ def escape_rst(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", " ".join(text.split()))
 
 
-def list_table(rows: Sequence[tuple[str, str]]) -> str:
-    """A table of two columns in reStructuredText; each cell is one line of reStructuredText."""
-    lines = [f"   * - {name}\n     - {value}" for name, value in rows]
+def list_table(rows: Iterable[Sequence[str]]) -> str:
+    """A table in reStructuredText; each cell is one line of reStructuredText."""
+    lines = ["   * - " + "\n     - ".join(row) for row in rows]
     return "\n".join([".. list-table::", "   :widths: auto", "", *lines])

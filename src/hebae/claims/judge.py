@@ -1,52 +1,60 @@
 """Judges the papers' claims in an experiment: ``python -m hebae.claims.judge --help``.
 
-``claims.csv`` has a row for each claim, figure and measure: the verdict, and the estimate, with its
-95 % interval, of the part that the verdict rests on. ``claim_parts.csv`` has every part of every
-claim with its effect size and p-values, and the reason if a claim was not run. docs/claims.md
-describes their columns.
+A claim is judged by each of its measures, on every dataset and at every latent dimension at which
+all of its models have been trained. ``claims.csv`` has a row for each of these tests: the verdict,
+and the estimate, with its 95 % interval, of the part that the verdict rests on. ``claim_parts.csv``
+has every part of every test with its effect size and p-values. ``claims.json`` says by which file
+of claims they were judged. docs/claims.md describes their columns.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from hebae.base import files
-from hebae.base.errors import UserError, command
+from hebae.base import checkout, files
+from hebae.base.errors import command
+from hebae.base.text import listed, number
 from hebae.claims import statistics
 from hebae.claims.measures import MEASURES, TABLES, Measure
 from hebae.claims.read import CLAIMS, CLAIMS_SCHEMA, Claim, Claims, read_claims
-from hebae.claims.verdicts import Verdict
-from hebae.config.experiment import Experiment
+from hebae.claims.statistics import Part, Sample
+from hebae.claims.verdicts import COLUMNS, PART_COLUMNS, Verdict
+from hebae.config.experiment import Dataset, Experiment
+from hebae.tables import collect
 from hebae.tables.collect import tables_of
 from hebae.tables.read import read_table
 
-Key = tuple[str, str, str]
-"""A claim's id, a figure, a measure."""
 Row = dict[str, Any]
+RULE = ("config/claims.yaml", "src/hebae/claims")
+"""What decides how claims are judged, as paths in the checkout."""
 
-UNJUDGED: Row = dict(
-    part=None,
-    n_seeds=0,
-    seeds_needed=None,
-    estimate=None,
-    ci_low=None,
-    ci_high=None,
-    effect=None,
-    p_above=None,
-    p_below=None,
-    p_holm=None,
-    verdict=Verdict.NOT_RUN,
-)
-"""The columns of both tables for a claim that was not run."""
+
+class Key(NamedTuple):
+    """A test: a claim's id, a dataset of the experiment, a measure, a latent dimension."""
+
+    claim: str
+    dataset: str
+    measure: str
+    latent_dim: int
+
+
+class RunKey(NamedTuple):
+    """A run, as the rows of all tables name it."""
+
+    dataset: str
+    model: str
+    latent_dim: int
+    weight: float
+    seed: int
 
 
 class NotRun(Exception):
@@ -57,12 +65,39 @@ class NotRun(Exception):
 class Quantity:
     """A part of a claim, and how its values read in the measure's own terms.
 
-    ``to_measure`` turns a mean of the part's values, or an end of its interval, into the measure,
-    or into a difference or ratio of two measures.
+    ``to_measure`` turns the part's quantity, or an end of its interval, into the measure, or into a
+    difference or ratio of two measures.
     """
 
-    part: statistics.Part
+    part: Part
     to_measure: Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Test:
+    """A claim by one measure on one dataset at one latent dimension, before it is judged."""
+
+    quantities: tuple[Quantity, ...]
+    notes: tuple[str, ...]
+    """What a reader must know of its values, such as seeds that are left out."""
+    withdrawn: str
+    """Why its verdict is withdrawn; empty if it stands."""
+    beside: str
+    """Numbers to read beside the verdict; empty if there are none."""
+    missing: str = ""
+    """How many runs it waits for; empty if all that the config asks for are there."""
+
+    def is_judged(self, claim: Claim) -> bool:
+        """Whether it has the seeds that the claim asks for, and all the runs of the config.
+
+        Judging some seeds before the others are there would be a look that raises the error.
+        """
+        return self.n_seeds >= claim.seeds and not self.missing
+
+    @property
+    def n_seeds(self) -> int:
+        """The fewest values that a model has."""
+        return min(len(sample.values) for one in self.quantities for sample in one.part.samples)
 
 
 def judge_claims(
@@ -70,163 +105,272 @@ def judge_claims(
 ) -> tuple[list[Row], list[Row]]:
     """Rows of ``claims.csv`` and of ``claim_parts.csv``, in the order of the claims.
 
-    All claims that were run with enough seeds form one family, in which each reading of a claim
-    counts separately. The other claims cannot be decided, whatever their values are, so they are
-    not in the family.
+    All tests with enough seeds, of which all runs are there, form one family, in which each reading
+    of a claim counts separately. The other tests cannot be decided, whatever their values are, so
+    they are not in the family.
 
     Raises:
-        UserError: for values that cannot be judged, and for a claim of the experiment that does not
-            exist.
+        UserError: for a claim of the experiment that does not exist.
     """
     claims.check_named(experiment.claims)
-    tests = [
-        (claim, figure, name)
-        for claim in claims.claims
-        for figure in claim.figures
-        for name in claim.measures
-    ]
-    found: dict[Key, list[Quantity]] = {}
-    reasons: dict[Key, str] = {}
-    for claim, figure, name in tests:
-        key = claim.id, figure, name
-        try:
-            found[key] = _measured(claim, figure, name, experiment, tables)
-        except NotRun as reason:
-            reasons[key] = str(reason)
+    rows: list[Row] = []
+    parts: list[Row] = []
+    found: dict[Key, Test] = {}
+    not_run: dict[tuple[str, str], str] = {}
+    runs_of = _runs_of(experiment, tables)
+    for claim in claims.claims:
+        for name in claim.measures:
+            tests, reason = _tests(claim, name, experiment, tables, runs_of)
+            found |= tests
+            if not tests:
+                not_run[claim.id, name] = reason
     judged = _judged(found, claims)
-    rows, parts = [], []
-    for claim, figure, name in tests:
-        key = claim.id, figure, name
-        of_parts, decisive = [UNJUDGED], UNJUDGED
-        if key in found:
-            of_parts, decisive = _results(claim, judged[key], found[key])
-        rows.append(_claim_row(claim, figure, name, decisive, of_parts))
-        test = dict(
-            claim=claim.id,
-            figure=figure,
-            dataset=experiment.figures.get(figure),
-            measure=name,
-            reading=MEASURES[name].reading,
-            where=claim.where,
-        )
-        parts.extend(test | part | dict(reason=reasons.get(key, "")) for part in of_parts)
+    for claim in claims.claims:
+        for name in claim.measures:
+            if reason := not_run.get((claim.id, name)):
+                rows.append(_row(claim, name) | dict(figure=claim.figures[0], note=reason))
+            for key, test in found.items():
+                if (key.claim, key.measure) == (claim.id, name):
+                    row, of_parts = _results(claim, key, test, judged[key], experiment)
+                    rows.append(row)
+                    parts += of_parts
     return rows, parts
 
 
-def _claim_row(claim: Claim, figure: str, name: str, decisive: Row, parts: Sequence[Row]) -> Row:
-    """A row of ``claims.csv``, from its rows of ``claim_parts.csv`` and the decisive one."""
-    return dict(
+def _row(claim: Claim, name: str) -> Row:
+    """A row of ``claims.csv`` for a claim that was not run."""
+    return dict.fromkeys(COLUMNS) | dict(
         claim=claim.id,
-        figure=figure,
         statement=claim.statement,
         measure=name,
-        part=decisive["part"],
         reading=MEASURES[name].reading,
-        estimate=decisive["estimate"],
-        ci_low=decisive["ci_low"],
-        ci_high=decisive["ci_high"],
-        n_seeds=min(part["n_seeds"] for part in parts),
-        seeds_needed=decisive["seeds_needed"],
-        verdict=decisive["verdict"],
-        withdrawn=claim.withdrawn,
+        n_seeds=0,
+        verdict=Verdict.NOT_RUN,
     )
 
 
-def _judged(
-    found: Mapping[Key, Sequence[Quantity]], claims: Claims
-) -> dict[Key, statistics.Judged]:
-    """Judge the claims with enough seeds as a family, and each other claim separately."""
-    asked = {claim.id: claim.seeds for claim in claims.claims}
-    parts_of = {key: [one.part for one in parts] for key, parts in found.items()}
+def _judged(found: Mapping[Key, Test], claims: Claims) -> dict[Key, statistics.Judged]:
+    """Judge the tests that can be decided as a family, and each other test separately."""
+    asked = {claim.id: claim for claim in claims.claims}
+    parts_of = {key: [one.part for one in test.quantities] for key, test in found.items()}
     family = {
-        key: parts
-        for key, parts in parts_of.items()
-        if min(len(part.values) for part in parts) >= asked[key[0]]
+        key: parts for key, parts in parts_of.items() if found[key].is_judged(asked[key.claim])
     }
-    try:
-        judged = statistics.judge(family, claims.level) if family else {}
-        for key in parts_of.keys() - family.keys():
-            judged |= statistics.judge({key: parts_of[key]}, claims.level)
-    except ValueError as error:
-        raise UserError(f"claims: {error}") from None
+    judged = statistics.judge(family, claims.level) if family else {}
+    for key in parts_of.keys() - family.keys():
+        judged |= statistics.judge({key: parts_of[key]}, claims.level)
     return judged
 
 
-def _measured(
+def _tests(
     claim: Claim,
-    figure: str,
     name: str,
     experiment: Experiment,
     tables: Mapping[str, pd.DataFrame],
-) -> list[Quantity]:
-    """The parts of a claim on the dataset that a figure is drawn for."""
+    runs_of: Mapping[str, tuple[set[RunKey], set[RunKey]]],
+) -> tuple[dict[Key, Test], str]:
+    """A claim's tests by one measure; if there are none, the reason."""
     if experiment.claims and claim.id not in experiment.claims:
-        raise NotRun(f"{experiment.name} is made for other claims")
-    if figure not in experiment.figures:
-        raise NotRun(f"{experiment.name} does not draw {figure}")
-    dataset = experiment.figures[figure]
-    data, measure = experiment.datasets[dataset], MEASURES[name]
+        return {}, f"{experiment.name} is made for other claims"
+    found, reasons, seen = {}, [], set()
+    drawn = [experiment.figures[figure] for figure in claim.figures if figure in experiment.figures]
+    if claim.drawn and not drawn:
+        return {}, f"{experiment.name} draws none of {listed(claim.figures)}"
+    # the datasets of the claim's own figures first, whose reasons say most
+    for dataset in dict.fromkeys((*drawn, *(() if claim.drawn else experiment.datasets))):
+        data = experiment.datasets[dataset]
+        try:
+            values = _values(claim, name, data, tables)
+        except NotRun as reason:
+            reasons.append(str(reason))
+            continue
+        for latent_dim in data.latent_dims:
+            # a dataset may stand under several labels, with other models beside the same runs
+            runs = _same_runs(claim, experiment, data, latent_dim)
+            if runs in seen:
+                continue
+            try:
+                test = _test(claim, name, data, latent_dim, values, tables)
+                missing = _missing(claim, MEASURES[name], data, latent_dim, runs_of)
+                test = replace(test, missing=missing)
+                found[Key(claim.id, dataset, name, latent_dim)] = test
+                seen.add(runs)
+            except NotRun as reason:
+                reasons.append(str(reason))
+    order = list(experiment.datasets)
+    found = dict(sorted(found.items(), key=lambda item: order.index(item[0].dataset)))
+    return found, reasons[0] if reasons else ""
+
+
+def _same_runs(
+    claim: Claim, experiment: Experiment, data: Dataset, latent_dim: int
+) -> tuple[str, ...]:
+    """What the claim's runs are trained on and how, whatever the label of the dataset is."""
+    runs = (
+        experiment.run(data.name, model, latent_dim, data.models[model].default, 0)
+        for model in claim.models
+    )
+    return data.source, *(replace(run, dataset="").to_json() for run in runs)
+
+
+def _values(
+    claim: Claim, name: str, data: Dataset, tables: Mapping[str, pd.DataFrame]
+) -> pd.Series:
+    """The measure of every run of a dataset."""
+    measure = MEASURES[name]
     if claim.sources and data.source not in claim.sources:
-        raise NotRun(f"made for {', '.join(claim.sources)}, not for {data.source}")
+        raise NotRun(f"made for {listed(claim.sources)}, not for {data.source}")
     for model in claim.models:
         if model not in data.models:
-            raise NotRun(f"no model {model} on {dataset}")
-    of_dataset = {}
+            raise NotRun(f"no model {model} on {data.name}")
+        if lacks := measure.lacks(data.models[model]):
+            raise NotRun(f"{model} on {data.name}: {lacks}")
     for table in measure.tables:
         rows = tables.get(table)
-        if rows is None or not (rows["dataset"] == dataset).any():
-            raise NotRun(f"no table {table} of {dataset}")
-        of_dataset[table] = rows[rows["dataset"] == dataset]
-    values = measure.values(data, of_dataset).sort_index()
-    latent_dims = [data.main_latent_dim]
-    if claim.every_latent_dim:
-        shared = [data.models[model].latent_dims or data.latent_dims for model in claim.models]
-        latent_dims = [z for z in data.latent_dims if all(z in trained for trained in shared)]
-    return [
-        quantity
-        for latent_dim in latent_dims
-        for quantity in quantities(
-            claim,
-            measure,
-            {model: _by_seed(values, model, latent_dim, measure.log) for model in claim.models},
-            f", z = {latent_dim}",
+        if rows is None or not (rows["dataset"] == data.name).any():
+            raise NotRun(f"no table {table} of {data.name}")
+    return measure.values(data, _of_dataset(measure.tables, data, tables)).sort_index()
+
+
+def _of_dataset(
+    names: Sequence[str], data: Dataset, tables: Mapping[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    return {name: tables[name][tables[name]["dataset"] == data.name] for name in names}
+
+
+def _test(
+    claim: Claim,
+    name: str,
+    data: Dataset,
+    latent_dim: int,
+    values: pd.Series,
+    tables: Mapping[str, pd.DataFrame],
+) -> Test:
+    """A claim's test at one latent dimension."""
+    measure = MEASURES[name]
+    by_model, notes = {}, []
+    for model in claim.models:
+        by_model[model], without = _by_seed(values, model, latent_dim, measure.log)
+        if without:
+            notes.append(f"{model} has no finite value in {_seeds(without)}")
+    made = tuple(quantities(claim, measure, by_model))
+    own = _of_dataset(measure.tables, data, tables)
+    spoilt = measure.flaw is not None and measure.flaw.spoils(own)
+    return Test(
+        made,
+        tuple(notes),
+        withdrawn=measure.flaw.reason if spoilt else "",
+        beside=_beside(measure, data, own, claim.models, latent_dim),
+    )
+
+
+def _runs_of(
+    experiment: Experiment, tables: Mapping[str, pd.DataFrame]
+) -> dict[str, tuple[set[RunKey], set[RunKey]]]:
+    """By table, the runs that the config asks for, and those that have rows."""
+    columns = ["dataset", "model", "latent_dim", "weight", "seed"]
+    return {
+        name: (
+            {
+                RunKey(run.dataset, run.model, run.latent_dim, run.lam, run.seed)
+                for run in collect.TABLES[name].runs(experiment)
+            },
+            set(map(RunKey._make, table[columns].drop_duplicates().itertuples(index=False))),
         )
-    ]
+        for name, table in tables.items()
+        if name in collect.TABLES
+    }
 
 
-def _by_seed(values: pd.Series, model: str, latent_dim: int, log: bool) -> pd.Series:
-    """A model's values by seed, where they are finite."""
+def _missing(
+    claim: Claim,
+    measure: Measure,
+    data: Dataset,
+    latent_dim: int,
+    runs: Mapping[str, tuple[set[RunKey], set[RunKey]]],
+) -> str:
+    """How many of a test's runs are in each table of its measure; empty if all are."""
+    for table in measure.tables:
+        wanted, there = (
+            {
+                run
+                for run in keys
+                if (run.dataset, run.latent_dim) == (data.name, latent_dim)
+                and run.model in claim.models
+                and (measure.over_grid or run.weight == data.models[run.model].default)
+            }
+            for keys in runs[table]
+        )
+        if lacking := len(wanted - there):
+            return f"waits for {lacking} of {len(wanted)} runs"
+    return ""
+
+
+def _beside(
+    measure: Measure,
+    data: Dataset,
+    tables: Mapping[str, pd.DataFrame],
+    models: Sequence[str],
+    latent_dim: int,
+) -> str:
+    """What is shown beside a verdict: the prior's own value, or another measure seed by seed."""
+    said = []
+    if measure.floor:
+        floors = _of_models(measure.floor(data, tables), models, latent_dim)
+        if len(floors):  # all alike, as all runs encode the same images into as many dimensions
+            said.append(f"as many draws of N(0, I): {number(floors.iloc[0])}")
+    if measure.beside:
+        other = MEASURES[measure.beside]
+        counts = _of_models(other.values(data, tables), models, latent_dim)
+        by_model = ", ".join(
+            f"{model} {', '.join(f'{count:g}' for count in of_model)}"
+            for model, of_model in counts.groupby(level="model", sort=False)
+        )
+        said.append(f"{other.text}, of {latent_dim}, in each seed: {by_model}")
+    return "; ".join(said)
+
+
+def _of_models(values: pd.Series, models: Sequence[str], latent_dim: int) -> pd.Series:
+    """The values of some models at one latent dimension, in the order of the models and seeds."""
+    there = values[values.index.get_level_values("latent_dim") == latent_dim].sort_index()
+    return pd.concat([there[there.index.get_level_values("model") == model] for model in models])
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {listed(map(str, seeds))}"
+
+
+def _by_seed(
+    values: pd.Series, model: str, latent_dim: int, log: bool
+) -> tuple[dict[int, float], list[int]]:
+    """A model's values by seed where they are finite, and the seeds where they are not."""
     try:
         found = values.loc[(model, latent_dim)].astype(float)
     except KeyError:
         raise NotRun(f"no values of {model} at z = {latent_dim}") from None
     if log:
         found = np.log(found.where(found > 0))
-    # those of a run that diverged are not finite
-    found = found[np.isfinite(found)]
-    if found.empty:
+    finite = found[np.isfinite(found)]
+    if finite.empty:
         raise NotRun(f"no finite values of {model} at z = {latent_dim}")
-    return found
+    return finite.to_dict(), sorted(found.index.difference(finite.index))
 
 
 def quantities(
-    claim: Claim, measure: Measure, by_model: Mapping[str, pd.Series], at: str
+    claim: Claim, measure: Measure, by_model: Mapping[str, Mapping[int, float]]
 ) -> Iterator[Quantity]:
     """The parts of a claim at one latent dimension, from each model's values by seed."""
     minus = "/" if measure.log else "−"
 
-    def quantity(name: str, values: pd.Series, sign: int, offset: float, runs: int = 2) -> Quantity:
-        """The quantity that the claim says is above 0: sign · (values − offset)."""
-        values = values.dropna()  # without seeds that one of two models lacks
-        if values.empty:
-            raise NotRun(f"{name}{at}: no seed has both")
-        numbers = tuple((sign * (values - offset)).tolist())
-        # each of the runs is rounded separately
-        resolution = math.sqrt(runs) * measure.resolution
-        part = statistics.Part(name + at, numbers, resolution)
+    def quantity(
+        name: str, signs: Sequence[tuple[int, str]], offset: float, shown: int = 1, **how: bool
+    ) -> Quantity:
+        """The part Σ sign · mean − offset > 0; ``shown`` · (that + offset) is what is shown."""
+        samples = tuple(Sample(sign, by_model[model]) for sign, model in signs)
+        part = Part(name, samples, offset, resolution=measure.resolution, **how)
 
-        def to_measure(mean: float) -> float:
-            value = sign * mean + offset
+        def to_measure(above: float) -> float:
+            value = shown * (above + offset)
             with np.errstate(over="ignore"):
                 return float(np.exp(value)) if measure.log else value
 
@@ -235,63 +379,135 @@ def quantities(
     margin = math.exp(claim.margin) if measure.log else claim.margin
     clearly = f" > {margin:g}" if claim.margin else ""
     for low, high in (pair for chain in claim.order for pair in pairwise(chain)):
-        yield quantity(
-            f"{high} {minus} {low}{clearly}", by_model[high] - by_model[low], 1, claim.margin
-        )
+        yield quantity(f"{high} {minus} {low}{clearly}", [(1, high), (-1, low)], claim.margin)
     for thresholds, sign, beyond in ((claim.above, 1, ">"), (claim.below, -1, "<")):
         for model, threshold in thresholds.items():
             limit = math.log(threshold) if measure.log else threshold
-            yield quantity(f"{model} {beyond} {threshold:g}", by_model[model], sign, limit, runs=1)
+            name = f"{model} {beyond} {threshold:g}"
+            yield quantity(name, [(sign, model)], sign * limit, sign)
     for first, second in claim.equal:
-        tolerance = claim.tolerance * (abs(by_model[second].mean()) if claim.relative else 1)
-        for sign, beyond in ((1, "> −"), (-1, "< ")):
-            name = f"{first} {minus} {second} {beyond}{tolerance:.3g}"
-            yield quantity(name, by_model[first] - by_model[second], sign, -sign * tolerance)
+        tolerance = _tolerance(claim, measure, by_model[second].values())
+        # as a ratio it reads from 1/(1 + tolerance) to 1 + tolerance
+        below, above = f"−{tolerance:.3g}", f"{tolerance:.3g}"
+        if measure.log:
+            below, above = f"{math.exp(-tolerance):.3g}", f"{math.exp(tolerance):.3g}"
+        for sign, beyond in ((1, f"> {below}"), (-1, f"< {above}")):
+            name = f"{first} {minus} {second} {beyond}"
+            signs = [(sign, first), (-sign, second)]
+            yield quantity(name, signs, -tolerance, sign, paired=True)
     if claim.contrast:
         a, b, c, d = claim.contrast
         name = f"({a} {minus} {b}) {minus} ({c} {minus} {d}){clearly}"
-        difference = (by_model[a] - by_model[b]) - (by_model[c] - by_model[d])
-        yield quantity(name, difference, 1, claim.margin, 4)
+        yield quantity(name, [(1, a), (-1, b), (-1, c), (1, d)], claim.margin)
+
+
+def _tolerance(claim: Claim, measure: Measure, values: Collection[float]) -> float:
+    """The largest difference that counts as equal, of the logarithms where ratios are compared.
+
+    A relative tolerance is a share of the absolute mean of the pair's second model, whose values
+    are given. Ratios are at most 1 + tolerance, and at least its inverse.
+    """
+    if not claim.relative:
+        return claim.tolerance
+    if measure.log:
+        return math.log1p(claim.tolerance)
+    return claim.tolerance * abs(sum(values) / len(values))
 
 
 def _results(
-    claim: Claim, judged: statistics.Judged, quantities: Sequence[Quantity]
-) -> tuple[list[Row], Row]:
-    """The columns of UNJUDGED for each part of a judged claim, and for the one that decides it.
+    claim: Claim, key: Key, test: Test, judged: statistics.Judged, experiment: Experiment
+) -> tuple[Row, list[Row]]:
+    """The row of ``claims.csv`` of a judged test, and its rows of ``claim_parts.csv``.
 
-    ``effect`` is Hedges' g of the part, its mean in standard deviations over seeds. ``p_above`` and
-    ``p_below`` are one-sided p-values of the part alone, ``p_holm`` is that of the whole claim.
+    ``effect`` is Hedges' g of the part. ``p_above`` and ``p_below`` are one-sided p-values of the
+    part alone, ``p_holm`` is that of the whole test, corrected for the family.
     """
-    enough = min(examined.n for examined in judged.parts) >= claim.seeds
-    # with fewer seeds than the claim asks for there is no verdict
-    of_claim = dict(
-        seeds_needed=judged.seeds_needed if enough else claim.seeds,
-        verdict=judged.verdict if enough else Verdict.UNDECIDED,
+    enough = test.is_judged(claim)
+    figures = [f for f in claim.figures if experiment.figures.get(f) == key.dataset]
+    identity = dict(
+        claim=claim.id,
+        figure=(figures or claim.figures)[0],
+        dataset=key.dataset,
+        latent_dim=key.latent_dim,
+        measure=key.measure,
+        reading=MEASURES[key.measure].reading,
     )
-    rows = [
-        UNJUDGED
+    parts = [
+        identity
+        | dict(where=claim.where, part=examined.part.name, n_seeds=examined.n)
         | _estimate(quantity, examined)
-        | of_claim
         | dict(
-            part=examined.part.name,
-            n_seeds=examined.n,
+            test=examined.test,
             effect=None if math.isnan(examined.effect) else examined.effect,
             p_above=examined.p_above,
             p_below=examined.p_below,
-            p_holm=judged.p_holm if examined.n >= claim.seeds else None,
+            p_holm=judged.p_holm if enough else None,
         )
-        for quantity, examined in zip(quantities, judged.parts, strict=True)
+        for quantity, examined in zip(test.quantities, judged.parts, strict=True)
     ]
-    return rows, rows[judged.parts.index(judged.weakest)]
+    weakest = judged.weakest if enough else max(judged.parts, key=lambda one: one.p_above)
+    decisive = parts[judged.parts.index(weakest)]
+    shared = {name: decisive[name] for name in ("part", "estimate", "ci_low", "ci_high")}
+    row = _row(claim, key.measure) | identity | shared
+    row |= dict(
+        beside=test.beside,
+        n_seeds=test.n_seeds,
+        # with fewer seeds than the claim asks for, or fewer runs, there is no verdict
+        seeds_needed=judged.seeds_needed
+        if enough
+        else claim.seeds
+        if test.n_seeds < claim.seeds
+        else None,
+        verdict=judged.verdict if enough else Verdict.UNDECIDED,
+        note="; ".join(filter(None, (test.missing, *test.notes, judged.reason if enough else ""))),
+        withdrawn=test.withdrawn,
+    )
+    return row, parts
 
 
 def _estimate(quantity: Quantity, examined: statistics.Examined) -> Row:
-    """A part's mean and interval in the measure's own terms; one seed has no interval."""
-    estimate = dict(estimate=quantity.to_measure(examined.mean))
+    """A part's estimate and interval in the measure's own terms; one seed has no interval."""
+    row: Row = dict(estimate=quantity.to_measure(examined.mean), ci_low=None, ci_high=None)
     if examined.n > 1:
         ends = sorted((quantity.to_measure(examined.low), quantity.to_measure(examined.high)))
-        estimate |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
-    return estimate
+        row |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
+    return row
+
+
+def judge_tables(experiment: Experiment, tables: Path, output: Path, claims: Path = CLAIMS) -> None:
+    """Write ``claims.csv``, ``claim_parts.csv`` and ``claims.json``.
+
+    Args:
+        tables: folder of the experiment's tables; those that are missing count as not run.
+        output: folder to write to.
+        claims: the file of claims.
+
+    Raises:
+        UserError: for a file that is damaged, and for a claim that does not exist.
+    """
+    asked = read_claims(claims, CLAIMS_SCHEMA)
+    found = {
+        name: read_table(path)
+        for name in tables_of(experiment)
+        if name in TABLES and (path := tables / f"{name}.csv").is_file()
+    }
+    rows, parts = judge_claims(asked, experiment, found)
+    files.write_csv(output / "claims.csv", rows)
+    if parts:
+        files.write_csv(output / "claim_parts.csv", parts)
+    else:  # a table without rows still has its columns
+        files.write_bytes(output / "claim_parts.csv", (",".join(PART_COLUMNS) + "\n").encode())
+    files.write_json(output / "claims.json", rule(claims))
+
+
+def rule(claims: Path = CLAIMS) -> dict[str, str | None]:
+    """What fixes the verdicts: the SHA-256 of the file of claims, and when git last saw a change.
+
+    ``commit`` is the last one that changed the claims or the code that judges them, null if git
+    does not tell. Runs whose own commit (table ``runs``) is not older were trained after the rule
+    was fixed.
+    """
+    return dict(claims_sha256=files.sha256(claims), **checkout.last_change(RULE).fields())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -303,19 +519,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--claims", type=Path, default=CLAIMS, help="file of claims (default: this checkout's)"
     )
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
-    parser.add_argument("--output", type=Path, required=True, help="claims.csv")
-    parser.add_argument("--parts", type=Path, required=True, help="claim_parts.csv")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder for claims.csv, claim_parts.csv and claims.json",
+    )
     options = parser.parse_args(arguments)
     experiment = Experiment.from_json(options.experiment)
-    claims = read_claims(options.claims, CLAIMS_SCHEMA)
-    tables = {
-        name: read_table(options.tables / f"{name}.csv")
-        for name in tables_of(experiment)
-        if name in TABLES
-    }
-    rows, parts = judge_claims(claims, experiment, tables)
-    files.write_csv(options.output, rows)
-    files.write_csv(options.parts, parts)
+    judge_tables(experiment, options.tables, options.output, options.claims)
 
 
 if __name__ == "__main__":

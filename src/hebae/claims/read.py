@@ -26,7 +26,9 @@ CLAIMS_SCHEMA = CHECKOUT / "workflow/schemas/claims.schema.yaml"
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of a paper with its tests, all of which have to hold at each latent dimension.
+    """A sentence of a paper with its tests.
+
+    It is judged on every dataset, and at every latent dimension, that has all of its models.
 
     In a chain of ``order``, each model has a higher measure than the one before, by more than
     ``margin``. Models of ``above`` have a measure above their value, models of ``below`` one below.
@@ -41,11 +43,10 @@ class Claim:
     measures: tuple[str, ...]
     sources: tuple[str, ...]
     """The datasets that it is about, as in ``source``; if empty, any."""
-    every_latent_dim: bool
+    drawn: bool
+    """Whether it is judged only on the datasets for which its figures are drawn."""
     seeds: int
     """The least number of seeds that decides it."""
-    withdrawn: str = ""
-    """Why its verdicts are withdrawn; empty if they stand."""
     order: tuple[tuple[str, ...], ...] = ()
     above: Mapping[str, float] = field(default_factory=dict)
     below: Mapping[str, float] = field(default_factory=dict)
@@ -132,9 +133,8 @@ def _claim(where: str, fields: Mapping[str, Any], seeds: int) -> Claim:
         figures=tuple(fields["figures"]),
         measures=tuple(fields["measures"]),
         sources=tuple(fields.get("datasets", ())),
-        every_latent_dim=fields.get("latent_dims") == "all",
+        drawn=fields.get("drawn", False),
         seeds=fields.get("seeds", seeds),
-        withdrawn=fields.get("withdrawn", ""),
         order=tuple(tuple(chain) for chain in fields.get("order", ())),
         above=dict(fields.get("above", {})),
         below=dict(fields.get("below", {})),

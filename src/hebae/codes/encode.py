@@ -18,6 +18,7 @@ from hebae.base.errors import UserError, command
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior
 from hebae.codes.trained import Trained, command_line
+from hebae.config.run import Run
 from hebae.data.store import load_prepared, training_subset
 from hebae.models.latent import SingularCovariance, normal_stream
 
@@ -27,17 +28,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--train-output", type=Path, help="file for the images it was trained on")
     options = parser.parse_args(arguments)
     trained = Trained.open(options)
-    run = trained.run
     write_posterior(options.output, trained, trained.images, "test")
     if options.train_output is not None:
-        images = load_prepared(options.data, "train")[0]
-        subset = training_subset(len(images), run.n_train, run.seed)
-        images = images if subset is None else images[subset]
+        images = training_images(options.data, trained.run)
         write_posterior(options.train_output, trained, images, "train")
 
 
 def write_posterior(path: Path, trained: Trained, images: np.ndarray, split: str) -> None:
     """Encode images, uint8 (N, height, width, channels), and write their posterior."""
+    posterior_of(trained, images, split).save(path)
+
+
+def posterior_of(trained: Trained, images: np.ndarray, split: str) -> Posterior:
+    """The posterior of images, uint8 (N, height, width, channels); arrays are float32.
+
+    Raises UserError, naming the split, if HEBAE's L does not exist.
+    """
     run = trained.run
     images = trained.on_device(images)
     mean, log_sigma = trained.model.encode_images(images)
@@ -51,7 +57,14 @@ def write_posterior(path: Path, trained: Trained, images: np.ndarray, split: str
             raise UserError(f"run {run.path}, {split} split: {error}") from None
     sigma = torch.zeros_like(mean) if log_sigma is None else log_sigma.exp()
     mixing = torch.eye(run.latent_dim) if mixing is None else mixing
-    Posterior(*(array.cpu().numpy() for array in (mean, sigma, mixing))).save(path)
+    return Posterior(*(array.cpu().numpy() for array in (mean, sigma, mixing)))
+
+
+def training_images(data: Path, run: Run) -> np.ndarray:
+    """The images that a run was trained on, uint8 (N, height, width, channels), on disk."""
+    images = load_prepared(data, "train")[0]
+    subset = training_subset(len(images), run.n_train, run.seed)
+    return images if subset is None else images[subset]
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hebae.base.errors import UserError
+from hebae.config.at_hand import AUTO
 from hebae.config.experiment import Dataset, Experiment, Model, Recipe
-from hebae.config.protocols import Bounds, Fid, Panels
+from hebae.config.protocols import Bounds, Fid, Panels, Stability
 from hebae.config.registry import (
     DATASETS,
     DIVERGENCES,
@@ -51,6 +52,10 @@ def check_experiment(
         _check_bounds(f"datasets.{name}.bounds", images[name], data.bounds, name in bounded)
         for model, recipe in data.models.items():
             _check_recipe(data, images[name], experiment.models[model], recipe)
+        for run in experiment.main_runs(name):
+            if run.needs_covariance:
+                recipe = data.models[run.model]
+                _check_covariance(f"datasets.{name}", data, images[name], run.model, recipe)
     for figure, dataset in experiment.figures.items():
         _check_figure(figure, dataset, experiment)
         if FIGURES[figure].needs_images:
@@ -88,7 +93,11 @@ def check_prepared(experiment: Experiment, results: Path) -> None:
 def check_objective(where: str, objective: str, parameters: Mapping[str, Any]) -> None:
     """Check the parameters of an objective and of its divergence. Raises UserError."""
     entry = lookup(OBJECTIVES, "objective", objective, where)
-    known = {**entry.parameters, **({"divergence": {}} if entry.divergences else {})}
+    known = {
+        **entry.parameters,
+        **entry.deviation_parameters,
+        **({"divergence": {}} if entry.divergences else {}),
+    }
     check_parameters(where, f"objective {objective!r}", parameters, known)
     if "divergence" not in parameters:
         return
@@ -175,16 +184,26 @@ def _check_bounds(where: str, images: DatasetEntry, bounds: Bounds, taken: bool)
                 f"{where}.samples: {k} does not divide the largest, {largest}, whose codes are "
                 "used for all"
             )
-    if taken and None not in (bounds.images, images.n_test) and bounds.images > images.n_test:
-        raise UserError(
-            f"{where}.images: {bounds.images} is more than the {images.n_test} test images"
-        )
+    if taken and images.n_test is not None:
+        try:
+            bounds.parts(images.n_test)
+        except UserError as error:
+            raise UserError(f"{where.removesuffix('bounds')}{error}") from None
 
 
 def _check_fid(where: str, images: DatasetEntry, fid: Fid) -> None:
-    if lookup(FEATURES, "features", fid.features, where).needs_labels and not images.n_classes:
+    name = "rotation" if fid.features == AUTO else fid.features
+    entry = lookup(FEATURES, "features", name, where)
+    if entry.needs_labels and not images.n_classes:
         raise UserError(
-            f"{where}.features: the images have no labels to train a classifier on; use inception"
+            f"{where}.features: the images have no labels to train a classifier on; use inception "
+            "or rotation"
+        )
+    height, width, _ = images.image_shape
+    if entry.needs_squares and height != width:
+        raise UserError(
+            f"{where}.features: a quarter turn does not fit images of {height}×{width}; use "
+            "inception or classifier"
         )
     n_reference = {"train": images.n_train, "test": images.n_test}[fid.reference]
     if n_reference is not None and fid.n_reference > n_reference:
@@ -199,13 +218,13 @@ def _check_recipe(data: Dataset, images: DatasetEntry, model: Model, recipe: Rec
     at = f"{where}.models.{model.name}"
     _check_training(f"{at}.training", images, recipe.training)
     _check_weights(at, model, recipe)
+    if data.stability is not None:
+        _check_stability(f"{where}.stability", data.stability, recipe.training)
     if data.fid is not None and RECONSTRUCTIONS[recipe.reconstruction].binary:
         raise UserError(
             f"{where}.fid: {model.name} makes black and white images, which cannot be compared "
             "with grey ones; leave fid out"
         )
-    if OBJECTIVES[model.objective].needs_covariance:
-        _check_covariance(where, data, images, model.name, recipe)
 
 
 def _check_training(where: str, images: DatasetEntry, training: Training) -> None:
@@ -217,6 +236,13 @@ def _check_training(where: str, images: DatasetEntry, training: Training) -> Non
     after = [epochs for epochs, _ in training.learning_rate_steps]
     if after != sorted(set(after)):
         raise UserError(f"{where}.learning_rate_steps: epochs must increase, not {after}")
+
+
+def _check_stability(where: str, asked: Stability, training: Training) -> None:
+    if asked.images is not None and asked.images < training.batch_size:
+        raise UserError(
+            f"{where}.images: {asked.images} is less than a batch of {training.batch_size} images"
+        )
 
 
 def _check_weights(where: str, model: Model, recipe: Recipe) -> None:
@@ -273,15 +299,25 @@ def _check_figure(figure: str, dataset: str, experiment: Experiment) -> None:
         run.dataset == dataset for run in experiment.bounds_runs()
     ):
         raise UserError(
-            f"{where}: no model of {dataset!r} has a likelihood and a stochastic encoder, so there "
-            "is no bound on log p(x)"
+            f"{where}: no model of {dataset!r} has a likelihood, so there is no bound on log p(x)"
         )
     if entry.needs_covariance and not any(
-        run.entries.objective.needs_covariance for run in experiment.main_runs(dataset)
+        run.needs_covariance for run in experiment.main_runs(dataset)
     ):
         raise UserError(f"{where}: no model of {dataset!r} has the covariance of a batch")
     if entry.needs_fid and experiment.datasets[dataset].fid is None:
         raise UserError(f"{where}: {dataset!r} has no fid block, so there is no distance to plot")
+    if entry.needs_stability and experiment.datasets[dataset].stability is None:
+        raise UserError(f"{where}: {dataset!r} has no stability block, so there is nothing to plot")
+    if entry.needs_batch_sizes and not experiment.batch_sizes(dataset):
+        raise UserError(f"{where}: no models of {dataset!r} are the same but for the batch size")
+    if entry.needs_noises:
+        grid = experiment.noises_and_divergences(dataset)
+        if any(len(grid) == len({cell[k] for cell in grid}) for k in (0, 1)):
+            raise UserError(
+                f"{where}: no models of {dataset!r} differ in their noise alone, or none in their "
+                "divergence alone"
+            )
     if entry.needs_diagnostics and experiment.datasets[dataset].diagnostics is None:
         raise UserError(
             f"{where}: {dataset!r} has no diagnostics block, so there is nothing to plot"

@@ -5,14 +5,23 @@ After :mod:`hebae.config.parse`, no code reads the config as a dictionary.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from hebae.config.fields import from_json
-from hebae.config.protocols import Bounds, Diagnostics, Fid, MutualInformation, Panels
+from hebae.config.protocols import (
+    Bounds,
+    Diagnostics,
+    Fid,
+    MutualInformation,
+    Panels,
+    Stability,
+)
+from hebae.config.registry import COMPARED, NOISES, PLAIN
 from hebae.config.run import Run, Training
 
 
@@ -68,6 +77,7 @@ class Dataset:
     diagnostics: Diagnostics | None
     training_sizes: tuple[int, ...] = ()
     """Sizes of the smaller training sets for extra runs, at the main latent dimension."""
+    stability: Stability | None = None
 
 
 class Word(StrEnum):
@@ -177,12 +187,74 @@ class Experiment:
         """Every run whose samples are compared with real images by Fréchet distance."""
         return (run for run in self.runs() if self.datasets[run.dataset].fid is not None)
 
+    def fid_of(self, run: Run) -> Fid | None:
+        """How a run's distances are measured: off the default weight, of the prior alone.
+
+        A grid of weights asks how the prior's samples depend on the weight, and is large.
+        """
+        data = self.datasets[run.dataset]
+        if data.fid is None or run.lam == data.models[run.model].default:
+            return data.fid
+        return replace(data.fid, samplings=())
+
+    def smoothness_runs(self) -> Iterator[Run]:
+        """Default runs whose decoder gives an image's mean from its code alone."""
+        return (run for run in self.default_runs() if not run.entries.network.autoregressive)
+
     def bounds_runs(self) -> Iterator[Run]:
-        """Default runs for which log p(x) can be bounded: their codes and images have densities."""
+        """Default runs for which log p(x) can be bounded: those with a likelihood.
+
+        A deterministic encoder has a bound too, with q(z|x) widened (docs/bounds.md).
+        """
+        return (run for run in self.default_runs() if run.entries.reconstruction.likelihood)
+
+    def stability_runs(self) -> Iterator[Run]:
+        """Default runs around which short ones are trained: at the main latent dimension."""
         for run in self.default_runs():
-            entries = run.entries
-            if entries.objective.stochastic and entries.reconstruction.likelihood:
+            data = self.datasets[run.dataset]
+            if data.stability is not None and run.latent_dim == data.main_latent_dim:
                 yield run
+
+    def batch_sizes(self, dataset: str) -> dict[str, dict[int, str]]:
+        """The models that are the same but for the batch size, by the first of them.
+
+        Of each, the models by batch size, from the smallest on. The number of epochs and the decay
+        of the learning rate may differ too, because they count in epochs, which have fewer steps
+        where batches are larger. Models without such a twin are left out.
+        """
+        groups: dict[str, dict[int, str]] = {}
+        first: dict[str, str] = {}
+        for run in self.main_runs(dataset):
+            by_steps = {"batch_size": 0, "epochs": 0, "learning_rate_decay": 1}
+            training = replace(run.training, **by_steps, learning_rate_steps=())
+            alike = replace(run, model="", training=training).to_json()
+            sizes = groups.setdefault(first.setdefault(alike, run.model), {})
+            sizes.setdefault(run.training.batch_size, run.model)
+        return {
+            model: dict(sorted(sizes.items())) for model, sizes in groups.items() if len(sizes) > 1
+        }
+
+    def noises_and_divergences(self, dataset: str) -> dict[tuple[str, str], str]:
+        """The models that are a noise with a divergence and nothing else, by (noise, divergence).
+
+        They are in the order of NOISES and of COMPARED of the registry. The L2 norm of codes
+        without noise counts as the per-sample KL, of which it is what is left. Models with a
+        parameter that is not PLAIN, and a second model of the same noise and divergence, are left
+        out.
+        """
+        found: dict[tuple[str, str], str] = {}
+        for run in self.main_runs(dataset):
+            objective, *_, divergence = run.entries
+            own = dict(run.parameters)
+            asked = dict(own.pop("divergence", {}))
+            name = asked.pop("name", None) or objective.charges
+            if divergence is not None:
+                name = divergence.stands_for or name
+            plain = all(PLAIN.get(key, value) == value for key, value in (own | asked).items())
+            if name in COMPARED and plain:
+                found.setdefault((objective.noise, name), run.model)
+        cells = itertools.product(NOISES, COMPARED)
+        return {cell: found[cell] for cell in cells if cell in found}
 
     def main_runs(self, dataset: str) -> list[Run]:
         """One run of each model: main latent dimension, default weight, first seed."""

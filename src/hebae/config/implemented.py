@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from hebae.base.errors import UserError
+from hebae.config.at_hand import AUTO
 from hebae.config.experiment import Experiment
 from hebae.config.registry import DATASETS, FEATURES, FIGURES, MEASURES, drawn_by
 
@@ -42,7 +43,9 @@ def entries_of(experiment: Experiment) -> Iterator[tuple[str, str]]:
     for data in experiment.datasets.values():
         yield f"dataset {data.source!r}", DATASETS[data.source].function
         if data.fid is not None:
-            yield f"features {data.fid.features!r}", FEATURES[data.fid.features].function
+            names = FEATURES if data.fid.features == AUTO else [data.fid.features]
+            for name in names:
+                yield f"features {name!r}", FEATURES[name].function
         for run in experiment.main_runs(data.name):
             objective, network, reconstruction, divergence = run.entries
             yield f"objective {run.objective!r}", objective.function

@@ -10,7 +10,14 @@ from hebae.base.errors import UserError
 from hebae.config.checks import check_experiment, check_network, check_objective
 from hebae.config.experiment import Dataset, Execution, Experiment, Model, Recipe, Word
 from hebae.config.fields import from_fields
-from hebae.config.protocols import Bounds, Diagnostics, Fid, MutualInformation, Panels
+from hebae.config.protocols import (
+    Bounds,
+    Diagnostics,
+    Fid,
+    MutualInformation,
+    Panels,
+    Stability,
+)
 from hebae.config.registry import (
     DATASETS,
     NETWORKS,
@@ -134,6 +141,7 @@ def _dataset(
         fid=from_fields(Fid, fields["fid"]) if "fid" in fields else None,
         diagnostics=from_fields(Diagnostics, diagnostics) if diagnostics else None,
         training_sizes=training_sizes,
+        stability=from_fields(Stability, fields["stability"]) if "stability" in fields else None,
     )
 
 

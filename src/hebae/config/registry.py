@@ -57,7 +57,41 @@ class DivergenceEntry:
     """The network that the function takes as ``adversary``; it has its own optimiser."""
     adversary_parameters: Parameters = field(default_factory=dict, repr=False)
     """Parameters of that network."""
+    takes_posterior: bool = False
+    """Whether the function takes all of :class:`hebae.models.latent.Codes`, and not z alone."""
+    needs_covariance: bool = field(default=False, repr=False)
+    """Whether a batch must hold more images than the code has dimensions."""
+    bound: bool = field(default=False, repr=False)
+    """Whether −(reconstruction + it) compares with what the paper plots as a bound."""
+    stands_for: str | None = field(default=None, repr=False)
+    """The divergence of which it is what is left where codes have no noise."""
 
+
+MEAN_WEIGHT: Parameters = {
+    "mean_weight": {
+        "description": "w of R = KL(N(m, S) ‖ N(m, I)) + w·½‖m‖², m and S the moments of a batch's "
+        "means (default 1, Theorem 1).",
+        "type": "number",
+        "minimum": 0,
+    }
+}
+
+REPARAMETERISATION: Parameters = {
+    "reparameterisation": {
+        "description": "cholesky is Eq. 8 (default), diagonal is the released code's.",
+        "enum": ["cholesky", "diagonal"],
+    }
+}
+
+LOG_VARIANCE: Parameters = {
+    "log_variance": {
+        "description": "Whether the encoder's output is log σ², as in the released VAE; by default "
+        "it is log σ.",
+        "type": "boolean",
+    }
+}
+
+SIGMA: Parameters = {"sigma": {"description": "σ of every code (default 0.1).", **POSITIVE}}
 
 DIVERGENCES = {
     "mmd": DivergenceEntry(
@@ -91,6 +125,24 @@ DIVERGENCES = {
         },
     ),
     "stein": DivergenceEntry("hebae.models.divergences.stein:stein"),
+    # of the means of a batch: HEBAE's
+    "moments": DivergenceEntry(
+        "hebae.models.divergences.moments:moments",
+        parameters=MEAN_WEIGHT,
+        takes_posterior=True,
+        needs_covariance=True,
+        bound=True,
+    ),
+    # of each q(z|x): the VAE's
+    "posterior_kl": DivergenceEntry(
+        "hebae.models.divergences.per_sample:mean_posterior_kl", takes_posterior=True, bound=True
+    ),
+    # what is left of the VAE's for codes without noise
+    "squared_norm": DivergenceEntry(
+        "hebae.models.divergences.per_sample:squared_norm",
+        takes_posterior=True,
+        stands_for="posterior_kl",
+    ),
 }
 
 
@@ -101,9 +153,12 @@ class ObjectiveEntry:
     function: str
     _: KW_ONLY
     stochastic: bool = True
-    """Whether the encoder outputs a log σ beside the mean."""
+    """Whether codes are drawn, with σ > 0, so that q(z|x) has a density."""
+    fixed_deviation: bool = field(default=False, repr=False)
+    """Whether σ is a parameter; otherwise the encoder of a stochastic objective outputs it."""
     bound: bool = True
-    """Whether the paper plots −(reconstruction + regulariser) of this objective as a bound."""
+    """Whether the paper plots −(reconstruction + regulariser) of this objective as a bound. None
+    is plotted with a divergence that gives no bound."""
     needs_covariance: bool = False
     """Whether a batch must hold more images than the code has dimensions."""
     parameters: Parameters = field(default_factory=dict, repr=False)
@@ -113,28 +168,56 @@ class ObjectiveEntry:
     """Whether the function takes the share of training steps that are done."""
     divergences: tuple[str, ...] = field(default=(), repr=False)
     """The divergences that the function can take; the first one is the default."""
+    charges: str | None = field(default=None, repr=False)
+    """The divergence that R is, of a function that takes none."""
 
+    @property
+    def noise(self) -> str:
+        """The noise of the codes, one of :data:`NOISES`."""
+        if not self.stochastic:
+            return "none"
+        if self.fixed_deviation:
+            return "fixed"
+        return "batch" if self.needs_covariance else "free"
+
+    @property
+    def learns_deviation(self) -> bool:
+        """Whether the encoder outputs σ beside the mean."""
+        return self.stochastic and not self.fixed_deviation
+
+    @property
+    def deviation_parameters(self) -> Parameters:
+        """What a config may set of σ besides the function's own parameters."""
+        return SIGMA if self.fixed_deviation else LOG_VARIANCE if self.stochastic else {}
+
+
+NOISES = {"none": "no noise", "free": "σ free", "batch": "σ∘L", "fixed": "σ fixed"}
+"""The noises of codes, as figures call them: z = μ, μ + σ∘ε, μ + σ∘(L ε) and μ + s·ε."""
+
+COMPARED = {"moments": "moments", "mmd": "MMD", "posterior_kl": "per-sample KL"}
+"""The divergences of the question of Section 5, as figures call them (docs/paper.md, "Noise or
+divergence")."""
+
+PLAIN: Mapping[str, Any] = {"reparameterisation": "cholesky", "mean_weight": 1, "alpha": 1}
+"""The values of parameters at which an objective is a noise with a divergence and nothing else."""
 
 OBJECTIVES = {
-    "vae": ObjectiveEntry("hebae.models.objectives.vae:vae"),
+    "vae": ObjectiveEntry("hebae.models.objectives.vae:vae", charges="posterior_kl"),
     "hebae": ObjectiveEntry(
         "hebae.models.objectives.hebae:hebae",
         needs_covariance=True,
-        parameters={
-            "reparameterisation": {
-                "description": "cholesky is Eq. 8 (default), diagonal is the released code's.",
-                "enum": ["cholesky", "diagonal"],
-            }
-        },
+        parameters={**REPARAMETERISATION, **MEAN_WEIGHT},
+        charges="moments",
     ),
     "wae_mmd": ObjectiveEntry(
         "hebae.models.objectives.wae:wae_mmd",
         stochastic=False,
         bound=False,
         parameters=KERNEL_SCALES,
+        charges="mmd",
     ),
     "wae_gan": ObjectiveEntry(
-        "hebae.models.objectives.wae:wae_gan",
+        "hebae.models.objectives.noise:no_noise",
         stochastic=False,
         bound=False,
         divergences=("adversarial",),
@@ -166,6 +249,28 @@ OBJECTIVES = {
         },
         takes_progress=True,
     ),
+    # Four kinds of noise, each with any divergence (docs/paper.md, "Noise or divergence"). Many of
+    # these models are the ones above: batch_noise with moments is hebae.
+    "no_noise": ObjectiveEntry(
+        "hebae.models.objectives.noise:no_noise",
+        stochastic=False,
+        divergences=("moments", "mmd", "squared_norm", "adversarial", "stein"),
+    ),
+    "free_noise": ObjectiveEntry(
+        "hebae.models.objectives.noise:independent_noise",
+        divergences=("moments", "mmd", "posterior_kl", "adversarial", "stein"),
+    ),
+    "batch_noise": ObjectiveEntry(
+        "hebae.models.objectives.hebae:batch_noise",
+        needs_covariance=True,
+        parameters=REPARAMETERISATION,
+        divergences=("moments", "mmd", "posterior_kl", "adversarial", "stein"),
+    ),
+    "fixed_noise": ObjectiveEntry(
+        "hebae.models.objectives.noise:independent_noise",
+        fixed_deviation=True,
+        divergences=("moments", "mmd", "posterior_kl", "adversarial", "stein"),
+    ),
 }
 
 
@@ -194,6 +299,11 @@ class NetworkEntry:
     """Estimates the memory of the networks and of what they keep of a batch for the gradient. Its
     arguments are their parameters, the batch size and the number of values of an image. It gives 0
     where the memory is small."""
+
+    @property
+    def batch_norms(self) -> tuple[str | None, ...]:
+        """The kinds of batch normalisation that it can have; None alone if it has none."""
+        return tuple(self.parameters.get("batch_norm", {}).get("enum", [None]))
 
 
 NETWORKS = {
@@ -350,13 +460,38 @@ class FeaturesEntry:
     """A network whose features are used to compare images (Fréchet distance)."""
 
     function: str
+    weights: str | None = None
+    """The name of a file of weights that is downloaded, unless it is in the folder of raw data or
+    in :attr:`folder` there."""
+    folder: str | None = None
+    trained: bool = False
+    """Whether the network is trained here, on the dataset's own images."""
     needs_labels: bool = False
+    needs_squares: bool = False
+    """It needs images as high as wide."""
+    needs_proof: bool = False
+    """Nothing is measured in them unless their distance grows with distortions of real images
+    (:mod:`hebae.measures.fid.distortions`)."""
 
 
 FEATURES = {
-    "inception": FeaturesEntry("hebae.measures.fid.features.inception:load"),
-    "classifier": FeaturesEntry("hebae.measures.fid.features.classifier:load", needs_labels=True),
+    "inception": FeaturesEntry(
+        "hebae.measures.fid.features.inception:load",
+        weights="pt_inception-2015-12-05-6726825d.pth",
+        folder="inception",
+    ),
+    "classifier": FeaturesEntry(
+        "hebae.measures.fid.features.classifier:load", trained=True, needs_labels=True
+    ),
+    "rotation": FeaturesEntry(
+        "hebae.measures.fid.features.rotation:load",
+        trained=True,
+        needs_squares=True,
+        needs_proof=True,
+    ),
 }
+
+TRAINED_FEATURES = [name for name, entry in FEATURES.items() if entry.trained]
 
 
 @dataclass(frozen=True)
@@ -374,6 +509,7 @@ class MeasureEntry:
 
 MEASURES = {
     "fid": MeasureEntry("fid_runs"),
+    "smoothness": MeasureEntry("smoothness_runs"),
     "covariance": MeasureEntry(rows="hebae.measures.covariance:rows"),
     "active_units": MeasureEntry(rows="hebae.measures.active_units:rows"),
     "mutual_information": MeasureEntry(
@@ -381,7 +517,9 @@ MEASURES = {
     ),
     "diagnostics": MeasureEntry("diagnostics_runs"),
     "index_code_information": MeasureEntry(rows="hebae.measures.index_code_information:rows"),
+    "identities": MeasureEntry(rows="hebae.measures.identities:rows"),
     "bounds": MeasureEntry("bounds_runs"),
+    "stability": MeasureEntry("stability_runs"),
 }
 
 
@@ -399,14 +537,24 @@ class FigureEntry:
     needs_bound: bool = False
     needs_fid: bool = False
     needs_images: bool = False
+    needs_distortions: bool = False
+    """It shows distances of distorted real images."""
     needs_diagnostics: bool = False
     needs_likelihood: bool = False
-    """It needs a model with a stochastic encoder and a likelihood, so that log p(x) is bounded."""
+    """It needs a model with a likelihood, so that log p(x) is bounded."""
     needs_covariance: bool = False
     """It needs a model whose regulariser uses the covariance of a batch."""
+    needs_stability: bool = False
+    needs_batch_sizes: bool = False
+    """It needs models that are the same but for the batch size."""
+    needs_noises: bool = False
+    """It needs models that differ in their noise alone, and in their divergence alone."""
 
 
 PAPER, INFOVAE, BOUNDS = "Figures of the paper", "InfoVAE", "Fair bounds"
+TRAININGS = "Training"
+SAMPLES = "Priors and decoders"
+REASONS = "Noise or divergence"
 
 FIGURES = {
     "fig1a": FigureEntry(
@@ -489,10 +637,68 @@ FIGURES = {
         ("elbo_by_weight", "index_code_information", "bounds"),
         needs_likelihood=True,
     ),
+    "bounds_by_epoch": FigureEntry(
+        "Bounds by epoch",
+        "which bounds settle, and HEBAE’s noise",
+        BOUNDS,
+        ("elbo_by_epoch",),
+        needs_likelihood=True,
+    ),
     "batch_bias": FigureEntry(
         "Batch bias", "what codes that match the prior score", BOUNDS, needs_covariance=True
     ),
+    "identities": FigureEntry(
+        "Identities",
+        "what holds exactly of Theorem 1 and Eqs. 5 to 11",
+        BOUNDS,
+        ("identities",),
+    ),
+    "stability": FigureEntry(
+        "Stability",
+        "learning rates and initial weights at which training fails",
+        TRAININGS,
+        ("stability",),
+        needs_stability=True,
+    ),
+    "batch_size": FigureEntry(
+        "Batch size",
+        "what a model reaches against the batch size",
+        TRAININGS,
+        ("elbo_by_weight", "covariance", "mutual_information"),
+        needs_batch_sizes=True,
+    ),
+    "sampling": FigureEntry(
+        "Where the distance comes from",
+        "Fréchet distance of samples, fits, midpoints and reconstructions",
+        SAMPLES,
+        ("fid",),
+        needs_fid=True,
+    ),
+    "distorted_images": FigureEntry(
+        "Distorted images",
+        "Fréchet distance of real images against how far they are distorted",
+        SAMPLES,
+        needs_fid=True,
+        needs_distortions=True,
+    ),
+    "decoder_smoothness": FigureEntry(
+        "Smoothness", "how fast the decoder changes with the code", SAMPLES, ("smoothness",)
+    ),
+    "ablation": FigureEntry(
+        "Noise or divergence",
+        "each noise of the codes with each divergence from the prior",
+        REASONS,
+        ("bounds", "elbo_by_weight", "covariance", "fid"),
+        needs_fid=True,
+        needs_likelihood=True,
+        needs_noises=True,
+    ),
 }
+
+
+def distortions_of(dataset: str) -> str:
+    """The table of a dataset's distorted images, below ``results/<experiment>``."""
+    return f"features/{dataset}/distortions.csv"
 
 
 def drawn_by(figure: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hebae.base.errors import UserError
-from hebae.config.fields import from_fields, from_json, to_json
+from hebae.config.fields import from_fields, from_json
 from hebae.config.registry import (
     DIVERGENCES,
     NETWORKS,
@@ -43,6 +43,13 @@ class Training:
     learning_rate_steps: tuple[tuple[int, float], ...] = ()
     adam_beta1: float = 0.9
     precision: str = "float32"
+    reset_optimiser: str = "never"
+    """When Adam's moments are set back to 0: never, before each epoch, or before each step of
+    ``learning_rate_steps``."""
+
+
+LATER = {"reset_optimiser": "never"}
+"""The keys of :class:`Training` that finished trainings may lack, with their defaults."""
 
 
 class Entries(NamedTuple):
@@ -127,14 +134,28 @@ class Run:
     @property
     def bound(self) -> bool:
         """Whether the paper plots −(reconstruction + regulariser) of this run as a bound."""
-        return self.entries.objective.bound and self.entries.reconstruction.likelihood
+        objective, _, reconstruction, divergence = self.entries
+        bound = objective.bound and (divergence is None or divergence.bound)
+        return bound and reconstruction.likelihood
+
+    @property
+    def needs_covariance(self) -> bool:
+        """Whether a batch must hold more images than the code has dimensions."""
+        divergence = self.entries.divergence
+        of_divergence = divergence is not None and divergence.needs_covariance
+        return self.entries.objective.needs_covariance or of_divergence
 
     def to_json(self) -> str:
         """One line of JSON, from which :meth:`from_json` makes the same run.
 
-        The keys are sorted, so another order of a config's keys retrains nothing.
+        The keys are sorted, so another order of a config's keys retrains nothing. Keys that came
+        later are left out at their default, so that finished trainings keep their description.
         """
-        return to_json(self)
+        fields = asdict(self)
+        for key, default in LATER.items():
+            if fields["training"][key] == default:
+                del fields["training"][key]
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Run:

@@ -7,29 +7,15 @@ codes’ own: E R = −½ E log det Σ̂ (docs/bounds.md). A formula and drawn n
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import psi
 
 from hebae.base.errors import UserError
 from hebae.base.text import listed, number
 from hebae.config.experiment import Experiment
-from hebae.config.registry import DATASETS, OBJECTIVES
+from hebae.config.registry import DATASETS
+from hebae.measures.identities import expected_regulariser
 
 DIMENSIONS = (8, 10, 16, 64)  # the paper's, as far as they are known (docs/paper.md)
 DRAWS = 64
-
-
-def expected_regulariser(sizes: np.ndarray, d: int) -> np.ndarray:
-    """E R in nats of batches of n codes of d dimensions from N(0, I), n > d.
-
-    n Σ̂ is Wishart with n − 1 degrees of freedom, so E tr Σ̂ = d (n − 1)/n, E m̂ᵀm̂ = d/n, and
-    E log det Σ̂ = Σ_{i=1..d} ψ((n − i)/2) + d log(2/n). The first two and −d cancel.
-
-    Args:
-        sizes: n, integers above d.
-        d: dimensions.
-    """
-    log_det = sum(psi((sizes - i) / 2) for i in range(1, d + 1)) + d * np.log(2 / sizes)
-    return -log_det / 2
 
 
 def marked_sizes(experiment: Experiment, dataset: str) -> dict[int, str]:
@@ -37,12 +23,8 @@ def marked_sizes(experiment: Experiment, dataset: str) -> dict[int, str]:
 
     By the number of codes, in ascending order.
     """
-    data = experiment.datasets[dataset]
-    batches = {
-        recipe.training.batch_size
-        for model, recipe in data.models.items()
-        if OBJECTIVES[experiment.models[model].objective].needs_covariance
-    }
+    data, runs = experiment.datasets[dataset], experiment.main_runs(dataset)
+    batches = {run.training.batch_size for run in runs if run.needs_covariance}
     if not batches:
         raise UserError(f"config: figures.batch_bias: no model of {dataset} takes a covariance")
     split = DATASETS[data.source].n_test

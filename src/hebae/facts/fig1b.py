@@ -88,6 +88,27 @@ def _same(table: pd.DataFrame, column: str, file: str) -> Any:
     return values[0]
 
 
+def features_text(protocol: Mapping[str, Any]) -> str:
+    """The features in which images are compared, in a sentence or two."""
+    if protocol["features"] == "inception":
+        return (
+            "Features: Inception of pytorch-fid, which resizes images to 299×299, bilinear without "
+            "antialiasing."
+        )
+    accuracy, tested = protocol["accuracy"], ""
+    if pd.notna(accuracy):
+        tested = f" (mean test accuracy {accuracy:.3f})"
+    kind, _, of_dataset = str(protocol["features"]).partition(" of ")
+    network = {
+        "rotation": "a network that tells by how many quarter turns an image was turned, trained "
+        f"on {of_dataset}"
+    }.get(kind, f"a {protocol['features']}")
+    return (
+        f"Features: {network}{tested}. The distance is called FID in Inception’s "
+        "features alone, so this one does not compare with published ones."
+    )
+
+
 def distance(features: str) -> str:
     """What the distance is called. Only in Inception's features is it a FID."""
     return "FID" if features == "inception" else "Fréchet distance"
@@ -98,9 +119,6 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
     data, found = experiment.datasets[dataset], measured(tables, experiment, dataset)
     names, protocol = titles(experiment, dataset), found.protocol
     prior = found.prior.assign(model=found.prior["model"].map(names))
-    features, tested = protocol["features"], ""
-    if pd.notna(protocol["accuracy"]):
-        tested = f" (mean test accuracy {protocol['accuracy']:.3f})"
     latent_dims = [f"{latent_dim:g}" for latent_dim in prior["latent_dim"].unique()]
     squared = all(data.models[m].reconstruction == "squared_error" for m in found.prior["model"])
     left_out = [name for name in names.values() if name not in set(prior["model"])]
@@ -115,15 +133,13 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         .itertuples(index=False)
     ]
     reconstructed, real = (f"{table['n_generated'].max():,.0f}" for table in found[1:3])
+    places = found.reconstruction.dropna(subset=["fid"]).groupby("model")["weight"].nunique()
+    small = "Thin dashed lines" if (places > 1).any() else "Small marks at the default λ"
     return [
-        f"The {distance(features)} between {protocol['n_generated']:,.0f} generated images and "
-        f"{protocol['n_reference']:,.0f} real images of the {protocol['reference']} split, against "
-        "the weight λ; lower is better.",
-        "Features: Inception of pytorch-fid, which resizes images to 299×299, bilinear without "
-        "antialiasing."
-        if features == "inception"
-        else f"Features: a {features}{tested}. The distance is called FID in Inception’s features "
-        "alone, so this one does not compare with published ones.",
+        f"The {distance(protocol['features'])} between {protocol['n_generated']:,.0f} generated "
+        f"images and {protocol['n_reference']:,.0f} real images of the {protocol['reference']} "
+        "split, against the weight λ; lower is better.",
+        features_text(protocol),
         "Codes of generated images are drawn from the prior; pixels are clipped, rounded to 8 bits "
         "and not compressed.",
         f"Latent dimension{'s' * (len(latent_dims) > 1)} {listed(latent_dims)}, after "
@@ -133,8 +149,8 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         *_loss_sentences(prior, squared, prod(DATASETS[data.source].image_shape)),
         "Filled marks: the default λ.",
         spread_text(prior["seed"].unique()),
-        f"Thin dashed lines: {reconstructed} reconstructions in place of generated images."
-        * bool(found.reconstruction["fid"].notna().any()),
+        f"{small}: {reconstructed} reconstructions in place of generated images."
+        * (not places.empty),
         f"Grey line: {real} real images of the other split in place of generated ones."
         * (not found.real.empty),
         f"Left out, without a grid of λ: {listed(left_out)}." * bool(left_out),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -92,12 +92,15 @@ def zero_text(table: pd.DataFrame, value: str, names: Mapping[str, str]) -> str:
     return f"The log axis cannot show λ = 0, where the mean is {listed(texts)}." if texts else ""
 
 
-def weights_text(experiment: Experiment, dataset: str) -> str:
-    """The default λ of the models, in a sentence."""
+def weights_text(
+    experiment: Experiment, dataset: str, models: Collection[str] | None = None
+) -> str:
+    """The default λ of the models, or of some, in a sentence."""
     of_weights: dict[str, list[str]] = {}
     for model, recipe in experiment.datasets[dataset].models.items():
-        title = experiment.models[model].title
-        of_weights.setdefault(weight_text(recipe.default), []).append(title)
+        if models is None or model in models:
+            title = experiment.models[model].title
+            of_weights.setdefault(weight_text(recipe.default), []).append(title)
     if len(of_weights) == 1:
         return f"Weight in training: λ = {next(iter(of_weights))}."
     texts = (f"{weight} for {listed(models)}" for weight, models in of_weights.items())

@@ -61,7 +61,8 @@ def draw(experiment: Experiment, dataset: str, width: float = WIDTH) -> Figure:
     sns.lineplot(drawn, **common, **marks, **bars, linestyle="none")
     # after the curves, because seaborn takes means on the scale of the axes
     ax.set(xscale="log", yscale="log", xlabel="codes in the batch, n", ylabel="expected R (nats)")
-    ax.set_xlim(right=max(LARGEST, *marked))
+    # a little wider: on which pixel a tick at the very end falls would depend on the last digit
+    ax.set_xlim(right=1.001 * max(LARGEST, *marked))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     style = {"textcoords": "offset points", "fontsize": SMALL}

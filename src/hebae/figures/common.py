@@ -41,8 +41,11 @@ def looks_of(experiment: Experiment) -> dict[str, Look]:
 
 
 def fill(text: str, inches: float) -> str:
-    """Text of 8 points in lines that fit into so many inches."""
-    return textwrap.fill(text, max(6, int(15 * inches)), break_on_hyphens=False)
+    """Text of 8 points in lines that fit into so many inches; no word is broken."""
+    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    return textwrap.fill(
+        text, max(6, int(15 * inches)), break_on_hyphens=False, break_long_words=False
+    )
 
 
 # Over seeds

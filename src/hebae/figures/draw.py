@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.config.experiment import Experiment
-from hebae.config.registry import FIGURES, captioned_by, drawn_by, resolve
+from hebae.config.registry import FIGURES, captioned_by, distortions_of, drawn_by, resolve
 from hebae.facts.text import WIDTH, data_text
 from hebae.figures import provenance
 from hebae.figures.common import read_tables, save
@@ -25,13 +25,15 @@ NARROWEST, WIDEST = 3, 20  # inches, as in the schema of configs
 def given_to(name: str, experiment: Experiment, results: Path) -> tuple[Any, ...]:
     """What a figure's functions are given, from the files in ``results/<experiment>``.
 
-    That is the tables by name where the figure has any, the images by model where it needs them,
-    the experiment and the dataset.
+    That is the tables by name where the figure has any, the distances of distorted images or the
+    images by model where it needs them, the experiment and the dataset.
     """
     entry, dataset = FIGURES[name], experiment.figures[name]
     given: list[Any] = []
     if entry.tables:
         given.append(read_tables(results, entry.tables))
+    if entry.needs_distortions:
+        given.append(read_table(results / distortions_of(dataset)))
     if entry.needs_images:
         given.append(read_images(results, experiment, dataset))
     return (*given, experiment, dataset)
@@ -46,7 +48,8 @@ def caption(name: str, experiment: Experiment, results: Path) -> str:
     """What has to be said of a figure, in sentences; the last one names the data."""
     entry, dataset = FIGURES[name], experiment.datasets[experiment.figures[name]]
     sentences = resolve(captioned_by(name))(*given_to(name, experiment, results))
-    of_data = entry.tables or entry.needs_images  # a formula is of none
+    # a formula is of none
+    of_data = entry.tables or entry.needs_images or entry.needs_distortions
     data = f"Data: {data_text(results, dataset)}." if of_data else ""
     return " ".join(filter(None, (*sentences, data)))
 
@@ -76,10 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name not in experiment.figures:
         raise UserError(f"config: figures: {experiment.name} has no {name}")
     runs = options.provenance and read_table(results / "tables/runs.csv")
-    save(draw(name, experiment, results, options.width), options.output)
+    figure = draw(name, experiment, results, options.width)
+    # before anything is written: the rows of a caption may be missing too
+    said = {"caption": caption(name, experiment, results), "width": options.width}
+    save(figure, options.output)
     if runs is not None:
         made_from = provenance.of_figure(name, experiment, results, options.output, runs)
-        said = {"caption": caption(name, experiment, results), "width": options.width}
         files.write_json(options.provenance, said | made_from)
 
 

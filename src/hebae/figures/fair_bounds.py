@@ -93,14 +93,15 @@ def _marks(ax: Axes, found: FairBounds, panel: Panel, experiment: Experiment) ->
     dots(ax, found.runs, last, "model", found.models, looks, absent=without)
     for place, model in enumerate(found.models):
         if np.isfinite(mean := means.loc[model, last]):
-            ends = means.loc[model, columns]
-            line = {"linestyle": (0, (1, 1)), "linewidth": 0.8, "zorder": 1}
-            ax.plot(ends, [place] * len(ends), color=looks[model].color, **line)
+            ends = means.loc[model, columns].dropna()
+            if len(ends) > 1:
+                line = {"linestyle": (0, (1, 1)), "linewidth": 0.8, "zorder": 1}
+                ax.plot(ends, [place] * len(ends), color=looks[model].color, **line)
             right = found.runs.loc[found.runs["model"] == model, columns].max(axis=None)
             style = {"va": "center", "ha": "left", "fontsize": 8}
             ax.annotate(number(mean), (right, place), (5, 0), textcoords="offset points", **style)
             style = {"va": "bottom", "ha": "center", "fontsize": SMALL, "color": "0.3"}
-            for one in ends[before].dropna():
+            for one in ends.drop(last):
                 ax.annotate(number(one), (one, place), (0, 4), textcoords="offset points", **style)
 
 

@@ -71,7 +71,9 @@ def draw(
     handles = [Line2D([], [], label=names[m], **looks[m]._asdict() | OPEN) for m in models]
     handles += [Line2D([], [], label="default λ", linestyle="none", **grey)]
     if found.reconstruction["fid"].notna().any():
-        handles += [Line2D([], [], label="reconstructions", **grey | RECONSTRUCTED)]
+        alone = found.reconstruction.groupby("model")["weight"].nunique().max() == 1
+        style = grey | RECONSTRUCTED | ({"linestyle": "none"} if alone else {})
+        handles += [Line2D([], [], label="reconstructions", **style)]
     where = f", latent dimension {latent_dims[0]:g}" * (len(latent_dims) == 1)
     head(figure, f"{data.title}{where}: distance of generated from real images", handles)
     return figure

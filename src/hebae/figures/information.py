@@ -53,8 +53,8 @@ def draw(
     for ax, (measure, label) in zip(axes[-1], LABELS.items(), strict=True):
         ax.set_xlim(*limits(table[measure]))
         ax.xaxis.set_major_locator(MaxNLocator(6 if is_wide(width) else 3, steps=[1, 2, 5, 10]))
-        ties = measure == "tic" and tied_models(experiment, dataset)
-        label += f" (order withdrawn: ties raise {listed(ties)}’s)" if ties else ""
+        ties = measure == "tic" and tied_models(tables, experiment, dataset)
+        label += f" (no order: ties raise {listed(ties)}’s)" if ties else ""
         ax.set_xlabel(fill(label, 0.35 * width))
     head(figure, f"{data.title}: information between images and codes")
     return figure

@@ -14,7 +14,7 @@ import pandas as pd
 from hebae.base import files
 from hebae.base.checkout import commit, config_files, lock_sha256
 from hebae.config.experiment import Experiment
-from hebae.config.registry import FIGURES
+from hebae.config.registry import FIGURES, distortions_of
 from hebae.data.notes import notes_of
 
 DRAWN_WITH = ("matplotlib", "numpy", "pandas", "seaborn")
@@ -30,6 +30,8 @@ def figure_inputs(figure: str, experiment: Experiment) -> list[str]:
     """The files that a figure is drawn from, below ``results/<experiment>``."""
     entry = FIGURES[figure]
     inputs = [f"tables/{table}.csv" for table in entry.tables]
+    if entry.needs_distortions:
+        inputs.append(distortions_of(experiment.figures[figure]))
     if entry.needs_images:
         runs = experiment.main_runs(experiment.figures[figure])
         inputs += [f"runs/{run.path}/images.npz" for run in runs]

@@ -18,11 +18,37 @@ from hebae.config.run import Run
 
 def moments(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and covariance (d, d) of codes (N, d), with 1/N as in the paper (Eq. 8)."""
+    mean, centred = _centred(codes)
+    return mean, centred.T @ centred / len(codes)
+
+
+def _centred(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) of codes (N, d), and their differences from it."""
     # from the first code on, so that a constant dimension has a variance of exactly 0
     shifted = codes - codes[0]
     offset = shifted.mean(0)
-    centred = shifted - offset
-    return codes[0] + offset, centred.T @ centred / len(codes)
+    return codes[0] + offset, shifted - offset
+
+
+def log_det(codes: np.ndarray) -> float | None:
+    """log det of the covariance (1/N) of codes (N, d); None where it is singular.
+
+    With s the deviations and R the correlations, log det S = log det R + 2 Σ_j log s_j. So the
+    scale of a latent variable costs no digits. S is singular only where a latent variable is
+    constant, or depends so closely on others that R has no full rank in float64.
+    """
+    centred = _centred(np.asarray(codes, np.float64))[1]
+    reach = abs(centred).max(0)
+    if not reach.all():
+        return None
+    scaled = centred / reach  # the squares of tiny values would be 0
+    deviation = np.sqrt((scaled**2).mean(0))
+    scaled /= deviation
+    correlations = scaled.T @ scaled / len(codes)
+    if np.linalg.matrix_rank(correlations, hermitian=True) < len(correlations):
+        return None
+    log_deviations = np.log(reach) + np.log(deviation)
+    return float(np.linalg.slogdet(correlations)[1] + 2 * log_deviations.sum())
 
 
 def correlation(covariance: np.ndarray) -> list[list[float | None]]:
@@ -34,9 +60,10 @@ def correlation(covariance: np.ndarray) -> list[list[float | None]]:
 
 
 def covariance(posterior: Posterior, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Rows which (mean, sample), i, j (dimensions from 0), covariance, correlation.
+    """Rows which (mean, sample), i, j (dimensions from 0), covariance, correlation, n_codes.
 
-    "sample" is one code z ~ q(z|x) per image.
+    "sample" is one code z ~ q(z|x) per image. ``n_codes`` is the number of images, on which the
+    floor of a distance to I depends (:mod:`hebae.measures.sampling_floor`).
     """
     rows = []
     for which, codes in (("mean", posterior.mean), ("sample", posterior.sample(rng))):
@@ -45,7 +72,8 @@ def covariance(posterior: Posterior, rng: np.random.Generator) -> list[dict[str,
             zip(matrix.tolist(), correlation(matrix), strict=True)
         ):
             for j, (value, ratio) in enumerate(zip(values, ratios, strict=True)):
-                rows.append(dict(which=which, i=i, j=j, covariance=value, correlation=ratio))
+                row = dict(which=which, i=i, j=j, covariance=value, correlation=ratio)
+                rows.append(row | dict(n_codes=len(codes)))
     return rows
 
 

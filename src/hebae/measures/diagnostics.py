@@ -28,7 +28,7 @@ from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior, command_line, map_threads, require_at_least
 from hebae.config.protocols import Diagnostics, add_protocol
 from hebae.config.run import read_run
-from hebae.measures.covariance import moments
+from hebae.measures.covariance import log_det
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -145,14 +145,6 @@ def mmd(
     low, high = np.quantile(null, (0.025, 0.975))
     p_value = (1 + int(np.count_nonzero(null >= observed))) / (1 + permutations)
     return Mmd(float(observed), float(low), float(high), p_value)
-
-
-def log_det(codes: np.ndarray) -> float | None:
-    """log det of the covariance (1/N) of codes (N, d); None where it is singular."""
-    covariance = moments(codes)[1]
-    if np.linalg.matrix_rank(covariance, hermitian=True) < len(covariance):
-        return None
-    return float(np.linalg.slogdet(covariance)[1])
 
 
 def log_det_of_the_prior(n: int, d: int) -> tuple[float, float] | None:

@@ -23,7 +23,7 @@ from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.codes.posterior import Posterior, map_threads, require_at_least
 from hebae.config.run import Run
-from hebae.measures.covariance import moments
+from hebae.measures.covariance import log_det, moments
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -34,9 +34,15 @@ CHUNK = 16  # codes whose bounds are computed together
 
 
 def log_densities(
-    posterior: Posterior, codes: np.ndarray, owner: np.ndarray, threads: int = 1
+    posterior: Posterior, noise: np.ndarray, owner: np.ndarray, threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """log q(z|x_owner) and log q(z) of codes (n, d), owner (n,) the image of each: two (n,), nats.
+    """log q(z|x_i) and log q(z) of codes z = μ_i + D_i L ε: two (n,), in nats.
+
+    noise: ε, (n, d); owner: the image i of each code, (n,).
+
+    The code itself has lost the noise where σ is below its rounding, 1e-16·|μ|. So log q(z|x_i) is
+    that of the noise, −½‖ε‖² − log det D_i L − d/2 log 2π, and the difference to the mean of image
+    j is (μ_i − μ_j) + D_i L ε: for j = i the noise alone.
 
     Differences are whitened, L⁻¹ D_j⁻¹ (z − μ_j), before they are squared. Multiplying the square
     out into one matrix product for all codes and images would lose digits: with σ = 1e-6, which
@@ -44,7 +50,7 @@ def log_densities(
     most images (:func:`_bounds`), and only the others are whitened. Everything that is left out of
     a sum is below its last digit.
 
-    A thread takes about 8·(2d + CHUNK)·N bytes, and all threads share 8·4d·(n + N).
+    A thread takes about 8·(2d + CHUNK)·N bytes, and all threads share 8·(6d·n + 5d·N).
     Raises :class:`UserError` if σ is 0 or L is singular, because then there is no density.
     """
     if not posterior.sigma.all():
@@ -61,33 +67,37 @@ def log_densities(
     mean = np.ascontiguousarray(posterior.mean.T)
     scale = np.ascontiguousarray(1 / (posterior.sigma * length).T)
     log_normaliser = -np.log(posterior.sigma).sum(1) - log_determinant - len(mean) / 2 * LOG_2PI
+    displaced = posterior.sigma[owner] * (noise @ posterior.mixing.T)
 
-    def exact(
-        code: np.ndarray, images: np.ndarray | slice, out: np.ndarray | None = None
+    def log_density(
+        code: int, images: np.ndarray | slice, out: np.ndarray | None = None
     ) -> np.ndarray:
-        """log q(z|x) of codes (d,) or (d, k), of all k images each; out: (d, k) to work in."""
-        whitened = np.subtract(code, mean[:, images], out=out)
+        """log q(z|x) of a code for all k images, (k,); out: (d, k) to work in."""
+        whitened = np.subtract(mean[:, owner[code], None], mean[:, images], out=out)
+        whitened += displaced[code, :, None]
         whitened *= scale[:, images]
         if not diagonal:
             whitened = inverse @ whitened
         return log_normaliser[images] - np.einsum("dk,dk->k", whitened, whitened) / 2
 
-    own = exact(codes.T, owner)
-    of_codes, of_images = _bounds(codes, mean, scale, np.linalg.norm(mixing, 2), log_normaliser)
+    own = log_normaliser[owner] - np.einsum("nd,nd->n", noise, noise) / 2
+    near_0 = mean - mean.mean(1, keepdims=True)  # where bounds lose the fewest digits
+    codes = near_0.T[owner] + displaced
+    of_codes, of_images = _bounds(codes, near_0, scale, np.linalg.norm(mixing, 2), log_normaliser)
 
     def aggregate(start: int) -> list[float]:
         part = slice(start, start + CHUNK)
         near = of_codes[part] @ of_images <= 2 * (NEGLIGIBLE - own[part, None])
         work = np.empty_like(mean)
         result = []
-        for code, chosen in zip(codes[part, :, None], near, strict=True):
+        for code, chosen in enumerate(near, start):
             images = np.flatnonzero(chosen)
             if 2 * len(images) > len(chosen):  # all are less work than a selection of most
-                log_density = exact(code, slice(None), work)
+                found = log_density(code, slice(None), work)
             else:
-                log_density = exact(code, images)
-            peak = log_density.max()
-            result.append(peak + np.log(np.exp(log_density - peak).sum() / len(chosen)))
+                found = log_density(code, images)
+            peak = found.max()
+            result.append(peak + np.log(np.exp(found - peak).sum() / len(chosen)))
         return result
 
     chunks = map_threads(aggregate, range(0, len(codes), CHUNK), threads)
@@ -124,11 +134,16 @@ def gaussian_kl(codes: np.ndarray) -> float | None:
     ½ (tr S + mᵀm − d − log det S), Eq. 7.
     """
     mean, covariance = moments(codes)
-    d = len(mean)
-    if np.linalg.matrix_rank(covariance, hermitian=True) < d:
+    log_determinant = log_det(codes)
+    if log_determinant is None:
         return None
-    log_determinant = np.linalg.slogdet(covariance)[1]
-    return float((np.trace(covariance) + mean @ mean - d - log_determinant) / 2)
+    return float((np.trace(covariance) + mean @ mean - len(mean) - log_determinant) / 2)
+
+
+def information_of_values(codes: np.ndarray) -> float:
+    """I(n; z) in nats of deterministic codes (N, d): log N exactly if no two are equal."""
+    counts = np.unique(codes, axis=0, return_counts=True)[1]
+    return float(np.log(len(codes)) - counts @ np.log(counts) / len(codes))
 
 
 def index_code_information(
@@ -144,12 +159,12 @@ def index_code_information(
     n, d = posterior.mean.shape
     log_n = float(np.log(n))
     if posterior.deterministic:
-        counts = np.unique(posterior.mean, axis=0, return_counts=True)[1]
         codes, kl_aggregate = posterior.mean, None
-        nats = log_n - float(counts @ np.log(counts)) / n
+        nats = information_of_values(codes)
     else:
-        codes = posterior.sample(rng, draws).reshape(n * draws, d)
-        own, aggregate = log_densities(posterior, codes, np.repeat(np.arange(n), draws), threads)
+        noise, owner = rng.standard_normal((n * draws, d)), np.repeat(np.arange(n), draws)
+        codes = posterior.mean[owner] + posterior.sigma[owner] * (noise @ posterior.mixing.T)
+        own, aggregate = log_densities(posterior, noise, owner, threads)
         log_prior = -(codes**2).sum(1) / 2 - d / 2 * LOG_2PI
         nats = float((own - aggregate).mean())
         kl_aggregate = float((aggregate - log_prior).mean())

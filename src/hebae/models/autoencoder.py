@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +25,19 @@ from hebae.base.errors import UserError
 from hebae.base.seeds import derive_seed
 from hebae.config.registry import resolve
 from hebae.config.run import Run
-from hebae.models.divergences.gaussian import posterior_kl
-from hebae.models.latent import Latent, Normal
+from hebae.models.divergences.gaussian import factor_kl, posterior_kl, widened_factors
+from hebae.models.latent import (
+    Latent,
+    Normal,
+    fixed_deviation,
+    learned_deviation,
+    of_codes,
+)
+
+WIDTHS = (0.0, *(0.03 * 2 ** (k / 2) for k in range(13)))
+"""The candidates for s, which widens q(z|x), in units of the prior's deviation: 0, .03 to 1.92."""
+PILOT = 100
+"""At most so many images, and at most a tenth of them, choose s; they are not scored."""
 
 
 class Loss(NamedTuple):
@@ -45,19 +57,24 @@ class Terms:
 
     They are in nats if there is a likelihood; otherwise ``reconstruction`` is a mean square.
     ``posterior_kl`` is the mean of KL(q(z|x_i) ‖ p), None for a deterministic encoder.
+    ``noise_deviation`` is √(mean over images and dimensions of Var(z_j|x)), 0 for a deterministic
+    encoder. ``elbo_widened`` is the bound of :meth:`Autoencoder.widened_bound`. Both are None where
+    they were not computed.
     """
 
     reconstruction: float
     regulariser: float
     posterior_kl: float | None
+    noise_deviation: float | None = None
+    elbo_widened: float | None = None
 
     def bounds(self, paper_bound: bool, likelihood: bool) -> dict[str, float | None]:
         """The terms and both bounds, as columns of a table.
 
         ``elbo_paper`` is −(reconstruction + R), which Fig. 1a plots. For HEBAE, R is the aggregate
         KL, which leaves out the index-code information (Eq. 10). ``elbo`` is the per-sample bound,
-        which can be compared across models. Each is None if it is not defined, and both are without
-        a likelihood.
+        which can be compared across models; ``elbo_widened`` is the same with a wider q. Each is
+        None if it is not defined, and all are without a likelihood.
         """
         bound = -(self.reconstruction + self.regulariser) if paper_bound else None
         kl = self.posterior_kl
@@ -66,6 +83,8 @@ class Terms:
             "regulariser": self.regulariser,
             "elbo_paper": bound,
             "elbo": -(self.reconstruction + kl) if likelihood and kl is not None else None,
+            "elbo_widened": self.elbo_widened,
+            "noise_deviation": self.noise_deviation,
         }
 
 
@@ -92,18 +111,33 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = resolve(entries.network.function)(
             image_shape,
             run.latent_dim,
-            entries.objective.stochastic,
+            entries.objective.learns_deviation,
             generator,
             **run.network_parameters,
         )
         self.adversary = None
+        self.deviation = self._deviation()
         self.objective = self._objective()
+
+    def _deviation(self) -> Callable[[Tensor, Tensor | None], Tensor | None]:
+        """log σ from μ and the encoder's second output, which is None if it has none."""
+        entry = self.run.entries.objective
+        own = self._own(entry.deviation_parameters)
+        if entry.learns_deviation:
+            return lambda mean, output: learned_deviation(output.float(), **own)
+        if entry.fixed_deviation:
+            return lambda mean, output: fixed_deviation(mean, **own)
+        return lambda mean, output: None
+
+    def _own(self, names: Collection[str]) -> dict[str, Any]:
+        """Those of the run's parameters that have these names."""
+        return {name: value for name, value in self.run.parameters.items() if name in names}
 
     def _objective(self) -> Callable[..., Latent]:
         """The objective's function with its parameters, and its adversary if it needs one."""
         run = self.run
         entry, divergence = run.entries.objective, run.entries.divergence
-        given: dict[str, Any] = dict(run.parameters)
+        given = self._own(entry.parameters)
         if entry.takes_lam:
             given["lam"] = run.lam
         if divergence is not None:
@@ -121,7 +155,8 @@ class Autoencoder(nn.Module):
                     **own(divergence.adversary_parameters),
                 )
                 keywords["adversary"] = self.adversary
-            given["divergence"] = partial(resolve(divergence.function), **keywords)
+            function = partial(resolve(divergence.function), **keywords)
+            given["divergence"] = function if divergence.takes_posterior else of_codes(function)
         return partial(resolve(entry.function), **given)
 
     @property
@@ -147,8 +182,9 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """μ and log σ (n, d), float32, of ``reconstruction.inputs``; log σ is None if σ is 0."""
         with self._autocast(x.device):
-            mean, log_sigma = self.encoder(x)
-        return mean.float(), None if log_sigma is None else log_sigma.float()
+            mean, output = self.encoder(x)
+        mean = mean.float()
+        return mean, self.deviation(mean, output)
 
     def latent(
         self,
@@ -169,7 +205,7 @@ class Autoencoder(nn.Module):
         """
         entry = self.run.entries.objective
         given: dict[str, Any] = {}
-        if entry.needs_covariance:
+        if self.run.needs_covariance:
             given["check"] = check
         if entry.takes_progress:
             given["progress"] = progress
@@ -212,7 +248,9 @@ class Autoencoder(nn.Module):
         return torch.cat(mean), None if log_sigma[0] is None else torch.cat(log_sigma)
 
     @torch.inference_mode()
-    def evaluate(self, images: Tensor, normal: Normal) -> tuple[Terms, Latent]:
+    def evaluate(
+        self, images: Tensor, normal: Normal, widened: Normal | None = None
+    ) -> tuple[Terms, Latent]:
         """Score a whole split, with one code an image and moments over the whole split.
 
         The aggregate KL of a batch is biased upwards (docs/paper.md); that of the split hardly is.
@@ -220,16 +258,85 @@ class Autoencoder(nn.Module):
         Args:
             images: uint8 (N, height, width, channels).
             normal: source of noise.
+            widened: source of noise for the bound of :meth:`widened_bound`, if it is wanted and
+                the reconstruction term is a likelihood.
         """
         mean, log_sigma = self.encode_images(images)
         latent = self.latent(mean, log_sigma, normal)
         total = torch.zeros((), dtype=torch.float64, device=images.device)
         for chunk, codes in zip(images.split(self.chunk), latent.z.split(self.chunk), strict=True):
             total += self.error(codes, self.reconstruction.inputs(chunk)).sum()
-        kl = None
+        kl, deviation, bound = None, 0.0, None
         if log_sigma is not None:
             kl = float(posterior_kl(mean, log_sigma, latent.mixing).mean())
-        return Terms(float(total) / len(images), float(latent.regulariser), kl), latent
+            variance = (2 * log_sigma.double()).exp()
+            if latent.mixing is not None:
+                variance = variance * latent.mixing.double().square().sum(dim=1)
+            deviation = math.sqrt(float(variance.mean()))
+        if widened is not None and self.run.entries.reconstruction.likelihood:
+            bound = self.widened_bound(images, mean, log_sigma, latent.mixing, widened)[0]
+        error, regulariser = float(total) / len(images), float(latent.regulariser)
+        return Terms(error, regulariser, kl, deviation, bound), latent
+
+    @torch.inference_mode()
+    def widened_bound(
+        self,
+        images: Tensor,
+        mean: Tensor,
+        log_sigma: Tensor | None,
+        mixing: Tensor | None,
+        normal: Normal,
+    ) -> tuple[float | None, float | None]:
+        """The per-sample bound with q(z|x_i) = N(μ_i, D_i L Lᵀ D_i + s² I), and s.
+
+        s is one of :data:`WIDTHS`, the best on the first images, which are then left out; all
+        candidates see the same noise. The KL is exact, the error is that of one code an image
+        (docs/bounds.md). None where no candidate has a finite bound, or with fewer than 10 images.
+
+        Args:
+            images: uint8 (N, height, width, channels).
+            mean, log_sigma: μ and log σ of all of them, (N, d); log σ is None if σ is 0.
+            mixing: L, (d, d); None is the identity.
+            normal: source of noise.
+        """
+        noise = normal(mean)
+        pilot = min(PILOT, len(images) // 10)
+        # codes without noise have no density
+        widths = WIDTHS if log_sigma is not None else WIDTHS[1:]
+
+        def total(numbers: slice, widths: Sequence[float]) -> Tensor:
+            """The sum of the bounds of these images, for each width; (widths,)."""
+            own = None if log_sigma is None else log_sigma[numbers]
+            centre, drawn = mean[numbers].double(), noise[numbers].double()
+            codes, kl = [], []
+            for width in widths:
+                factor, log_det = widened_factors(own, mixing, width, centre)
+                codes.append(centre + (factor @ drawn[:, :, None])[:, :, 0])
+                kl.append(factor_kl(centre, factor, log_det))
+            x = self.reconstruction.inputs(images[numbers])
+            # all widths together, as calls cost more than codes where networks are small
+            together = max(1, self.chunk // len(x))
+            errors = [
+                self.error(torch.cat(of).float(), torch.cat([x] * len(of)))
+                for of in (codes[k : k + together] for k in range(0, len(codes), together))
+            ]
+            error = torch.cat(errors).view(len(widths), len(x)).double()
+            return -(error + torch.stack(kl)).sum(dim=1)
+
+        def mean_bounds(first: int, last: int, widths: Sequence[float]) -> list[float]:
+            starts = range(first, last, self.chunk)
+            parts = [total(slice(k, min(k + self.chunk, last)), widths) for k in starts]
+            return (torch.stack(parts).sum(dim=0) / (last - first)).tolist()
+
+        if pilot == 0:
+            return None, None
+        found = dict(zip(widths, mean_bounds(0, pilot, widths), strict=True))
+        found = {width: bound for width, bound in found.items() if math.isfinite(bound)}
+        if not found:
+            return None, None
+        width = max(found, key=found.__getitem__)
+        (bound,) = mean_bounds(pilot, len(images), [width])
+        return (bound, width) if math.isfinite(bound) else (None, None)
 
 
 def load(

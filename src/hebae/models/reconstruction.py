@@ -14,12 +14,14 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Three functions that belong together, and a number.
+    """Functions that belong together, and a number.
 
     ``inputs``: turns uint8 images (n, height, width, channels) into what the networks see.
     ``error``: gives the error of each image, (n,), from the decoder's output and the inputs.
     ``pixels``: turns the decoder's output into uint8 images, the mean of p(x|z) if pixels are
         independent.
+    ``mean``: turns the decoder's output into the mean of p(x|z) if pixels are independent, in units
+        of the image's range, [0, 1].
     ``scale``: the training loss is scale · mean error + λ · regulariser. λ / scale can be compared
         between models that scale the same error differently.
     """
@@ -28,6 +30,7 @@ class Reconstruction:
     error: Callable[[Tensor, Tensor], Tensor]
     pixels: Callable[[Tensor], Tensor]
     scale: float = 1.0
+    mean: Callable[[Tensor], Tensor] = torch.sigmoid
 
 
 def _to_unit(images: Tensor) -> Tensor:
@@ -91,6 +94,10 @@ def _signed_pixels(output: Tensor) -> Tensor:
     return output.float().tanh().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def _signed_mean(output: Tensor) -> Tensor:
+    return output.tanh().add(1).div(2)
+
+
 def squared_error(
     image_shape: Sequence[int], *, reduction: str = "mean", factor: float = 1.0
 ) -> Reconstruction:
@@ -102,4 +109,4 @@ def squared_error(
     constant, loss / λ is −log p(x|z) + R for Gaussian pixels of variance P λ / (2 · scale).
     """
     scale = {"mean": factor, "sum": factor * prod(image_shape)}[reduction]
-    return Reconstruction(_to_signed, _mean_square, _signed_pixels, scale)
+    return Reconstruction(_to_signed, _mean_square, _signed_pixels, scale, _signed_mean)

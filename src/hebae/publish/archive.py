@@ -2,7 +2,7 @@
 
 An archive is a plain tar, as weights do not compress. Its first member, ``manifest.json``, lists
 every other one with size and SHA-256: each run's weights, history and record, the tables, the
-checksums of the prepared data, the classifiers that distances are taken with. Images, which are
+checksums of the prepared data, the networks that distances are taken with. Images, which are
 not ours to hand on, are not in it. The same results make the same bytes, wherever they lie.
 
 Reading trusts nothing: a member is a plain file that the manifest lists, or an error.
@@ -31,6 +31,7 @@ import hebae
 from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
+from hebae.config.registry import TRAINED_FEATURES
 from hebae.config.run import read_run
 from hebae.training import CLASSIFIER_FILES, RUN_FILES
 from hebae.training.finished import Finished, Store, of_record, read
@@ -44,7 +45,8 @@ MEMBER = re.compile(
     rf"/({'|'.join(map(re.escape, RUN_FILES))})"
     r"|tables/[a-z0-9_]+\.csv"
     rf"|data/{LABEL}/dataset\.json"
-    rf"|features/{LABEL}/classifier/({'|'.join(map(re.escape, CLASSIFIER_FILES))})"
+    rf"|features/{LABEL}/({'|'.join(TRAINED_FEATURES)})"
+    rf"/({'|'.join(map(re.escape, CLASSIFIER_FILES))})"
 )
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -188,9 +190,11 @@ def _check_run(folder: Path, runs: Path) -> dict[str, Any]:
     return record
 
 
-def _classifier_folders(results: Path) -> Iterator[Path]:
-    """The folders of trained classifiers, checked. Raises UserError."""
-    for record in results.glob("features/*/classifier/features.json"):
+def _feature_folders(results: Path) -> Iterator[Path]:
+    """The folders of trained feature networks, checked. Raises UserError."""
+    for record in results.glob("features/*/*/features.json"):
+        if record.parent.name not in TRAINED_FEATURES:
+            continue
         dataset = record.parents[1].name
         _check_weights(record.parent, record.name)
         # without it nobody could tell whether they have the images it was trained on
@@ -214,7 +218,7 @@ def contents(results: Path) -> Manifest:
         raise UserError(f"{results}: there is no finished run to export")
     records = [_check_run(folder, results / "runs") for folder in folders]
     paths = [folder / name for folder in folders for name in RUN_FILES]
-    for folder in _classifier_folders(results):
+    for folder in _feature_folders(results):
         paths += [folder / name for name in CLASSIFIER_FILES]
     paths += results.glob("data/*/dataset.json")
     names = {path: path.relative_to(results).as_posix() for path in paths}
@@ -384,6 +388,9 @@ def _trained(folder: Path, manifest: Manifest, archive: Path) -> list[Finished]:
             raise UserError(f"{archive}: {name} is not the record of a whole training")
         if path.name == RUN_FILES[-1] and finished.label != str(Path(name).parent):
             raise UserError(f"{archive}: {name} is the record of {finished.label}")
+        kind = finished.record.get("features")
+        if path.name == CLASSIFIER_FILES[-1] and kind != path.parent.name:
+            raise UserError(f"{archive}: {name} is the record of {kind} features")
         if not finished.intact():
             raise UserError(f"{archive}: {name} is not the record of the files beside it")
         own = finished.record.get("run", {})
@@ -395,7 +402,7 @@ def _trained(folder: Path, manifest: Manifest, archive: Path) -> list[Finished]:
 
 
 def _note_images(record: Path, dataset: Path) -> None:
-    """Have a classifier's record name the images: earlier versions left that to the dataset's."""
+    """Have a network's record name the images: earlier versions left that to the dataset's."""
     try:
         fields = json.loads(record.read_bytes())
         if fields.get("decides") is None:

@@ -17,7 +17,9 @@ from hebae.claims.measures import MEASURES
 from hebae.claims.verdicts import Finding, Verdict, counts, read_findings
 from hebae.config.experiment import Experiment
 from hebae.config.registry import DATASETS, FIGURES
+from hebae.facts.published import CAUTION, beside_published
 from hebae.report.record import read_record
+from hebae.tables.read import read_table
 
 PAGE = "README.md"
 SPECIAL = re.compile(r"[\\`*_\[\]|]|<(?=\S)|&(?=[#\w])|~(?=\S)|(?<=\S)~")
@@ -78,7 +80,7 @@ def page_of(experiment: Experiment, folder: Path) -> str:
         *(_figure(name, experiment, folder) for name in figures),
         *(_left_out(name, experiment) for name in experiment.figures if name not in figures),
         "## Verdicts",
-        _verdicts(findings),
+        _verdicts(findings, experiment),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -127,6 +129,11 @@ def _figure(name: str, experiment: Experiment, folder: Path) -> str:
     parts = [f"### {title}", f"![{title}](figures/{name}.png)"]
     if caption := record.get("caption"):
         parts.append(escaped(caption))
+    if name == "fig1b" and (folder / "tables/fid.csv").is_file():
+        table = read_table(folder / "tables/fid.csv")
+        if rows := beside_published(table, experiment, experiment.figures[name]):
+            cells = [list(map(escaped, row)) for row in rows]
+            parts += [CAUTION, markdown_table(["model", "FID", "source"], cells)]
     parts.append(f"*{escaped(dataset)}. [What it was made from](figures/{name}.json).*")
     return "\n\n".join(parts)
 
@@ -139,19 +146,22 @@ def _left_out(name: str, experiment: Experiment) -> str:
     return f"{FIGURES[name].title} is not here: {reason}."
 
 
-def _verdicts(findings: Sequence[Finding]) -> str:
-    """A row a claim, figure and measure that was judged here; claims that were not are left out."""
+def _verdicts(findings: Sequence[Finding], experiment: Experiment) -> str:
+    """A row a test that was judged here; claims that were not run are left out."""
     judged = [one for one in findings if one.verdict is not Verdict.NOT_RUN]
     if not judged:
         return "No claim was judged here."
-    rows, before = [], ""
+    rows, before = [], ("", "")
     for one in judged:
-        statement = "" if one.statement == before else escaped(one.statement)
-        before = one.statement
-        # two figures may show a claim, each on its own dataset
-        said = [statement, FIGURES[one.figure].title, measure_text(one.measure)]
+        said = escaped(one.statement), measure_text(one.measure)
+        shown = [text if text != last else "" for text, last in zip(said, before, strict=True)]
+        if shown[0]:
+            shown[1] = said[1]
+        before = said
+        place = f"{escaped(experiment.datasets[one.dataset].title)}, {one.place}"
         value = f"{escaped(one.part)}: {one.value}" if one.part else one.value
-        rows.append([*said, verdict_text(one), value])
+        value = "; ".join(filter(None, (value, escaped(one.beside))))
+        rows.append([*shown, place, escaped(verdict_text(one)), value])
     totals = [f"{verdict}: {n}" for verdict, n in counts(judged).items() if n]
     reasons = dict.fromkeys(one.withdrawn for one in judged if one.withdrawn)
     return "\n\n".join(
@@ -159,8 +169,8 @@ def _verdicts(findings: Sequence[Finding]) -> str:
             "[How claims are judged](../../claims.md). Each verdict rests on one part of the "
             "claim, given with its estimate and 95 % interval. A *(fair)* measure means the same "
             "for all models. Claims that were not run here are left out.",
-            f"Verdicts by measure: {', '.join(totals)}.",
-            markdown_table(["claim", "figure", "measure", "verdict", "rests on"], rows),
+            f"Verdicts: {', '.join(totals)}.",
+            markdown_table(["claim", "measure", "where", "verdict", "rests on"], rows),
             *(f"⊘ Withdrawn: {escaped(reason)}." for reason in reasons),
         )
     )

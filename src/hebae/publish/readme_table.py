@@ -19,8 +19,8 @@ from hebae.base import files
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted
 from hebae.claims.read import Claim, Claims
-from hebae.claims.verdicts import Finding, Verdict, counts, read_findings
-from hebae.publish.page import PAGE, escaped, markdown_table, measure_text, verdict_text
+from hebae.claims.verdicts import Finding, Verdict, across, counts, read_findings
+from hebae.publish.page import PAGE, escaped, markdown_table, measure_text
 from hebae.publish.results import (
     CONFIG,
     PUBLISHED,
@@ -56,7 +56,7 @@ def by_claim(claims: Claims, published: Published, document: Path) -> str:
 
 def by_measure(claims: Claims, published: Published, document: Path) -> str:
     """A row a claim and measure that any of the experiments has judged, a column an experiment."""
-    rows, reasons = [], []
+    rows = []
     for claim in claims.claims:
         said = f"{claim.statement} <sub>{claim.where}</sub>"
         for name in claim.measures:
@@ -67,9 +67,13 @@ def by_measure(claims: Claims, published: Published, document: Path) -> str:
             if _any_run(cells):
                 rows.append([said, measure_text(name), *cells])
                 said = ""  # said once
-        if claim.withdrawn:
-            reasons.append(f"⊘ Withdrawn: {escaped(claim.withdrawn)}.")
     table = markdown_table(["claim", "measure", *_titles(published, document)], rows)
+    reasons = dict.fromkeys(
+        f"⊘ Withdrawn: {escaped(one.withdrawn)}."
+        for findings in published.values()
+        for one in findings
+        if one.withdrawn
+    )
     return "\n\n".join((table, *reasons))
 
 
@@ -106,20 +110,34 @@ def short_cell(findings: Sequence[Finding]) -> str:
 
 
 def _said(findings: Sequence[Finding]) -> str:
+    """Where the verdicts hold; how many there are of each where measures or datasets differ."""
+    texts = {across(group) for group in _by_test(findings)}
+    if len(texts) < 2:
+        return "".join(texts)
     return ", ".join(
-        f"{verdict.sign} {verdict}" + f" ({n} of {len(findings)})" * (n < len(findings))
+        f"{verdict.sign} {verdict} ({n} of {len(findings)})"
         for verdict, n in counts(findings).items()
         if n
     )
 
 
+def _by_test(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """The findings of each measure on each dataset: one for each latent dimension."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for one in findings:
+        groups.setdefault((one.dataset, one.measure), []).append(one)
+    return list(groups.values())
+
+
 def long_cell(findings: Sequence[Finding]) -> str:
     """A claim's verdicts by one measure, each with the estimate that it rests on."""
-    texts = [
-        f"{verdict_text(one)}<br><sub>{escaped(one.part)}: {one.value}</sub>"
-        for one in findings
-        if one.value
-    ]
+    texts = []
+    for group in _by_test([one for one in findings if one.value]):
+        texts.append(across(group))
+        for one in group:
+            said = filter(None, (one.remark, one.note, one.beside))
+            about = ", ".join(filter(None, (one.part, one.place)))
+            texts.append(f"<sub>{escaped('; '.join((f'{about}: {one.value}', *said)))}</sub>")
     return "<br>".join(texts) or Verdict.NOT_RUN.sign
 
 
@@ -136,9 +154,7 @@ def _title(folder: Path, findings: Sequence[Finding], document: Path) -> str:
     """The dataset names the experiment where one alone was judged."""
     experiment = read_experiment(folder / CONFIG)
     datasets = dict.fromkeys(
-        experiment.datasets[experiment.figures[finding.figure]].title
-        for finding in findings
-        if finding.n_seeds and finding.figure in experiment.figures
+        experiment.datasets[finding.dataset].title for finding in findings if finding.n_seeds
     )
     name = next(iter(datasets)) if len(datasets) == 1 else experiment.name
     page = Path(os.path.relpath(folder / PAGE, document.parent)).as_posix()

@@ -37,20 +37,18 @@ import yaml
 from hebae.base import files, npz
 from hebae.base.checkout import CHECKOUT
 from hebae.base.errors import UserError, command
-from hebae.claims.judge import judge_claims
-from hebae.claims.measures import TABLES
+from hebae.claims.judge import judge_tables
 from hebae.claims.read import CLAIMS, CLAIMS_SCHEMA, Claims, read_claims
 from hebae.claims.verdicts import Verdict, read_rows
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
 from hebae.config.read import check_readable
-from hebae.config.registry import DATASETS, FIGURES
+from hebae.config.registry import DATASETS, FIGURES, distortions_of
 from hebae.config.run import Run
 from hebae.figures.images import IMAGES
 from hebae.publish.page import PAGE, page_of
 from hebae.report.record import read_record
 from hebae.tables.collect import Row, Table, tables_of
-from hebae.tables.read import read_table
 
 PUBLISHED = Path("docs/results")
 CONFIG, SUMS = "config.yaml", "SHA256SUMS"
@@ -177,9 +175,10 @@ def write(config: Path, results: Path, folder: Path) -> list[str]:
             if source := _first(places, name):
                 _copy_images(source, new / name)
         for dataset in experiment.datasets:
-            name = f"data/{dataset}/dataset.json"  # sizes and checksums, which captions state
-            if source := _first(places, name):
-                files.write_bytes(new / name, source.read_bytes())
+            # sizes and checksums, which captions state; what belongs to no run
+            for name in (f"data/{dataset}/dataset.json", distortions_of(dataset)):
+                if source := _first(places, name):
+                    files.write_bytes(new / name, source.read_bytes())
         _judge(experiment, new)
         for figure in shareable_figures(experiment):
             reason = draw(figure, experiment, new, new / f"figures/{figure}.png")
@@ -232,14 +231,7 @@ def _copy_images(source: Path, target: Path) -> None:
 
 def _judge(experiment: Experiment, folder: Path) -> None:
     """Write the claims' tables beside the others."""
-    tables = {
-        name: read_table(path)
-        for name in TABLES & tables_of(experiment).keys()
-        if (path := folder / f"tables/{name}.csv").is_file()
-    }
-    rows, parts = judge_claims(checkout_claims(), experiment, tables)
-    files.write_csv(folder / "tables/claims.csv", rows)
-    files.write_csv(folder / "tables/claim_parts.csv", parts)
+    judge_tables(experiment, folder / "tables", folder / "tables")
 
 
 def draw(figure: str, experiment: Experiment, folder: Path, output: Path) -> str | None:
@@ -317,10 +309,10 @@ def _listing(wrong: list[str], what: str, copy: Path) -> Iterator[None]:
 
 def _same_verdicts(before: Path, now: Path) -> bool:
     """Whether a published table of claims says what judging again does."""
-    published, again = (read_rows(table, ("claim", "verdict")) for table in (before, now))
+    published, again = (read_rows(table, ("claim",)) for table in (before, now))
     known = {row["claim"] for row in published}
     # a claim that is newer, and not run here, changes nothing that was published
-    again = [row for row in again if row["claim"] in known or row["verdict"] != Verdict.NOT_RUN]
+    again = [row for row in again if row["claim"] in known or row.get("verdict") != Verdict.NOT_RUN]
     return _same_rows(published, again)
 
 

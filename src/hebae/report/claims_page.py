@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 from hebae.base.errors import UserError, command
 from hebae.base.text import counted, interval, number
 from hebae.claims.verdicts import (
+    PART_COLUMNS,
     Finding,
     Row,
     Verdict,
@@ -25,22 +26,6 @@ from hebae.config.registry import FIGURES
 from hebae.report.page import document, element, table, write
 from hebae.report.summary import summary_sentence
 
-PART_COLUMNS = (
-    "claim",
-    "figure",
-    "measure",
-    "where",
-    "part",
-    "n_seeds",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "effect",
-    "p_above",
-    "p_below",
-    "p_holm",
-    "reason",
-)
 READINGS = {"paper": "paper’s reading", "fair": "fair reading"}
 
 
@@ -52,7 +37,7 @@ class Tested(NamedTuple):
 
 
 def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[Tested]:
-    """Each finding with its parts.
+    """Each finding with its parts; a claim that was not run has none.
 
     Args:
         findings: rows of ``claims.csv``.
@@ -61,15 +46,20 @@ def joined(findings: Sequence[Finding], parts: Sequence[Row]) -> list[Tested]:
     Raises:
         UserError: where the two tables come from different judgings.
     """
-    groups = [
-        (key, tuple(rows))
-        for key, rows in groupby(parts, lambda row: (row["claim"], row["figure"], row["measure"]))
-    ]
-    if [(of.claim, of.figure, of.measure) for of in findings] != [key for key, _ in groups]:
+    groups = {key: tuple(rows) for key, rows in groupby(parts, _key_of_part)}
+    if [_key(of) for of in findings if of.latent_dim is not None] != list(groups):
         raise UserError(
             "claims.csv and claim_parts.csv differ; delete both, and they are made again"
         )
-    return [Tested(of, rows) for of, (_, rows) in zip(findings, groups, strict=True)]
+    return [Tested(of, groups.get(_key(of), ())) for of in findings]
+
+
+def _key(of: Finding) -> tuple[str, ...]:
+    return of.claim, of.dataset, of.measure, str(of.latent_dim)
+
+
+def _key_of_part(row: Row) -> tuple[str, ...]:
+    return row["claim"], row["dataset"], row["measure"], row["latent_dim"]
 
 
 def badge(verdict: Verdict) -> Element:
@@ -106,13 +96,18 @@ def number_cell(value: int, **attributes: str) -> Element:
     return element("td", f"{value:,}", class_="number", **attributes)
 
 
-def claim_rows(tests: Sequence[Tested]) -> list[Element]:
-    """The rows of one claim: its statement, and beside it each measure and its parts."""
-    first, parts = tests[0]
-    folded = [one for one in tests if one.parts[0]["part"]]
-    more = [parts[0]["where"]]
-    if first.withdrawn:
-        more.append(f"Withdrawn: {first.withdrawn}")
+def claim_rows(tests: Sequence[Tested], titles: Mapping[str, str]) -> list[Element]:
+    """The rows of one claim: its statement, and beside it each test and its parts.
+
+    Args:
+        titles: what datasets are called, by their labels.
+    """
+    first = tests[0].finding
+    folded = [one for one in tests if one.parts]
+    more = dict.fromkeys(row["where"] for one in tests for row in one.parts)
+    more |= dict.fromkeys(
+        f"Withdrawn: {one.finding.withdrawn}" for one in tests if one.finding.withdrawn
+    )
     statement = element(
         "td",
         first.statement,
@@ -126,27 +121,30 @@ def claim_rows(tests: Sequence[Tested]) -> list[Element]:
             element(
                 "tr",
                 *beside,
-                *measure_cells(one),
+                *measure_cells(one, titles),
                 class_="first" if beside else "further",
                 data_claim=one.finding.claim,
                 data_figure=one.finding.figure,
             )
         )
         if one in folded:
-            cell = element("td", parts_table(one.parts), colspan="4")
+            cell = element("td", parts_table(one.parts), colspan="5")
             rows.append(element("tr", element("td"), cell, class_="parts"))
     return rows
 
 
-def measure_cells(test: Tested) -> list[Element]:
-    """The cells of one measure: reading, measure, estimate, seeds, verdict."""
+def measure_cells(test: Tested, titles: Mapping[str, str]) -> list[Element]:
+    """The cells of one test: dataset, reading, measure, estimate, seeds, verdict."""
     finding = test.finding
-    estimate = finding.value or test.parts[0]["reason"]
-    below = [element("div", finding.remark, class_="more")] if finding.remark else []
+    run = finding.latent_dim is not None
+    said = filter(None, (finding.remark, finding.note if run else ""))
+    below = [element("div", text, class_="more") for text in said]
+    beside = [element("div", finding.beside, class_="more")] if finding.beside else []
     return [
+        element("td", titles.get(finding.dataset, ""), class_="small"),
         element("td", finding.reading, class_="small"),
-        element("td", unbroken(finding.measured)),
-        element("td", estimate, class_="number" if finding.value else "small"),
+        element("td", unbroken(finding.measured), *beside),
+        element("td", finding.value if run else finding.note, class_="number" if run else "small"),
         element("td", str(finding.n_seeds or "–"), class_="number"),
         element("td", badge(finding.shown), *below, data_verdict=finding.shown),
     ]
@@ -162,6 +160,7 @@ def parts_table(parts: Sequence[Row]) -> Element:
     head = [
         "part",
         *map(numbers, ("estimate", "95 % interval", "seeds", "effect", "p above", "p below")),
+        "test",
     ]
     rows = [
         element(
@@ -178,6 +177,7 @@ def parts_table(parts: Sequence[Row]) -> Element:
                     optional(row["p_below"]),
                 )
             ),
+            element("td", row["test"]),
         )
         for row in parts
     ]
@@ -205,21 +205,22 @@ def figure_section(figure: str, tests: Sequence[Tested], experiment: Experiment)
     """The heading of a figure and the table of its claims."""
     entry = FIGURES.get(figure)
     title, shows = (entry.title, entry.shows) if entry else (figure, "")
-    dataset = experiment.figures.get(figure)
-    drawn = experiment.datasets[dataset].title if dataset else "not drawn in this experiment"
+    drawn = "" if figure in experiment.figures else "not drawn in this experiment"
     aside = " · ".join(filter(None, (shows, drawn)))
     head = [
         "Claim",
+        "Data",
         "Reading",
         "Measure",
         numbers("Estimate (95 % interval)"),
         numbers("Seeds"),
         "Verdict",
     ]
+    titles = {name: data.title for name, data in experiment.datasets.items()}
     rows = [
         row
         for _, of_claim in groupby(tests, lambda one: one.finding.claim)
-        for row in claim_rows(list(of_claim))
+        for row in claim_rows(list(of_claim), titles)
     ]
     heading = element("h2", f"{title} ", element("span", aside, class_="aside"), id=figure)
     return [heading, table(head, rows, class_="claims")]
@@ -244,20 +245,21 @@ def claims_page(tests: Sequence[Tested], experiment: Experiment) -> str:
         element(
             "p",
             f"{counted(len(claims), 'claim')} in {counted(len(tests), 'test')}: a claim has a test "
-            "for each figure that shows it and each measure that can test it. The paper’s reading "
-            "uses the quantity that the paper plots. Where that quantity means different things "
-            "for different models, a fair reading uses one that means the same for all.",
+            "for each measure that can test it, on each dataset and at each latent dimension that "
+            "has its models. The paper’s reading uses the quantity that the paper plots. Where "
+            "that quantity means different things for different models, a fair reading uses one "
+            "that means the same for all.",
             class_="small",
         ),
         element(
             "p",
-            "A test has a part for each comparison and each latent dimension. The claim holds if "
-            "every part holds. It does not hold if at least one part clearly fails. Otherwise it "
-            "is undecided, and the note below the verdict says how many seeds it needs. The "
-            "estimate is of the part that decides the test, in the units of the measure, with its "
-            "95 % interval over seeds. Verdicts are corrected for the number of tests that have "
-            "enough seeds (Holm). A verdict is withdrawn if its test was found to be wrong; the "
-            "reason stands below the claim. docs/claims.md explains each test.",
+            "A test has a part for each comparison. The claim holds if every part holds. It does "
+            "not hold if at least one part clearly fails. Otherwise it is undecided, and the note "
+            "below the verdict says how many seeds it needs. The estimate is of the part that "
+            "decides the test, in the units of the measure, with its 95 % interval over seeds. "
+            "Verdicts are corrected for the number of tests that have enough seeds (Holm). A "
+            "verdict is withdrawn if its measure was found to be wrong; the reason stands below "
+            "the claim. docs/claims.md explains each test.",
             class_="small",
         ),
         *sections,

@@ -15,11 +15,13 @@ from hebae.base.errors import UserError
 from hebae.base.text import counted, escape_rst, list_table, listed
 from hebae.claims.verdicts import Finding, counts, read_findings
 from hebae.config.experiment import Experiment
+from hebae.facts.published import CAUTION, beside_published
 from hebae.facts.text import data_text
 from hebae.report import origin
 from hebae.report.names import categories
 from hebae.report.record import read_record
 from hebae.report.summary import summary_sentence
+from hebae.tables.read import read_table
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class FigureFacts:
     """What the figure shows, as the code that drew it says; empty where it says nothing."""
     outcome: str
     """The verdicts of the claims that the figure shows."""
+    published: str = ""
+    """FIDs beside published ones, for the figure that shows FIDs."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def finding_line(finding: Finding) -> str:
     """The verdict by one measure in a line, with the estimate and the seeds."""
-    said = [finding.measured, finding.remark]
+    said = [finding.measured, finding.beside, finding.remark, finding.note]
     if finding.value:
         said[0] += f": {finding.value}, {counted(finding.n_seeds, 'seed')}"
     texts = map(escape_rst, filter(None, said))
@@ -72,7 +76,7 @@ def outcome_text(findings: Sequence[Finding]) -> str:
     for statement, group in groupby(findings, lambda finding: finding.statement):
         of_claim = list(group)
         lines = "\n".join(f"  * {finding_line(finding)}" for finding in of_claim)
-        if reason := of_claim[0].withdrawn:
+        for reason in dict.fromkeys(one.withdrawn for one in of_claim if one.withdrawn):
             statement += f" Withdrawn: {reason}."
         found.append(f"* {escape_rst(statement)}\n\n{lines}")
     return "\n\n".join(found)
@@ -101,12 +105,27 @@ def caption_text(path: Path) -> str:
         raise UserError(f"{path}: {error}; delete it, and it is made again") from None
 
 
-def figure_facts(figure: str, figures: Path, findings: Sequence[Finding]) -> FigureFacts:
+def figure_facts(
+    figure: str, figures: Path, findings: Sequence[Finding], published: str = ""
+) -> FigureFacts:
     """What to say of a figure, from its file in ``figures`` and the verdicts of all claims."""
     return FigureFacts(
         caption=caption_text(figures / f"{figure}.json"),
         outcome=outcome_text([of for of in findings if of.figure == figure]),
+        published=published,
     )
+
+
+def published_text(experiment: Experiment, results: Path) -> dict[str, str]:
+    """By the figure of FIDs, if the experiment has it: its FIDs beside published ones."""
+    dataset, path = experiment.figures.get("fig1b"), results / "tables/fid.csv"
+    if dataset is None or not path.exists():
+        return {}
+    rows = beside_published(read_table(path), experiment, dataset)
+    if not rows:
+        return {}
+    cells = [[escape_rst(cell) for cell in row] for row in rows]
+    return {"fig1b": f"{CAUTION}\n\n{list_table(cells)}"}
 
 
 def datasets_text(experiment: Experiment, results: Path) -> str:
@@ -136,7 +155,7 @@ def report_facts(experiment: Experiment, results: Path, figures: Path) -> Report
     Raises:
         UserError: for a file that is damaged.
     """
-    findings = claims_file(results)
+    findings, published = claims_file(results), published_text(experiment, results)
     return ReportFacts(
         title=escape_rst(experiment.name),
         datasets=datasets_text(experiment, results),
@@ -144,7 +163,10 @@ def report_facts(experiment: Experiment, results: Path, figures: Path) -> Report
         category=categories(experiment),
         made_with=table_text(origin.made_with()),
         trained_with=table_text(origin.trained_with(results / "tables/runs.csv")),
-        figures={figure: figure_facts(figure, figures, findings) for figure in experiment.figures},
+        figures={
+            figure: figure_facts(figure, figures, findings, published.get(figure, ""))
+            for figure in experiment.figures
+        },
     )
 
 

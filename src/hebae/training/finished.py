@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from hebae.base import files, sources
 from hebae.base.errors import UserError
-from hebae.config.registry import FEATURES
+from hebae.config.registry import FEATURES, TRAINED_FEATURES
 from hebae.config.run import Run, described, differences
 from hebae.training import CLASSIFIER_FILES, RUN_FILES, SOURCES
 
@@ -73,11 +73,11 @@ def of_run(run: Run, checksum: str | None, machine: Machine) -> Decides:
     )  # fmt: skip
 
 
-def of_classifier(checksum: str | None, machine: Machine) -> Decides:
-    """What decides the training of a dataset's classifier, whose features FID uses."""
-    module = FEATURES["classifier"].function.partition(":")[0]
+def of_features(name: str, checksum: str | None, machine: Machine) -> Decides:
+    """What decides the training of a dataset's feature network, by its name in the registry."""
+    module = FEATURES[name].function.partition(":")[0]
     code = sources.digests([module])
-    return _decides({"classifier": True}, checksum, code, machine, "float32", subset=True)
+    return _decides({name: True}, checksum, code, machine, "float32", subset=True)
 
 
 def _decides(
@@ -127,9 +127,9 @@ def of_record(record: Mapping[str, Any]) -> Decides:
     """
     if (decides := record.get("decides")) is not None:
         return _checked(decides)
-    if record.get("features") == "classifier":
+    if (name := record.get("features")) in TRAINED_FEATURES:
         unknown = Machine(None, None, None)
-        return of_classifier(record.get("dataset_checksum"), unknown) | {"code": {}}
+        return of_features(name, record.get("dataset_checksum"), unknown) | {"code": {}}
     run = Run.from_record(record)
     device = record.get("device")
     kind = None if device is None else "cpu" if device == "cpu" else "cuda"
@@ -221,7 +221,7 @@ class Finished:
         """Its folder below ``results/<experiment>`` at the time of the training."""
         if "run" in self.record:
             return f"runs/{Run.from_record(self.record).path}"
-        return f"features/{self.record.get('dataset')}/classifier"
+        return f"features/{self.record.get('dataset')}/{self.record.get('features')}"
 
     def agreed(self, asked: Decides) -> bool:
         """Whether the user has agreed to keep it instead of what is asked for."""
@@ -334,7 +334,7 @@ def take(
 
     Args:
         finished: the training in the store.
-        output: folder of the run or classifier.
+        output: folder of the run or feature network.
         run: the run that gives the labels of dataset and model; None leaves them as they are.
         asked: what was asked for. If it differs, the record says so under ``kept``, with the
             differences.

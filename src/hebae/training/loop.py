@@ -26,7 +26,7 @@ from hebae.config.run import Run
 from hebae.models.autoencoder import Autoencoder, Terms
 from hebae.models.latent import SingularCovariance, normal_stream
 from hebae.training.checkpoint import Checkpoints
-from hebae.training.optimiser import EPSILON, Adam, learning_rate, working_copy
+from hebae.training.optimiser import EPSILON, Adam, learning_rate, resets, working_copy
 
 Row = dict[str, Any]
 
@@ -83,6 +83,8 @@ class Single:
         self.images = images
         self.order = torch.randperm(len(images), generator=shuffle).to(device)
         self.normal = normal_stream(derive_seed(seed, "noise", epoch), device)
+        if resets(epoch, self.runs[0].training):
+            self.optimiser.reset()
         self.working.train()
 
     def step(self, part: slice, progress: float, rate: float) -> Tensor:
@@ -157,13 +159,25 @@ def check_finite(run: Run, epoch: int, split: str, terms: Terms) -> None:
         if not math.isfinite(value):
             singular = (
                 ", or the covariance of a batch of codes was singular"
-                if run.entries.objective.needs_covariance
+                if run.needs_covariance
                 else ""
             )
             raise UserError(
                 f"run {run.path} diverged in epoch {epoch + 1}: the {name} of the {split} split "
                 f"is {value}; lower learning_rate, or change the weight{singular}"
             )
+
+
+def is_widened(epoch: int, epochs: int) -> bool:
+    """Whether the bound with a wider q is measured after an epoch, from 0, of so many.
+
+    After epochs 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, …, and thrice in the last fifth, which says
+    whether a bound has settled. So it costs a small part of the training (docs/bounds.md).
+    """
+    done = epoch + 1
+    digits = 10 ** (len(str(done)) - 1)
+    late = {math.ceil(epochs * share / 20) for share in (16, 18, 20)}
+    return done in {k * digits for k in (1, 1.5, 2, 3, 5, 7)} or done in late
 
 
 def history_rows(run: Run, epoch: int, train: Terms, test: Terms, seconds: float) -> list[Row]:
@@ -193,8 +207,12 @@ def _train_and_score(
     for index, (run, train) in enumerate(zip(trainee.runs, trained, strict=True)):
         try:
             check_finite(run, epoch, "train", train)
-            normal = normal_stream(derive_seed(run.seed, "evaluate", epoch), images["test"].device)
-            test, _ = trainee.evaluated(index).evaluate(images["test"], normal)
+            device, widened = images["test"].device, None
+            normal = normal_stream(derive_seed(run.seed, "evaluate", epoch), device)
+            if is_widened(epoch, run.training.epochs):
+                # of its own, so that the other columns do not depend on which epochs have it
+                widened = normal_stream(derive_seed(run.seed, "widened", epoch), device)
+            test, _ = trainee.evaluated(index).evaluate(images["test"], normal, widened)
             check_finite(run, epoch, "test", test)
             outcomes.append((train, test))
         except UserError as error:

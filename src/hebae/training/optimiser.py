@@ -32,6 +32,18 @@ def learning_rate(epoch: int, training: Training) -> float:
     return rate / math.prod(divisors)
 
 
+def resets(epoch: int, training: Training) -> bool:
+    """Whether Adam starts anew, its moments 0, in an epoch counted from 0.
+
+    The released code creates it again in each epoch on MNIST, and at each step of the schedule on
+    CelebA; the text does not say so.
+    """
+    if training.reset_optimiser == "epoch":
+        return True
+    steps = (epochs for epochs, _ in training.learning_rate_steps)
+    return training.reset_optimiser == "step" and epoch in steps
+
+
 def working_copy(model: Autoencoder) -> Autoencoder:
     """The model with respect to which gradients are taken; the parameters stay in float32.
 
@@ -105,6 +117,11 @@ class Adam:
         self.copy_to_working()
         for working in self.working:
             working.grad = None
+
+    def reset(self) -> None:
+        """Set the moments and the number of steps back to 0, as in a new optimiser."""
+        for tensor in (*self.means, *self.squares, *self.steps):
+            tensor.zero_()
 
     @torch.no_grad()
     def copy_to_working(self) -> None:

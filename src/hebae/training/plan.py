@@ -31,7 +31,7 @@ class Plan:
     packs: tuple[tuple[Run, ...], ...] = ()
     """Runs that are trained together (:mod:`hebae.training.packs`)."""
     instead: dict[str, Instead] = field(default_factory=dict)
-    """Finished trainings to take, by the folder of the run or classifier that asks for them."""
+    """Finished trainings to take, by the folder of the run or network that asks for them."""
     train: bool = True
     """Whether anything may be trained."""
     runs: tuple[str, ...] = ()
@@ -74,10 +74,10 @@ def taken(
         store: the finished trainings.
         plan: may name another training to take if the one asked for is not in the store.
         decides: what decides the training that is asked for.
-        output: the folder of the run or classifier.
-        run: the run; None for a classifier.
+        output: the folder of the run or feature network.
+        run: the run; None for a feature network.
         image_shape: the shape of the images of a run.
-        label: folder of a classifier below ``results/<experiment>``.
+        label: folder of a feature network below ``results/<experiment>``.
 
     Raises:
         UserError: if it would have to be trained but nothing may be trained.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import platform
 import resource
 import sys
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def write_outputs(
     torch.save(state, buffer)
     files.write_bytes(weights, buffer.getbuffer())
     record = {
-        "run": asdict(run),
+        "run": json.loads(run.to_json()),
         "dataset_checksum": manifest.checksum,
         "dataset_notes": [note.text for note in manifest.notes],
         "image_shape": list(manifest.image_shape),

@@ -31,7 +31,7 @@ from hebae.training.checkpoint import Checkpoints
 from hebae.training.finished import Store, key_of, of_run
 from hebae.training.loop import fit
 from hebae.training.now import told
-from hebae.training.optimiser import EPSILON, Adam
+from hebae.training.optimiser import EPSILON, Adam, resets
 from hebae.training.plan import Plan
 from hebae.training.record import checkpoint_key, machine, write_outputs
 
@@ -78,6 +78,8 @@ class Stack:
         self.order = torch.stack(orders).to(device).index_select(0, self.stream)
         self.like = [torch.empty(shape, device=device) for shape in self._drawn_shapes()]
         self.images = images
+        if resets(epoch, self.runs[0].training):
+            self.optimiser.reset()
         self.models[0].train()
 
     def _drawn_shapes(self) -> list[tuple[int, ...]]:

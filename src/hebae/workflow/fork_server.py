@@ -26,7 +26,10 @@ from hebae.workflow.step import STARTED, VARIABLE
 # number of threads may not, because libraries read it while they are loaded.
 FREE = frozenset({"_", "OLDPWD", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", VARIABLE})
 # packages of the environment; none of ours, which may be edited
-PRELOADED = ("torch", "tqdm", "minepy", "threadpoolctl")
+PRELOADED = (
+    *("torch", "tqdm", "minepy", "threadpoolctl", "scipy.special", "sklearn.mixture"),
+    *("scipy.ndimage", "sklearn.cluster"),
+)
 
 
 def listen(folder: Path) -> socket.socket:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from matplotlib.text import Text
 from hebae.base import files
 from hebae.config.experiment import Experiment
 from hebae.config.parse import parse
-from hebae.config.registry import FIGURES, OBJECTIVES
+from hebae.config.registry import FIGURES, OBJECTIVES, distortions_of
 from hebae.facts.text import WIDTH
 from hebae.figures.draw import draw as draw_figure
 
@@ -44,7 +46,8 @@ datasets:
       HEBAE: {weight: 1, weights: [0.1, 0.5, 1, 2, 5, 10]}
       HEBAE-diagonal: {weight: 1}
       WAE: {weight: 10}
-figures: {fig1a: digits, fig2a: digits, fig2c: digits, appendix_c: digits}
+    stability: {epochs: 5}
+figures: {fig1a: digits, fig2a: digits, fig2c: digits, appendix_c: digits, stability: digits}
 """
 FACES = """
 experiment: faces
@@ -73,7 +76,14 @@ datasets:
     mutual_information: {sets: 20}
     panels: {interpolations: [[0, 1], [2, 3], [4, 5]], end_points: image, samples: [4, 5]}
     fid: {features: classifier, n_generated: 1000, n_reference: 800}
-figures: {fig1b: toyfaces, fig2b: toyfaces, fig2d: toyfaces, fig3: toyfaces}
+figures:
+  fig1b: toyfaces
+  fig2b: toyfaces
+  fig2d: toyfaces
+  fig3: toyfaces
+  sampling: toyfaces
+  decoder_smoothness: toyfaces
+  distorted_images: toyfaces
 """
 DRAWN = [figure for text in (DOCUMENT, FACES) for figure in yaml.safe_load(text)["figures"]]
 P = 64 * 64 * 3  # values of a toy face
@@ -128,8 +138,8 @@ def table_rows(name: str, experiment: Experiment):
         runs = experiment.runs()
     elif name == "fid":
         runs = list(experiment.fid_runs())
-    elif name == "covariance":
-        runs = [run for data in experiment.datasets for run in experiment.main_runs(data)]
+    elif name == "stability":
+        runs = list(experiment.stability_runs())
     else:
         runs = list(experiment.default_runs())
     for run in runs:
@@ -173,6 +183,7 @@ def table_rows(name: str, experiment: Experiment):
                         "j": j,
                         "covariance": covariance[i, j],
                         "correlation": covariance[i, j] / scale[i] / scale[j],
+                        "n_codes": 500,
                     }
         elif name == "mutual_information":
             level = MEASURE_OF_CODE[run.objective] + random.normal(0, 0.02)
@@ -184,24 +195,63 @@ def table_rows(name: str, experiment: Experiment):
                     "dimension": dimension,
                     "mic": mic,
                     "tic": 0.6 * mic**2,
+                    "ties": "broken",
                 }
+        elif name == "stability":
+            asked = experiment.datasets[run.dataset].stability
+            for norm in run.entries.network.batch_norms:
+                for scale, factor in product(asked.initial_scales, asked.learning_rate_factors):
+                    yield run.identity | stability_row(run, factor, scale, norm)
         elif name == "fid":
-            yield run.identity | fid_row(run, experiment.datasets[run.dataset].fid, random)
+            for sampling in ("prior", *experiment.fid_of(run).samplings):
+                fid = experiment.datasets[run.dataset].fid
+                yield run.identity | fid_row(run, fid, random, sampling)
+        elif name == "smoothness":
+            for at, step in itertools.product(("prior", "codes"), (0.01, 0.1, 1.0)):
+                rate = MEASURE_OF_CODE[run.objective] * (1.2 - 0.2 * step) * random.uniform(1, 1.1)
+                yield run.identity | {"at": at, "step": step, "change": rate * step, "n": 500}
 
 
-def fid_row(run, fid, random: np.random.Generator) -> dict[str, object]:
-    """A distance that is least near λ = 10⁻³ on the common scale."""
+def stability_row(run, factor: float, scale: float, norm: str | None) -> dict[str, object]:
+    """The VAE fails at large learning rates and initial weights, and diverges at the largest."""
+    away = np.log10(factor * scale) * {"vae": 9, "hebae": 4, "wae_mmd": 2}[run.objective]
+    error = 18 + abs(away) + 0.3 * run.seed
+    outcome = "diverged" if error > 31 else "failed" if error >= 27.1 else "trained"
+    ended = outcome != "diverged"
+    return {
+        "learning_rate": factor * run.training.learning_rate,
+        "learning_rate_factor": factor,
+        "initial_scale": scale,
+        "batch_norm": norm,
+        "outcome": outcome,
+        "epoch": None if ended else 1,
+        "reconstruction": error if ended else None,
+        "elbo_paper": -error - 1 if ended and OBJECTIVES[run.objective].bound else None,
+        "constant_image": 27.1,
+    }
+
+
+SAMPLINGS = {
+    "prior": 1, "gaussian": 0.95, "mixture": 0.8, "reconstruction": 0.4, "midpoints": 1.4
+}  # fmt: skip
+"""Factors on the distance of samples of the prior."""
+
+
+def fid_row(run, fid, random: np.random.Generator, sampling: str = "prior") -> dict[str, object]:
+    """A distance that is least near λ = 10⁻³ on the common scale; that of real images is 9."""
     inception = fid.features == "inception"
     sums = run.reconstruction_parameters.get("reduction") == "sum"
     common = run.lam / (0.05 * P if sums else 1)
     away = np.log10(common / 1e-3) ** 2
     least, slope = {"vae": (63, 0.5), "hebae": (48, 0.05), "wae_mmd": (55, 0.2)}[run.objective]
+    distance = least * (1 + slope * away) * random.uniform(0.95, 1.05)
     return {
+        "sampling": sampling,
         "n_generated": fid.n_generated,
         "n_reference": fid.n_reference,
         "reference": fid.reference,
         "features": "inception" if inception else f"classifier of {run.dataset}",
-        "fid": least * (1 + slope * away) * random.uniform(0.95, 1.05),
+        "fid": 9.0 if sampling == "real" else distance * SAMPLINGS[sampling],
         "common_weight": common,
         "n_features": 2048 if inception else 64,
         "accuracy": None if inception else 0.914,
@@ -209,11 +259,35 @@ def fid_row(run, fid, random: np.random.Generator) -> dict[str, object]:
     }
 
 
+def distortion_rows(dataset: str, fid):
+    """Distances that grow with each distortion."""
+    for name, strengths in {
+        "blur": (0, 1, 2, 4, 8),
+        "noise": (0, 8, 16, 32, 64),
+        "pixelation": (0, 2, 4, 8, 16),
+        "modes": (0, 0.25, 0.5, 0.75, 0.875),
+    }.items():
+        for step, strength in enumerate(strengths):
+            yield {
+                "dataset": dataset,
+                "features": f"classifier of {dataset}",
+                "n_reference": fid.n_reference,
+                "reference": fid.reference,
+                "accuracy": 0.914,
+                "distortion": name,
+                "strength": float(strength),
+                "n_images": 200 if name == "modes" else 1000,
+                "fid": 0.2 * 4.0**step,
+            }
+
+
 def write_results(folder: Path, experiment: Experiment, size: int = 8, channels: int = 1) -> Path:
     """A results directory with every table, and the images of the main runs."""
     for name in sorted({name for figure in experiment.figures for name in FIGURES[figure].tables}):
         files.write_csv(folder / "tables" / f"{name}.csv", table_rows(name, experiment))
     for dataset, data in experiment.datasets.items():
+        if data.fid is not None:
+            files.write_csv(folder / distortions_of(dataset), distortion_rows(dataset, data.fid))
         lines, steps = len(data.panels.interpolations), data.panels.steps
         for run in experiment.main_runs(dataset):
             shape = (size, size, channels)

@@ -11,6 +11,7 @@ from tests.unit.figures.planted import check_fits, draw, experiment, stream, tex
 from hebae.config.registry import FIGURES
 from hebae.facts import covariance_heatmaps as facts
 from hebae.figures import common, covariance_heatmaps
+from hebae.measures.sampling_floor import floors
 
 WIDTHS = (6.9, 3.3)
 
@@ -131,7 +132,8 @@ def test_what_is_not_finite_is_grey(results, demo):
     said = " ".join(facts.caption(read, demo, "digits"))
     assert "Grey cells are not finite: a latent variable is constant or the run diverged." in said
     assert re.search(r"Variances: VAE 0 to [\d.]+; HEBAE \(diagonal\)", said)
-    beyond = (table[(table.which == "mean") & (table.seed == 0)].covariance.abs() > 2).sum() - 64
+    shown = (table.which == "mean") & (table.seed == 0) & (table.latent_dim == 8)
+    beyond = (table[shown].covariance.abs() > 2).sum() - 64
     assert f"({beyond} value beyond)" in said and "nan" not in said
 
 
@@ -152,10 +154,52 @@ def test_the_caption_has_the_numbers(results, demo):
     assert "end at ±2 in every experiment (8 values beyond)." in said
 
 
+def test_the_caption_has_distances_beside_their_floor(results, demo):
+    """√(2d/n)-like sizes: with 500 images, N(0, I) in 8 dimensions is .38 from I itself."""
+    read = with_matrices(results, demo, 0.02, 1.5)
+    said = " ".join(facts.caption(read, demo, "digits"))
+    distance = 0.5 * np.sqrt(8)
+    own = "N(0, I) itself {} ({} to {} in 95 %) with as many images."
+    floor, of_correlation = floors(500, 8)
+    assert floor.expected == pytest.approx(np.sqrt(499 * 8 * 9 + 8) / 500)
+    expected = f"‖Cov(μ) − I‖: VAE {distance:.3g}; HEBAE {distance:.3g}; HEBAE (diagonal) "
+    assert expected in said
+    assert own.format(*(f"{end:.3f}" for end in floor)) in said
+    assert own.format(*(f"{end:.4f}" for end in of_correlation)) in said
+    old = {"covariance": read["covariance"].drop(columns="n_codes")}
+    mixed = read["covariance"].assign(n_codes=np.where(read["covariance"].seed == 0, np.nan, 500))
+    for tables in (old, {"covariance": mixed}):
+        said = " ".join(facts.caption(tables, demo, "digits"))
+        assert expected in said and "itself" not in said
+
+
+def test_the_caption_counts_inactive_variables_in_every_seed(results, demo):
+    read = with_matrices(results, demo, 0, 1.0)
+    table = read["covariance"]
+    none = "No latent variable of any run is inactive (variance of μ below 0.01)."
+    assert none in facts.caption(read, demo, "digits")
+    for model, latent_dim, seed, count in (
+        ("VAE", 8, 0, 2), ("VAE", 8, 2, 3), ("VAE", 4, 1, 1), ("WAE", 8, 1, 8)
+    ):  # fmt: skip
+        run = (table.model == model) & (table.latent_dim == latent_dim) & (table.seed == seed)
+        table.loc[run & (table.i == table.j) & (table.i < count), "covariance"] = 0.0099
+    found = facts.inactive(read, demo, "digits")
+    assert found[found.model == "VAE"]["inactive"].tolist() == [0, 0, 0, 0, 1, 0, 2, 0, 3]
+    said = " ".join(facts.caption(read, demo, "digits"))
+    assert (
+        "Of 4 latent variables, so many are inactive (variance of μ below 0.01) in each of 3 "
+        "seeds: VAE 0, 1 and 0; HEBAE, HEBAE (diagonal) and WAE-MMD none. Of 8: VAE 2, 0 and 3; "
+        "WAE-MMD 0, 8 and 0; HEBAE and HEBAE (diagonal) none. Of 2: none." in said
+    )
+    table.loc[(table.model == "VAE") & (table.seed == 2), "covariance"] = np.inf
+    said = " ".join(facts.caption(read, demo, "digits"))
+    assert "Of 8: VAE 2, 0 and –;" in said
+
+
 def test_one_latent_variable_has_no_correlation(tmp_path):
     made = experiment(latent_dims=(1,), weight_latent_dims=(1,), main_latent_dim=1)
-    one = {"which": "mean", "i": 0, "j": 0, "covariance": 0.9, "correlation": 1.0}
-    table = pd.DataFrame(run.identity | one for run in made.main_runs("digits"))
+    one = {"which": "mean", "i": 0, "j": 0, "covariance": 0.9, "correlation": 1.0, "n_codes": 9}
+    table = pd.DataFrame(run.identity | one for run in made.default_runs())
     read = {"covariance": table.astype({"weight": float})}
     check_fits(covariance_heatmaps.draw(read, made, "digits", 3.3), "fig2a")
     said = " ".join(facts.caption(read, made, "digits"))

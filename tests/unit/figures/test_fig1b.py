@@ -20,12 +20,22 @@ MODELS = ["VAE", "HEBAE", "WAE"]
 DEFAULTS = {"VAE": 0.001, "HEBAE": 0.001, "WAE": 100}
 
 
-def planted(change=lambda table: table, **changes):
-    """What the figure's functions are given, with changes to the dataset and to its table."""
+def of_prior(table: pd.DataFrame) -> pd.DataFrame:
+    """Samples of the prior, as in a table without other samplings."""
+    return table[table["sampling"] == "prior"].drop(columns="sampling").reset_index(drop=True)
+
+
+def planted(change=lambda table: table, every=False, **changes):
+    """What the figure's functions are given, with changes to the dataset and to its table.
+
+    Args:
+        every: whether the table has every sampling, those beside the prior at the default λ alone.
+    """
     made = experiment("toyfaces", **changes)
     of_fid = made if made.datasets["toyfaces"].fid else experiment("toyfaces")
     with np.errstate(divide="ignore"):  # a weight of 0
         table = pd.DataFrame(table_rows("fid", of_fid)).astype({"weight": float})
+    table = table if every else of_prior(table)
     changed = change(table)
     return {"fid": table if changed is None else changed}, made, "toyfaces"
 
@@ -77,7 +87,7 @@ def check_curve(line, bars, rows: pd.DataFrame, scale: str):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_means_and_ranges_on_both_scales(results, faces, width):
     """Arithmetic ones also on log axes, in every panel."""
-    table = pd.read_csv(results / "faces/tables/fid.csv")
+    table = of_prior(pd.read_csv(results / "faces/tables/fid.csv"))
     figure = draw("fig1b", results / "faces", faces, width)
     assert [ax.get_xlabel() for ax in figure.axes] == [
         "weight λ, each model’s own scale",
@@ -88,7 +98,7 @@ def test_means_and_ranges_on_both_scales(results, faces, width):
     shown = on_grid(table)
     for ax, scale in zip(figure.axes, SCALES, strict=True):
         assert ax.get_xscale() == "log"
-        for model, bars in zip(MODELS, ax.containers[::2], strict=True):
+        for model, bars in zip(MODELS, ax.containers[1::3], strict=True):
             (line,) = lines(ax, model)
             check_curve(line, bars, shown[shown.model == model], scale)
             look = looks_of(faces)[model]
@@ -315,6 +325,27 @@ def test_reconstructions_and_real_images(named, tmp_path):
     assert text.startswith("The Fréchet distance between 1,000 generated images")
 
 
+def test_other_samplings_at_the_default_weight_alone():
+    """As they are measured: a grid of λ has samples of the prior."""
+    given, alone = planted(every=True), planted()
+    reconstructed = given[0]["fid"].query("sampling == 'reconstruction' and latent_dim == 16")
+    figure = fig1b.draw(*given)
+    for ax, without, scale in zip(figure.axes, fig1b.draw(*alone).axes, SCALES, strict=True):
+        assert levels(ax) == [9.0]
+        for model in MODELS:
+            (line,), (expected,) = lines(ax, model), lines(without, model)
+            np.testing.assert_allclose(line.get_xydata(), expected.get_xydata())
+            (line,) = lines(ax, model, "reconstruction")
+            of_model = reconstructed[reconstructed.model == model]
+            at = [[of_model["common_weight"].iloc[0], of_model["fid"].mean()]]
+            if scale == "weight":
+                at[0][0] = DEFAULTS[model]
+            np.testing.assert_allclose(line.get_xydata(), at)
+    text = said(*given)
+    assert "Small marks at the default λ: 1,000 reconstructions in place of generated" in text
+    assert "dashed" not in text
+
+
 def test_samplings_of_generated_images_alone():
     """As where the table has no such column."""
     with_column, without = planted(lambda table: table.assign(sampling="prior")), planted()
@@ -399,7 +430,7 @@ def many(count: int, title: str = "") -> dict:
     recipes = {name: data.models[like] for name, like in of.items()}
     data = dataclasses.replace(data, models=recipes, title=title or data.title)
     made = dataclasses.replace(made, models=models, datasets={"toyfaces": data})
-    table = pd.DataFrame(table_rows("fid", made)).astype({"weight": float})
+    table = of_prior(pd.DataFrame(table_rows("fid", made)).astype({"weight": float}))
     return {"fid": table}, made, "toyfaces"
 
 
@@ -410,6 +441,7 @@ VARIANTS = {
     "no grid": lambda: planted(weight_latent_dims=()),
     "one seed": lambda: planted(weight_seeds=(0,)),
     "samplings": lambda: planted(samplings(True)),
+    "as measured": lambda: planted(every=True),
     "wide": lambda: planted(setting("fid", 1e5, "model == 'VAE'")),
     "wide samplings": lambda: planted(samplings(True, fid=0.01)),
     "lost": lambda: planted(setting("fid", np.nan, "weight == 0.001 and seed == 1")),

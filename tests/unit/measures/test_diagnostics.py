@@ -25,6 +25,7 @@ from hebae.codes.posterior import Posterior
 from hebae.config.fields import to_json
 from hebae.config.protocols import Diagnostics
 from hebae.measures import diagnostics as module
+from hebae.measures import index_code_information
 from hebae.measures.diagnostics import (
     diagnostics,
     kernel_matrix,
@@ -302,6 +303,34 @@ def test_log_det_of_a_singular_covariance_is_empty():
     assert log_det(codes[:4]) is not None
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e-8, 1e-12, 1e-170, 1e150])
+def test_log_det_of_a_dimension_of_any_scale(scale):
+    """Scaling one dimension by s adds 2 log s, and log det of a shifted float32 is its own."""
+    codes = rng().normal(size=(500, 4)) @ rng(1).normal(size=(4, 4))
+    expected = np.linalg.slogdet(np.cov(codes.T, ddof=0))[1] + 2 * math.log(scale)
+    codes[:, 1] *= scale
+    assert log_det(codes) == pytest.approx(expected, rel=1e-12)
+    kl = index_code_information.gaussian_kl(codes)
+    mean, variance = codes.mean(0), codes.var(0)
+    assert kl == pytest.approx((variance.sum() + mean @ mean - 4 - expected) / 2, rel=1e-12)
+
+
+def test_log_det_of_codes_far_from_0():
+    codes = rng().normal(size=(500, 4))
+    codes[:, 1] *= 1e-8
+    expected = np.linalg.slogdet(np.cov((codes * [1, 1e8, 1, 1]).T, ddof=0))[1]
+    expected -= 2 * math.log(1e8)
+    # 1,000 has 13 decimals in float64: five digits of a deviation of 1e-8
+    assert log_det(codes + 1000) == pytest.approx(expected, abs=1e-5)
+    single = (codes * [1, 1e8, 1, 1] + 1000).astype(np.float32)
+    assert log_det(single) == pytest.approx(
+        np.linalg.slogdet(np.cov(single.T.astype(float), ddof=0))[1], abs=1e-9
+    )
+    assert log_det((codes + 1000).astype(np.float32)) is None  # all of 1e-8 is lost
+    dependent = np.column_stack([codes, codes @ [1, 0, 2, 3]]) + 1000
+    assert log_det(dependent) is None
+
+
 @pytest.mark.parametrize(("n", "d"), [(5, 2), (50, 8), (400, 3)])
 def test_log_det_of_the_prior_is_what_samples_of_it_have(n, d):
     rng = np.random.default_rng(4)
@@ -427,7 +456,9 @@ def test_command_writes_a_row_for_either_split_and_repeats_itself(files):
         expected = TRAINED.identity | dict(n_train=40, split=split) | expected
         assert row == {column: str(value) for column, value in expected.items()}
     files["output"].unlink()
-    main(flags(files, "--threads", 2))
+    outcome = run_command(*flags(files, "--threads", 2))
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
+    # by a command too: in this process BLAS may round in another way
     assert files["output"].read_bytes() == content
 
 

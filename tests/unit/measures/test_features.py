@@ -21,7 +21,7 @@ from hebae.base.errors import UserError
 from hebae.data import digits, download
 from hebae.data.arrays import Arrays
 from hebae.data.prepare import write_prepared
-from hebae.measures.fid.features import classifier, inception
+from hebae.measures.fid.features import classifier, inception, rotation, supervised
 from hebae.measures.fid.features.network import (
     RECORD,
     WEIGHTS,
@@ -307,7 +307,7 @@ def squares(n: int = 120) -> Arrays:
 
 
 def test_every_factor_has_its_head(tmp_path, monkeypatch):
-    monkeypatch.setattr(classifier, "EXAMPLES", 600)
+    monkeypatch.setattr(supervised, "EXAMPLES", 600)
     write_prepared("toyfaces", squares(), tmp_path / "data")
     for output in ("a", "b"):
         call(classifier, "--data", tmp_path / "data", "--output", tmp_path / output)
@@ -321,9 +321,9 @@ def test_every_factor_has_its_head(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (8, 8, 1), (4, 4, 3), (30, 20, 3)])
 def test_it_takes_images_of_any_size(shape):
-    network = classifier.Classifier(shape, (10,)).eval()
+    network = supervised.Network(shape, (10,)).eval()
     images = torch.zeros(3, *shape, dtype=torch.uint8)
-    assert network(images).shape == (3, classifier.N_FEATURES)
+    assert network(images).shape == (3, supervised.N_FEATURES)
 
 
 def test_a_dataset_without_labels_is_refused(tmp_path):
@@ -335,3 +335,41 @@ def test_a_dataset_without_labels_is_refused(tmp_path):
         call(classifier, "--data", tmp_path / "data", "--output", tmp_path / "features")
     one_line(error)
     assert not (tmp_path / "features").exists()
+
+
+# Rotation: the same network, another task
+
+
+def test_turns_are_the_classes_of_turned_images():
+    images = np.random.default_rng(0).integers(0, 256, (200, 9, 9, 3), dtype=np.uint8)
+    none = np.empty((200, 0), np.int64)
+    found, classes = rotation.turned(images, none, np.random.default_rng(1))
+    assert classes.shape == (200, 1) and set(classes[:, 0]) == {0, 1, 2, 3}
+    for image, shown, (turns,) in zip(images, found, classes, strict=True):
+        assert (np.rot90(shown, -turns) == image).all()
+    assert not (rotation.turned(images, none, np.random.default_rng(2))[1] == classes).all()
+
+
+def test_rotation_features_need_no_labels_and_are_labelled_as_what_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervised, "EXAMPLES", 3000)
+    arrays = squares(400)
+    arrays.train_images[:, :16] //= 2  # so that there is an upper end
+    arrays.test_images[:, :16] //= 2
+    none = np.empty((200, 0), np.int64)
+    arrays = Arrays(arrays.train_images, none, arrays.test_images, none, ())
+    write_prepared("celeba", arrays, tmp_path / "data")
+    for output in ("a", "b"):
+        call(rotation, "--data", tmp_path / "data", "--output", tmp_path / output)
+        assert (tmp_path / output / WEIGHTS).read_bytes() == (tmp_path / "a" / WEIGHTS).read_bytes()
+    record = read_record(tmp_path / "a")
+    assert (record.label, record.n_features) == ("rotation of celeba", supervised.N_FEATURES)
+    assert set(record.accuracies) == {"turn"} and record.accuracy > 0.7
+    assert open_features(tmp_path / "a", CPU).network.heads[0].out_features == 4
+
+
+def test_a_quarter_turn_does_not_fit_images_that_are_not_square(tmp_path):
+    images, none = np.zeros((10, 8, 6, 1), np.uint8), np.empty((10, 0), np.int64)
+    write_prepared("celeba", Arrays(images, none, images, none, ()), tmp_path / "data")
+    with pytest.raises(UserError, match="8×6") as error:
+        call(rotation, "--data", tmp_path / "data", "--output", tmp_path / "features")
+    one_line(error)

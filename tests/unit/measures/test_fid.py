@@ -235,7 +235,7 @@ def test_a_runs_fid_has_beside_it_what_it_depends_on(
     assert accuracy == read_record(digits_features).accuracy
     assert row == {
         "dataset": "digits", "model": "HEBAE", "latent_dim": "4", "weight": "2", "seed": "3",
-        "n_generated": "300", "n_reference": "500", "reference": "test",
+        "sampling": "prior", "n_generated": "300", "n_reference": "500", "reference": "test",
         "features": "classifier of digits", "common_weight": "2.0", "n_features": "64",
         "warning": "",
     }  # fmt: skip

@@ -10,6 +10,7 @@ import tracemalloc
 from dataclasses import asdict
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 import yaml
@@ -63,9 +64,14 @@ def posterior_covariances(posterior: Posterior) -> np.ndarray:
     return factor @ factor.transpose(0, 2, 1)
 
 
-def information(posterior: Posterior, codes: np.ndarray) -> float:
-    own, aggregate = log_densities(posterior, codes, np.arange(len(codes)))
+def information(posterior: Posterior, noise: np.ndarray) -> float:
+    own, aggregate = log_densities(posterior, noise, np.arange(len(noise)))
     return float((own - aggregate).mean())
+
+
+def displaced(posterior: Posterior, noise: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """z − μ of the codes that noise (n, d) makes of images `owner` (n,)."""
+    return posterior.sigma[owner] * (noise @ posterior.mixing.T)
 
 
 def save(path: Path, posterior: Posterior, **replaced: np.ndarray) -> Path:
@@ -319,6 +325,37 @@ def test_more_images_than_the_grid_resolves_cap_the_score():
     assert_allclose(scores[:, 0], 0.70, atol=0.06)
 
 
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("protocol", ["indices_draws", "mean_vs_sample"])
+def test_noise_that_vanishes_changes_no_score(protocol, offset):
+    """Ties alone would raise the TIC of σ = 0 by .06. Some images have the same code."""
+    mean = rng(4).normal(size=(300, 2)) + offset
+    mean[:60] = mean[60:120]
+    scores = []
+    for sigma in (0, 1e-15, 1e-12, 1e-6):
+        posterior = Posterior(mean, np.full(mean.shape, float(sigma)), np.eye(2))
+        scores.append(getattr(mutual_information, protocol)(posterior, rng(1)))
+    assert_allclose(scores, np.broadcast_to(scores[0], np.shape(scores)), atol=0.01)
+
+
+def test_scores_without_ties_are_those_of_the_codes_themselves():
+    """Which random order equal values have is another stream than the codes'."""
+    posterior = random_posterior(40, 2)
+    values = rng(2).normal(size=(40, 2))
+    values[:, 1] = np.round(values[:, 1])
+    found = mutual_information.ranks(values, rng(3))
+    assert_array_equal(found[:, 0].argsort(), values[:, 0].argsort())
+    for column in found.T:
+        assert sorted(column) == list(range(40))
+    assert (np.diff(values[found[:, 1].argsort().astype(int), 1]) >= 0).all()
+    orders = {tuple(mutual_information.ranks(np.array([[1.0], [0], [1], [1]]), rng(k))[:, 0])
+              for k in range(99)}  # fmt: skip
+    assert len(orders) == 6 and {order[1] for order in orders} == {0}
+    scores = mutual_information.indices_draws(posterior, rng(3), 8, 10, 3)
+    shifted = Posterior(posterior.mean * 8, posterior.sigma * 8, posterior.mixing)
+    assert_array_equal(mutual_information.indices_draws(shifted, rng(3), 8, 10, 3), scores)
+
+
 def test_a_constant_dimension_scores_zero():
     posterior = Posterior(np.ones((50, 2)), np.zeros((50, 2)), np.eye(2))
     assert_array_equal(mutual_information.indices_draws(posterior, rng()), 0)
@@ -344,12 +381,13 @@ def test_options_out_of_bounds_are_user_errors(options, message):
 @pytest.mark.parametrize("d", [1, 3])
 def test_log_densities_against_scipy_one_by_one(mixing, d):
     posterior = random_posterior(6, d, mixing)
-    codes, owner = posterior.sample(rng(2), 2).reshape(12, d), np.repeat(np.arange(6), 2)
+    noise, owner = rng(2).standard_normal((12, d)), np.repeat(np.arange(6), 2)
+    codes = posterior.mean[owner] + displaced(posterior, noise, owner)
     components = [
         multivariate_normal(mean, matrix)
         for mean, matrix in zip(posterior.mean, posterior_covariances(posterior), strict=True)
     ]
-    own, aggregate = log_densities(posterior, codes, owner)
+    own, aggregate = log_densities(posterior, noise, owner)
     for n, code in enumerate(codes):
         assert own[n] == pytest.approx(components[owner[n]].logpdf(code), abs=1e-10)
         density = sum(component.pdf(code) for component in components) / 6
@@ -426,9 +464,9 @@ def test_information_is_invariant_to_rotation_of_isotropic_codes(seed, d):
     sigma = np.repeat(draw.uniform(0.05, 1, (20, 1)), d, 1)
     posterior = Posterior(draw.normal(size=(20, d)), sigma, np.eye(d))
     rotation = ortho_group.rvs(d, random_state=draw)
-    codes = posterior.sample(draw)
+    noise = draw.normal(size=(20, d))
     rotated = Posterior(posterior.mean @ rotation.T, sigma, np.eye(d))
-    assert_allclose(information(rotated, codes @ rotation.T), information(posterior, codes))
+    assert_allclose(information(rotated, noise @ rotation.T), information(posterior, noise))
 
 
 @given(seed=st.integers(0, 2**32 - 1), exponent=st.floats(-6, 2))
@@ -437,12 +475,12 @@ def test_information_is_invariant_to_the_units_of_each_dimension(seed, exponent)
     """Stretching codes by s per dimension, in σ or on L's side, leaves I; and I ≤ log N."""
     draw = rng(seed)
     posterior = random_posterior(20, 3, seed=seed)
-    codes, stretch = posterior.sample(draw), 10**exponent * draw.uniform(1, 2, 3)
+    noise, stretch = draw.normal(size=(20, 3)), 10**exponent * draw.uniform(1, 2, 3)
     stretched = Posterior(posterior.mean * stretch, posterior.sigma * stretch, posterior.mixing)
     moved = Posterior(posterior.mean, posterior.sigma / stretch[0], posterior.mixing * stretch[0])
-    expected = information(posterior, codes)
-    assert_allclose(information(stretched, codes * stretch), expected)
-    assert_allclose(information(moved, codes), expected)
+    expected = information(posterior, noise)
+    assert_allclose(information(stretched, noise), expected)
+    assert_allclose(information(moved, noise), expected)
     assert expected <= np.log(20) + 1e-12
 
 
@@ -455,23 +493,26 @@ def test_small_sigma_does_not_cancel(sigma):
     separation = (np.linalg.inv(factor) @ ((mean[1] - mean[0]) / sigma)) @ (
         np.linalg.inv(factor) @ ((mean[1] - mean[0]) / sigma)
     )
-    own, aggregate = log_densities(posterior, mean, np.arange(2))
+    own, aggregate = log_densities(posterior, np.zeros((2, 2)), np.arange(2))
     expected = -np.log((1 + np.exp(-separation / 2)) / 2)
     assert_allclose(own - aggregate, expected, atol=1e-10)
 
 
 def test_far_codes_do_not_underflow():
     posterior = Posterior(np.array([[0.0], [1e6]]), np.full((2, 1), 1e-3), np.eye(1))
-    own, aggregate = log_densities(posterior, np.array([[5e5]]), np.array([0]))
+    own, aggregate = log_densities(posterior, np.array([[5e8]]), np.array([0]))
     assert np.isfinite(own).all() and np.isfinite(aggregate).all()
 
 
-def every_pair(posterior: Posterior, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def every_pair(
+    posterior: Posterior, noise: np.ndarray, owner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """log q(z_i|x_j), (n, N), by whitening every difference, and log q(z_i)."""
-    scaled = (codes[:, None] - posterior.mean) / posterior.sigma
+    apart = posterior.mean[owner][:, None] - posterior.mean
+    scaled = (apart + displaced(posterior, noise, owner)[:, None]) / posterior.sigma
     whitened = scaled @ np.linalg.inv(posterior.mixing).T
     log_determinant = np.linalg.slogdet(posterior.mixing)[1] + np.log(posterior.sigma).sum(1)
-    d = codes.shape[1]
+    d = noise.shape[1]
     pairs = -(whitened**2).sum(2) / 2 - log_determinant - d / 2 * np.log(2 * np.pi)
     return pairs, logsumexp(pairs, axis=1) - np.log(len(posterior.mean))
 
@@ -479,13 +520,13 @@ def every_pair(posterior: Posterior, codes: np.ndarray) -> tuple[np.ndarray, np.
 @pytest.mark.parametrize("mixing", ["identity", "diagonal", "full"])
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 0.05, 0.2, 0.5, 1])
 def test_ruling_images_out_changes_no_digit(mixing, scale):
-    """From all images far apart to all of them near, and those of other images' codes, too."""
+    """From all images far apart to all of them near, and codes far off their means, too."""
     posterior = random_posterior(400, 3, mixing)
     posterior = Posterior(posterior.mean, posterior.sigma * scale, posterior.mixing)
-    codes = posterior.sample(rng(1))
-    for owner in (np.arange(400), rng(2).permutation(400)):
-        pairs, expected = every_pair(posterior, codes)
-        own, aggregate = log_densities(posterior, codes, owner)
+    owner = rng(2).permutation(400)
+    for noise in (rng(1).normal(size=(400, 3)), rng(1).normal(size=(400, 3)) * 5):
+        pairs, expected = every_pair(posterior, noise, owner)
+        own, aggregate = log_densities(posterior, noise, owner)
         assert_allclose(own, pairs[np.arange(400), owner], rtol=1e-11)
         assert_allclose(aggregate, expected, rtol=1e-11, atol=1e-12)
 
@@ -498,12 +539,59 @@ def test_what_rules_images_out_is_a_lower_bound(seed, d, exponent):
     given = random_posterior(30, d, seed=seed)
     sigma = given.sigma * 10 ** (exponent + draw.uniform(-1, 1, given.sigma.shape))
     posterior = Posterior(given.mean, sigma, given.mixing)
-    codes = posterior.sample(draw) + 0.1 * sigma
+    noise, owner = draw.normal(size=(30, d)) + 0.1, np.arange(30)
+    codes = posterior.mean + displaced(posterior, noise, owner)
     norm = np.linalg.norm(given.mixing, 2)
-    log_normaliser = every_pair(posterior, posterior.mean)[0].diagonal()
+    log_normaliser = every_pair(posterior, noise * 0, owner)[0].diagonal()
     factors = _bounds(codes, posterior.mean.T, 1 / sigma.T, norm, log_normaliser)
-    exact = -2 * every_pair(posterior, codes)[0]
+    exact = -2 * every_pair(posterior, noise, owner)[0]
     assert (factors[0] @ factors[1] <= exact + 1e-9).all()
+
+
+@pytest.mark.parametrize("mixing", ["identity", "full"])
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("sigma", [1, 1e-3, 1e-9, 1e-15, 1e-18, 1e-30])
+def test_densities_in_80_digits(mixing, offset, sigma):
+    """Also where z − μ, in float64, is 0 or mere rounding, and of two images that are equal."""
+    given = random_posterior(6, 2, mixing)
+    mean = given.mean + offset
+    mean[1], mean[2] = mean[0], mean[0] * (1 + 1e-16)
+    posterior = Posterior(mean, given.sigma * sigma, given.mixing)
+    posterior.sigma[1] = posterior.sigma[0]
+    noise, owner = rng(3).normal(size=(12, 2)), np.repeat(np.arange(6), 2)
+    own, aggregate = log_densities(posterior, noise, owner)
+    (a, b), (c, d) = ([mpmath.mpf(value) for value in row] for row in posterior.mixing)
+    with mpmath.workdps(80):
+        for k, (image, (e0, e1)) in enumerate(zip(owner, noise.tolist(), strict=True)):
+            step = a * e0 + b * e1, c * e0 + d * e1
+            z = [mpmath.mpf(mean[image, j]) + posterior.sigma[image, j] * step[j] for j in (0, 1)]
+            logs = []
+            for centre, (s0, s1) in zip(mean, posterior.sigma, strict=True):
+                u, v = (z[0] - centre[0]) / s0, (z[1] - centre[1]) / s1
+                x, y = (d * u - b * v) / (a * d - b * c), (a * v - c * u) / (a * d - b * c)
+                volume = mpmath.log(2 * mpmath.pi * s0 * s1 * (a * d - b * c))
+                logs.append(-(x * x + y * y) / 2 - volume)
+            assert own[k] == pytest.approx(float(logs[image]), rel=1e-13)
+            mixture = mpmath.log(sum(map(mpmath.exp, logs)) / 6)
+            assert aggregate[k] == pytest.approx(float(mixture), rel=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("sigma", [1e-6, 1e-12, 1e-16, 1e-18, 1e-38])
+def test_spikes_have_the_kl_of_a_closed_form(sigma, offset):
+    """q(z) of n spikes far apart: log q(z) = log q(z|x_i) − log n at the codes of x_i, so that
+    KL(q ‖ p) = −d log σ − d/2 − log n + mean ‖μ_i‖²/2 + dσ²/2, and I = log n."""
+    n, d = 100, 3
+    mean = rng(1).normal(size=(n, d)) + offset
+    posterior = Posterior(mean, np.full((n, d), sigma), np.eye(d))
+    row = index_code_information.index_code_information(posterior, rng(), draws=40)
+    squares = (mean**2).sum(1).mean() / 2
+    expected = -d * np.log(sigma) - d / 2 - np.log(n) + squares
+    assert row["nats"] == pytest.approx(np.log(n), abs=1e-12)
+    # 4,000 codes: the standard error of ‖ε‖²/2 is .02; it was d/2 = 1.5 too high
+    assert row["kl_aggregate"] == pytest.approx(
+        expected, abs=0.08 + squares * 1e-4 * (sigma > 1e-9)
+    )
 
 
 @pytest.mark.parametrize("threads", [2, 3, 50])
@@ -609,9 +697,9 @@ def test_command_writes_the_tables_and_repeats_itself(files):
     assert {path.stem for path in files.glob("*.csv")} == set(PROTOCOLS)
     before = {path: path.read_bytes() for path in files.glob("*.csv")}
     for name, columns, count in (
-        ("covariance", ["which", "i", "j", "covariance", "correlation"], 18),
+        ("covariance", ["which", "i", "j", "covariance", "correlation", "n_codes"], 18),
         ("active_units", ["dimension", "mean_variance", "noise_variance", "active"], 3),
-        ("mutual_information", ["protocol", "dimension", "mic", "tic"], 3),
+        ("mutual_information", ["protocol", "dimension", "mic", "tic", "ties"], 3),
         ("index_code_information", ["nats", "log_n", "kl_aggregate", "kl_gaussian"], 1),
     ):
         rows = table(files, name)

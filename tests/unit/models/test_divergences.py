@@ -15,9 +15,10 @@ from hebae.models.divergences.adversarial import Discriminator, adversarial
 from hebae.models.divergences.gaussian import posterior_kl
 from hebae.models.divergences.mmd import SCALES, mmd, mmd_squared
 from hebae.models.divergences.stein import stein, stein_direction, stein_discrepancy
+from hebae.models.latent import of_codes
 from hebae.models.objectives.infovae import infovae
+from hebae.models.objectives.noise import no_noise
 from hebae.models.objectives.vae import vae
-from hebae.models.objectives.wae import wae_gan
 from hebae.training.optimiser import Adam
 
 
@@ -97,6 +98,13 @@ def test_mmd_keeps_few_matrices_for_its_gradient():
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
         mmd_squared(a, b, SCALES)
     assert sum(x.numel() >= 50 * 50 for x in kept) <= 6
+
+
+def test_mmd_of_codes_far_from_0_keeps_its_digits():
+    """In float32; the squares of codes around 1,000 have no digits left for distances of 1."""
+    far = [some_codes(40, seed=seed).float() + 1000 for seed in (0, 1)]
+    exact = mmd_squared(*(codes.double() for codes in far), SCALES)
+    assert mmd_squared(*far, SCALES).item() == pytest.approx(exact.item(), abs=1e-4)
 
 
 @pytest.mark.parametrize("kernel", ["imq", "gaussian"])
@@ -202,6 +210,30 @@ def test_the_discrepancy_of_a_batch_and_of_a_split_compare():
     batches = torch.stack([stein(wide[k::60], draws()).value for k in range(60)])
     expected = stein(wide, draws()).value
     assert abs(batches.mean() - expected) < 4 * batches.std() / math.sqrt(60) and expected > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("offset", "scale"), [(0, 1), (1000, 1), (0, 1e-8), (1, 1e-4), (1000, 1e-3), (0, 1e-15)]
+)
+def test_steins_direction_wherever_codes_lie(offset, scale, dtype):
+    """All differences in float64. One code lies far from the others, and two are equal."""
+    codes = (some_codes(20) * scale + offset).to(dtype)
+    codes[3], codes[4] = codes[5], codes[4] + 30 * scale
+    z = codes.double()
+    apart = z[:, None] - z
+    squared = apart.square().sum(2)
+    median = squared[torch.triu_indices(20, 20, 1).unbind()].median()
+    kernel = (-squared * math.log(20) / median).exp()[:, :, None]
+    expected = (kernel * (-z + 2 * math.log(20) / median * apart)).mean(1)
+    digits = {"rtol": 2e-5 if dtype == torch.float32 else 1e-12}
+    digits["atol"] = digits["rtol"] * expected.abs().max().item()
+    torch.testing.assert_close(stein_direction(codes).double(), expected, **digits)
+    ratio = squared / median
+    terms = (-ratio).exp() * (z @ z.T - 2 * ratio + (6 - 4 * ratio) / median)
+    discrepancy = (terms.sum() - terms.diagonal().sum()) / (20 * 19)
+    found = stein_discrepancy(codes).double()
+    torch.testing.assert_close(found, discrepancy, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("divergence", [mmd, stein])
@@ -337,7 +369,7 @@ def test_every_divergence_drives_far_codes_to_the_prior(name):
 
 def fixed(value):
     """A divergence that charges a number for every code's square, and an adversary's loss."""
-    return lambda z, normal: (value * z.square().mean(), torch.tensor(7.0))
+    return lambda codes, normal: (value * codes.z.square().mean(), torch.tensor(7.0))
 
 
 @pytest.mark.parametrize(("alpha", "weight"), [(1.0, 0.3), (0.0, 1.0), (0.4, 5.0), (-2.0, 3.0)])
@@ -381,7 +413,7 @@ def test_infovaes_gradient_is_the_finite_difference():
             log_sigma,
             draws(5, torch.float64),
             lam=2.0,
-            divergence=lambda z, normal: mmd(z, normal),
+            divergence=of_codes(mmd),
             alpha=0.5,
         )
         return latent.z, latent.regulariser
@@ -391,7 +423,7 @@ def test_infovaes_gradient_is_the_finite_difference():
 
 def test_the_wae_gans_code_is_the_mean():
     mean = some_codes()
-    latent = wae_gan(mean, None, draws(), divergence=fixed(2.0))
+    latent = no_noise(mean, None, draws(), divergence=fixed(2.0))
     assert latent.z is mean and latent.mixing is None
     torch.testing.assert_close(latent.regulariser, 2 * mean.square().mean())
 

@@ -11,14 +11,10 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from hebae.models.divergences import blocks
 from hebae.models.divergences.gaussian import posterior_kl
 from hebae.models.divergences.mmd import SCALES, mmd_squared
+from hebae.models.divergences.moments import batch_moments, covariance_factor, gaussian_kl
+from hebae.models.latent import SingularCovariance
 from hebae.models.objectives.annealed_vae import annealed_vae
-from hebae.models.objectives.hebae import (
-    SingularCovariance,
-    batch_moments,
-    covariance_factor,
-    gaussian_kl,
-    hebae,
-)
+from hebae.models.objectives.hebae import hebae
 from hebae.models.objectives.vae import vae
 from hebae.models.objectives.wae import wae_mmd
 
@@ -257,7 +253,7 @@ def test_singular_batches_are_an_error(batch, message):
 def test_ill_conditioned_batches_stay_finite():
     """Down to the limit the gradients are finite; below it there is an error, never a NaN."""
     outcomes = set()
-    for exponent in range(0, 12):
+    for exponent in range(0, 20):
         torch.manual_seed(exponent)
         scales = torch.tensor([1.0, 1.0, 10.0**-exponent])
         mean = (torch.randn(64, 3) * scales).requires_grad_()
@@ -271,6 +267,66 @@ def test_ill_conditioned_batches_stay_finite():
         assert torch.isfinite(gradient).all()
         outcomes.add("finite")
     assert outcomes == {"error", "finite"}
+
+
+def spread(*deviations, offset=0.0, n=200, seed=0):
+    """Correlated float32 codes with these deviations around an offset."""
+    generator = torch.Generator().manual_seed(seed)
+    d = len(deviations)
+    mixing = torch.eye(d) + 0.5 * torch.ones(d, d).tril(-1)
+    codes = torch.randn(n, d, generator=generator) @ mixing.T
+    return codes * torch.tensor(deviations) + offset
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        spread(1.0, 1.0, 1e-8),
+        spread(1e-8, 1.0, 1.0),
+        spread(1e-3, 1e-8, 1e-12),
+        spread(1e4, 1.0, 1e-8),
+        spread(1.0, 1.0, 1.0, offset=1000.0),
+        spread(1.0, 0.1, 0.01, offset=1000.0),
+    ],
+    ids=["last small", "first small", "all small", "one large", "offset", "offset and small"],
+)
+def test_the_aggregate_kl_in_float32_is_that_of_the_same_codes_in_float64(codes):
+    """Dimensions of deviation 1e-8 among others, and codes around 1,000."""
+    ours = gaussian_kl(*covariance_factor(codes))
+    exact = kl_divergence(aggregate(codes.double()), standard(codes.shape[1]))
+    assert ours.item() == pytest.approx(exact.item(), rel=1e-6, abs=0.01)
+
+
+def test_a_small_dimension_far_from_0_is_rounding():
+    """Codes around 1 are known to 1e-7: a deviation of 1e-8 is none of theirs."""
+    small = spread(1.0, 1.0, 1e-8)
+    with pytest.raises(SingularCovariance):
+        covariance_factor(small + torch.tensor([0.0, 0.0, 1.0]))
+    with pytest.raises(SingularCovariance):
+        covariance_factor(spread(1.0, 1.0, 1e-4, offset=1000.0))
+    covariance_factor(small + torch.tensor([1.0, 1.0, 0.0]))  # the others may lie anywhere
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+@pytest.mark.parametrize("n", [20, 128])
+def test_a_dimension_that_depends_on_others_is_always_refused(n, scale):
+    """Rounding gives half of such batches a positive pivot, whatever the dimension's scale."""
+    for seed in range(100):
+        codes = spread(*[1.0] * 7, n=n, seed=seed)
+        codes[:, 6] = scale * codes[:, :3].sum(dim=1)
+        with pytest.raises(SingularCovariance):
+            covariance_factor(codes)
+
+
+def test_the_penalty_on_the_mean_has_a_multiplier_of_its_own():
+    """Theorem 1 with a multiplier w: KL(N(m̂, Σ̂) ‖ N(m̂, I)) + w·½‖m̂‖²."""
+    mean, log_sigma = codes()
+    q = aggregate(mean)
+    own = MultivariateNormal(q.mean, torch.eye(D, dtype=torch.float64))
+    for weight in (0.0, 1.0, 7.0):
+        expected = kl_divergence(q, own) + weight * 0.5 * q.mean.square().sum()
+        found = hebae(mean, log_sigma, noise(), mean_weight=weight).regulariser
+        torch.testing.assert_close(found, expected)
 
 
 def test_moments_refuse_half_precision():

@@ -137,6 +137,8 @@ def test_training_weighs_the_error_by_the_scale(factor, monkeypatch):
         "regulariser": pytest.approx(kl.item(), rel=1e-4),
         "elbo_paper": None,
         "elbo": None,
+        "elbo_widened": None,
+        "noise_deviation": terms.noise_deviation,
     }
 
 

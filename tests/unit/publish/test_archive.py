@@ -30,7 +30,7 @@ from hebae.measures.fid.features.network import open_features
 from hebae.publish import archive
 from hebae.publish.archive import MANIFEST, read_archive
 from hebae.training import train
-from hebae.training.finished import Machine, Store, installed, of_classifier, of_run
+from hebae.training.finished import Machine, Store, installed, of_features, of_run
 from hebae.training.plan import Plan, write_plan
 from hebae.workflow.planning import Asked, decide
 
@@ -614,7 +614,7 @@ def asked(data: Path, runs=(RUN,), classifier: bool = False) -> list[Asked]:
     """What a workflow asks for on this machine."""
     machine, checksum = Machine(installed(), "cpu", "float32"), read_prepared(data).checksum
     found = [Asked(f"runs/{run.path}", of_run(run, checksum, machine)) for run in runs]
-    label = Asked("features/digits/classifier", of_classifier(checksum, machine))
+    label = Asked("features/digits/classifier", of_features("classifier", checksum, machine))
     return found + [label] * classifier
 
 

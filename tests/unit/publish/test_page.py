@@ -100,14 +100,14 @@ def test_verifying_lists_every_fault(celeba):
     (figures / "fig2b.json").unlink()
     (figures / "fig2d.json").write_text("[]")
     (tables / "claims.csv").unlink()
-    (tables / "claim_parts.csv").write_text("claim\n")
+    (tables / "claim_parts.csv").write_text("verdict\n")
     claims = f"cannot be compared: cannot read {tables}/claims.csv: No such file or directory"
     listed(
         "tables/claims.csv: missing",
         f"tables/claims.csv: {claims}",
         f"README.md: cannot be made: cannot read {tables}/claims.csv: No such file or directory",
         f"tables/claim_parts.csv: cannot be compared: {tables}/claim_parts.csv: no column "
-        "'verdict'; delete the file, and it is made again",
+        "'claim'; delete the file, and it is made again",
         "figures/foo.png: not a figure of this experiment",
         "figures/fig1b.png: not a figure of this experiment",
         "figures/fig2b.json: missing",

@@ -16,7 +16,6 @@ from hebae.claims.measures import MEASURES
 from hebae.claims.read import read_claims
 from hebae.claims.verdicts import COLUMNS, read_findings
 from hebae.publish import readme_table
-from hebae.publish.page import verdict_text
 
 ROOT = Path(__file__).resolve().parents[3]
 CLAIMS = read_claims(ROOT / "config/claims.yaml", ROOT / "workflow/schemas/claims.schema.yaml")
@@ -34,12 +33,21 @@ def published(folder: Path, *rows: tuple) -> Path:
 
 
 def row(
-    claim: str, measure: str, part: str, *numbers: float | None, verdict: str, needed="", why=""
+    claim: str,
+    measure: str,
+    part: str,
+    *numbers: float | None,
+    verdict: str,
+    needed="",
+    why="",
+    latent_dim=8,
 ) -> tuple:
+    """A row of claims.csv; one without numbers is of a claim that was not run."""
     estimate, low, high = numbers or (None, None, None)
-    reading, seeds = MEASURES[measure].reading, 3 if numbers else 0
-    what = (claim, "fig1a", "s", measure, part, reading)
-    return *what, estimate, low, high, seeds, needed, verdict, why
+    reading, seeds = MEASURES[measure].reading, 4 if numbers else 0
+    place = ("digits", latent_dim) if numbers else ("", "")
+    what = (claim, "fig1a", *place, "s", measure, part, reading)
+    return *what, estimate, low, high, "", seeds, needed, verdict, "", why
 
 
 def place(name: str, *lines: str) -> str:
@@ -54,34 +62,33 @@ def cells(line: str) -> list[str]:
 def test_a_row_a_claim_and_measure_a_column_an_experiment(tmp_path):
     one = published(
         tmp_path / "one",
-        row("bound-above-vae", "elbo_paper", "HEBAE − VAE, z = 8", 1.5, 1.25, 1.75,
+        row("bound-above-vae", "elbo_paper", "HEBAE − VAE", 1.5, 1.25, 1.75,
             verdict="holds"),
         row("bound-above-vae", "elbo", "", verdict="not run here"),
         row("mic-order", "mic", "", verdict="not run here"),
     )  # fmt: skip
     other = published(
         tmp_path / "other",
-        row("bound-above-vae", "elbo", "HEBAE − VAE, z = 2", -80.0, -81.0, -79.0,
-            verdict="does not hold"),
-        row("bound-above-vae", "elbo_paper", "HEBAE − VAE, z = 2", 3.0, float("nan"), float("nan"),
-            verdict="undecided", needed=3),
-        row("tic-order", "tic", "z = 8", 0.5, 0.4, 0.6, verdict="holds", why="for a reason"),
+        row("bound-above-vae", "elbo", "HEBAE − VAE", -80.0, -81.0, -79.0,
+            verdict="does not hold", latent_dim=2),
+        row("bound-above-vae", "elbo_paper", "HEBAE − VAE", 3.0, float("nan"), float("nan"),
+            verdict="undecided", needed=5, latent_dim=2),
+        row("tic-order", "tic", "p", 0.5, 0.4, 0.6, verdict="holds", why="ties"),
     )  # fmt: skip
     of = readme_table.read_published([one, other])
     table, reason = readme_table.by_measure(CLAIMS, of, tmp_path / "README.md").split("\n\n")
     lines = table.splitlines()
-    assert lines[0].count(", 3 seeds |") == 2 and "](one/README.md)" in lines[0]
+    assert lines[0].count(", 4 seeds |") == 2 and "](one/README.md)" in lines[0]
     assert len(lines) == 5  # of claims that neither has run there is none
     paper, fair, tic = map(cells, lines[2:])
     assert paper[0].startswith("HEBAE reaches a higher bound") and fair[0] == ""
     assert paper[2] == "✓ holds<br><sub>HEBAE − VAE, z = 8: 1.50 (1.25 to 1.75)</sub>"
-    undecided = verdict_text(read_findings(other / "tables/claims.csv")[1])
-    assert "undecided" in undecided and "3" in undecided
-    assert paper[3] == f"{undecided}<br><sub>HEBAE − VAE, z = 2: 3.00</sub>"
+    needs = read_findings(other / "tables/claims.csv")[1].remark
+    assert paper[3] == f"? undecided<br><sub>HEBAE − VAE, z = 2: 3.00; {needs}</sub>"
     assert fair[1].endswith("*(fair)*") and fair[2] == "–"
     assert fair[3] == "✗ does not hold<br><sub>HEBAE − VAE, z = 2: −80.0 (−81.0 to −79.0)</sub>"
-    assert tic[3] == "⊘ withdrawn<br><sub>z = 8: 0.500 (0.400 to 0.600)</sub>"
-    assert reason.startswith("⊘ Withdrawn: ties alone decide it")
+    assert tic[3] == "⊘ withdrawn<br><sub>p, z = 8: 0.500 (0.400 to 0.600)</sub>"
+    assert reason == "⊘ Withdrawn: ties."
 
 
 def test_in_short_a_row_a_claim_of_the_paper_and_words_alone(tmp_path):
@@ -97,11 +104,12 @@ def test_in_short_a_row_a_claim_of_the_paper_and_words_alone(tmp_path):
         row("bound-insensitive", "elbo_spread", "z = 8", *numbers, verdict="holds"),
         row("vae-over-regularises", "elbo_lost", "z = 8", *numbers, verdict="holds"),
         row("mic-order", "mic", "", verdict="not run here"),
-        row("tic-order", "tic", "z = 8", *numbers, verdict="holds", why="for a reason"),
+        row("tic-order", "tic", "p", *numbers, verdict="holds", why="for a reason"),
     )  # fmt: skip
     other = published(
         tmp_path / "other",
-        row("mic-order", "mic", "z = 8", *numbers, verdict="holds"),
+        row("mic-order", "mic", "p", *numbers, verdict="holds"),
+        row("mic-order", "mic", "p", *numbers, verdict="does not hold", latent_dim=2),
         row("noise-small", "noise_deviation", "", verdict="not run here"),
         row("mmd-best", "prior_mmd", "z = 8", *numbers, verdict="holds"),
     )
@@ -115,7 +123,10 @@ def test_in_short_a_row_a_claim_of_the_paper_and_words_alone(tmp_path):
     )
     assert said["bound-insensitive"] == "✓ holds"  # by both readings, said once
     assert said["vae-over-regularises"] == "*fair:* ✓ holds"
-    assert found["mic-order"] == ["–", "✓ holds"] and said["tic-order"] == "⊘ withdrawn"
+    assert (
+        found["mic-order"] == ["–", "✓ holds at z = 8, ✗ not at 2"]
+        and said["tic-order"] == "⊘ withdrawn"
+    )
     run = {"bound-above-vae", "bound-insensitive", "vae-over-regularises", "mic-order", "tic-order"}
     assert said.keys() == run  # of the paper, and run somewhere
     assert not NUMBER.search("".join(lines))
@@ -135,8 +146,8 @@ def test_names_are_taken_literally(tmp_path):
     for table in (readme_table.by_claim, readme_table.by_measure):
         text = table(CLAIMS, of, tmp_path / "README.md")
         assert readme_table.experiments_in(text) == ["one"]
-        assert r"| [a \| b\](evil/README.md) \<img src=x>](one/README.md), 3 seeds |" in text
-    assert r"<sub>a \| b \<i>: 1.50" in text
+        assert r"| [a \| b\](evil/README.md) \<img src=x>](one/README.md), 4 seeds |" in text
+    assert r"<sub>a \| b \<i>, z = 8: 1.50" in text
 
 
 def test_the_tables_replace_those_before_and_keep_their_order(tmp_path):
@@ -144,7 +155,7 @@ def test_the_tables_replace_those_before_and_keep_their_order(tmp_path):
         published(tmp_path / name, row("mic-order", "mic", "z = 8", 0.5, 0.4, 0.6, verdict="holds"))
     document = tmp_path / "docs/README.md"
     document.parent.mkdir()
-    head = "| claim | [B](../b/README.md), 3 seeds | [A](../a/README.md), 3 seeds |"
+    head = "| claim | [B](../b/README.md), 4 seeds | [A](../a/README.md), 4 seeds |"
     first, second = place("verdicts", "", head, ""), place("verdicts by measure")
     document.write_text(f"above\n{first}\nbetween\n{second}\nbelow\n")
 

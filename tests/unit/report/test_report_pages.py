@@ -38,18 +38,26 @@ def claim(figure="fig1a", verdict="holds", **fields):
     return {
         "claim": "higher",
         "figure": figure,
+        "dataset": "digits",
+        "latent_dim": 8,
         "statement": "HEBAE is higher.",
         "measure": "elbo",
-        "part": "HEBAE − VAE, z = 8",
+        "part": "HEBAE − VAE",
         "reading": "paper",
         "estimate": 1.5,
         "ci_low": 0.5,
         "ci_high": 2.5,
-        "n_seeds": 3,
+        "beside": "",
+        "n_seeds": 4,
         "seeds_needed": 7 if verdict == "undecided" else None,
         "verdict": verdict,
+        "note": "",
         "withdrawn": "",
     } | fields
+
+
+NONE = dict.fromkeys(("estimate", "ci_low", "ci_high", "part", "dataset", "latent_dim"))
+"""What a claim that was not run lacks."""
 
 
 def part(figure="fig1a", measure="elbo", **fields):
@@ -58,14 +66,14 @@ def part(figure="fig1a", measure="elbo", **fields):
         "claim": "higher",
         "figure": figure,
         "dataset": "digits",
+        "latent_dim": 8,
         "measure": measure,
         "reading": "paper",
         "where": "paper, Sec. 4",
-        "part": "HEBAE − VAE, z = 8",
-        "n_seeds": 3,
+        "part": "HEBAE − VAE",
+        "n_seeds": 4,
         **dict.fromkeys(numbers, 0.25),
-        "verdict": "holds",
-        "reason": None,
+        "test": "t",
     } | fields
 
 
@@ -155,7 +163,7 @@ def test_verdicts_are_read_in_their_order(tmp_path):
         claim(verdict="holds"),
         claim(verdict="undecided", seeds_needed=12, ci_low=None, ci_high=None, n_seeds=1),
         claim(verdict="does not hold"),
-        claim(verdict="not run here", estimate=None, ci_low=None, ci_high=None, n_seeds=0),
+        claim(verdict="not run here", **NONE, n_seeds=0),
     ]
     write_csv(tmp_path / "claims.csv", rows)
     found = verdicts.read_findings(tmp_path / "claims.csv")
@@ -166,7 +174,8 @@ def test_verdicts_are_read_in_their_order(tmp_path):
         "does not hold",
         "not run here",
     ]
-    assert {of.measured for of in found} == {"per-sample bound (nats): HEBAE − VAE, z = 8"}
+    assert {of.measured for of in found[:3]} == {"per-sample bound (nats): HEBAE − VAE, z = 8"}
+    assert (found[3].measured, found[3].place) == ("per-sample bound (nats)", "")
     assert [of.value for of in found] == [
         "1.50 (0.500 to 2.50)",
         "1.50",
@@ -182,7 +191,7 @@ def test_a_withdrawn_verdict_is_shown_as_that_and_kept(tmp_path):
     rows = [
         claim(withdrawn="for a reason"),
         claim(verdict="undecided", seeds_needed=math.inf),
-        claim(verdict="not run here", estimate=None, n_seeds=0, withdrawn="for a reason"),
+        claim(verdict="not run here", **NONE, n_seeds=0, withdrawn="for a reason"),
     ]
     write_csv(tmp_path / "claims.csv", rows)
     found = verdicts.read_findings(tmp_path / "claims.csv")
@@ -207,12 +216,11 @@ def fields(**changed):
     ("content", "message"),
     [
         (None, "cannot read"),
-        ("claim,figure\na,b\n", "no column 'statement'"),
+        ("claim,figure\na,b\n", "no column 'dataset'"),
         (HEAD + "a,b", "row 2 has not as many fields"),
         (HEAD + fields(estimate="much"), "row 2: could not convert"),
         (HEAD + fields(verdict="perhaps"), "row 2: 'perhaps' is not a valid Verdict"),
         (HEAD + fields(verdict="withdrawn"), "row 2: a claim is withdrawn in a column of its own"),
-        (HEAD + fields(verdict="undecided"), "row 2: seeds are needed where a claim is undecided"),
         (HEAD + fields(seeds_needed=4), "row 2: seeds are needed where a claim is undecided"),
         (HEAD + fields(measure="fit"), "row 2: unknown measure 'fit'"),
         (b"\xff", "not a table"),
@@ -227,7 +235,9 @@ def test_what_is_no_table_of_claims_is_an_error_in_one_line(tmp_path, content, m
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def finding(verdict="undecided", n_seeds=3, needed=4, figure="fig1a", withdrawn="", **fields):
+def finding(
+    verdict="undecided", n_seeds=4, needed=5, figure="fig1a", withdrawn="", latent_dim=8, note=""
+):
     """A row of claims.csv, read."""
     seeds_needed = needed if verdict == "undecided" else None
     numbers = dict.fromkeys(("estimate", "low", "high"), 1.0)
@@ -236,6 +246,10 @@ def finding(verdict="undecided", n_seeds=3, needed=4, figure="fig1a", withdrawn=
         **names,
         **numbers,
         figure=figure,
+        dataset="digits",
+        latent_dim=latent_dim,
+        beside="",
+        note=note,
         n_seeds=n_seeds,
         seeds_needed=seeds_needed,
         verdict=verdicts.Verdict(verdict),
@@ -246,11 +260,11 @@ def finding(verdict="undecided", n_seeds=3, needed=4, figure="fig1a", withdrawn=
 @pytest.mark.parametrize(
     ("n_seeds", "needed", "remark"),
     [
-        (1, 3, "at least 3 seeds are needed to decide"),
-        (2, 3, "at least 3 seeds are needed to decide"),
-        (3, 4, "4 seeds in all would probably decide"),
-        (3, 200, "200 seeds in all would probably decide"),
-        (3, math.inf, "more than 200 seeds in all would probably be needed"),
+        (1, 4, "at least 4 seeds are needed to decide"),
+        (3, 4, "at least 4 seeds are needed to decide"),
+        (4, 5, "5 seeds in all would probably decide"),
+        (4, 200, "200 seeds in all would probably decide"),
+        (4, math.inf, "more than 200 seeds in all would probably be needed"),
     ],
 )
 def test_an_undecided_verdict_says_how_many_seeds_it_needs(n_seeds, needed, remark):
@@ -265,7 +279,7 @@ def test_too_few_seeds_are_fewer_than_the_file_of_claims_asks_for():
 
 
 HOLD, FAIL = finding("holds"), finding("does not hold", figure="fig2c")
-ONE_SEED, FOUR = finding(n_seeds=1, needed=3), finding(needed=4)
+ONE_SEED, FIVE = finding(n_seeds=1, needed=4), finding(needed=5)
 NOT_RUN, WITHDRAWN = finding("not run here"), finding("holds", figure="fig3", withdrawn="wrong")
 
 
@@ -277,32 +291,32 @@ NOT_RUN, WITHDRAWN = finding("not run here"), finding("holds", figure="fig3", wi
         ([HOLD], "1 of 1 test holds."),
         ([HOLD, HOLD], "2 of 2 tests hold."),
         ([HOLD, FAIL], "1 of 2 tests holds and 1 does not hold."),
-        ([FAIL, FAIL, FOUR], "2 of 3 tests do not hold and 1 is undecided."),
+        ([FAIL, FAIL, FIVE], "2 of 3 tests do not hold and 1 is undecided."),
         # as many undecided as decided are not most
-        ([HOLD, FAIL, FOUR, FOUR],
+        ([HOLD, FAIL, FIVE, FIVE],
          "1 of 4 tests holds, 1 does not hold and 2 are undecided."),
         ([HOLD, NOT_RUN, NOT_RUN, WITHDRAWN],
          "1 of 4 tests holds; 2 were not run here and 1 is withdrawn."),
         ([NOT_RUN, WITHDRAWN], "1 of 2 tests was not run here and 1 is withdrawn."),
         ([WITHDRAWN, WITHDRAWN], "2 of 2 tests are withdrawn."),
         ([ONE_SEED],
-         "1 of 1 test is undecided because it has only one seed and needs at least 3."),
+         "1 of 1 test is undecided because it has only one seed and needs at least 4."),
         ([ONE_SEED, ONE_SEED, NOT_RUN],
-         "2 of 3 tests are undecided because they have only one seed and need at least 3; "
+         "2 of 3 tests are undecided because they have only one seed and need at least 4; "
          "1 was not run here."),
-        ([FOUR, finding(needed=12), finding(needed=math.inf), HOLD],
-         "3 of 4 tests are undecided because they have 3 seeds and probably need at least 4; "
+        ([FIVE, finding(needed=12), finding(needed=math.inf), HOLD],
+         "3 of 4 tests are undecided because they have 4 seeds and probably need at least 5; "
          "1 holds (Figure 1a)."),
         ([finding(needed=math.inf)] * 2,
-         "2 of 2 tests are undecided because they have 3 seeds and probably need more than 200."),
-        ([ONE_SEED, finding(n_seeds=2, needed=3)],
-         "2 of 2 tests are undecided because they have 1 or 2 seeds and need at least 3."),
-        ([FOUR, ONE_SEED, FOUR, FOUR, HOLD, FAIL, HOLD, WITHDRAWN, NOT_RUN],
+         "2 of 2 tests are undecided because they have 4 seeds and probably need more than 200."),
+        ([ONE_SEED, finding(n_seeds=2, needed=4)],
+         "2 of 2 tests are undecided because they have 1 or 2 seeds and need at least 4."),
+        ([FIVE, ONE_SEED, FIVE, FIVE, HOLD, FAIL, HOLD, WITHDRAWN, NOT_RUN],
          "4 of 9 tests are undecided because they have too few seeds: 1 has only one seed and "
-         "needs at least 3, and 3 have 3 seeds and probably need at least 4; 2 hold and 1 does "
+         "needs at least 4, and 3 have 4 seeds and probably need at least 5; 2 hold and 1 does "
          "not hold (Figure 1a and Figure 2c); 1 was not run here and 1 is withdrawn."),
-        ([FOUR, FOUR, finding("holds", figure="fig9")],
-         "2 of 3 tests are undecided because they have 3 seeds and probably need at least 4; "
+        ([FIVE, FIVE, finding("holds", figure="fig9")],
+         "2 of 3 tests are undecided because they have 4 seeds and probably need at least 5; "
          "1 holds (fig9)."),
         ([HOLD] * 1200, "1,200 of 1,200 tests hold."),
     ],
@@ -311,37 +325,62 @@ def test_the_answer_is_one_sentence(findings, sentence):
     assert summary_sentence(findings) == sentence
 
 
+@pytest.mark.parametrize(
+    ("by_dimension", "text"),
+    [
+        ({8: "holds", 10: "holds", 16: "holds"}, "✓ holds"),
+        ({8: "does not hold"}, "✗ does not hold"),
+        (
+            {8: "does not hold", 10: "does not hold", 16: "holds"},
+            "✓ holds at z = 16, ✗ not at 8 and 10",
+        ),
+        (
+            {2: "undecided", 4: "does not hold", 8: "undecided"},
+            "✗ does not hold at z = 4, ? undecided at 2 and 8",
+        ),
+        ({None: "not run here"}, "–"),
+    ],
+)
+def test_a_verdict_says_at_which_latent_dimensions(by_dimension, text):
+    findings = [finding(verdict, latent_dim=z) for z, verdict in by_dimension.items()]
+    assert verdicts.across(findings) == text
+
+
 # --- the page of claims
 
 
 def test_the_page_of_claims_has_every_verdict_with_a_sign_and_words(tmp_path, experiment):
     claims = [
         claim(measure="elbo"),
+        claim(measure="elbo", latent_dim=16, beside="N(0, I) itself: 0.100", note="but for seed 3"),
         claim(measure="mic", verdict="does not hold", claim="other", statement="WAE is lower.",
               reading="fair"),
         claim("fig2a", measure="tic", verdict="undecided", seeds_needed=5),
         claim("fig2a", measure="reconstruction", claim="third", withdrawn="wrong by accident"),
-        claim("fig9", verdict="not run here", estimate=None, part=None, n_seeds=0),
+        claim("fig9", verdict="not run here", **NONE, n_seeds=0, note="no such figure"),
     ]  # fmt: skip
     parts = [
         part(),
         part(part="second part"),
+        part(latent_dim=16),
         part(measure="mic", claim="other", reading="fair"),
         part("fig2a", measure="tic", p_holm=None),
         part("fig2a", measure="reconstruction", claim="third"),
-        part("fig9", part=None, reason="no such figure", n_seeds=0),
     ]
     page = page_of(tmp_path, experiment, claims, parts)
     reader = Reader(page)
     shown = [tag["data-verdict"] for _, tag in reader.tags if "data-verdict" in tag]
-    assert shown == ["holds", "does not hold", "undecided", "withdrawn", "not run here"]
+    assert shown == [
+        "holds", "holds", "does not hold", "undecided", "withdrawn", "not run here",
+    ]  # fmt: skip
     counts = [tag["data-count"] for _, tag in reader.tags if "data-count" in tag]
     assert counts == list(verdicts.Verdict)
     words = " ".join(reader.text.split())
     for said in (
-        "3 claims in 5 tests", "✓ holds", "✗ does not hold",
-        "1 of 5 tests holds, 1 does not hold and 1 is undecided; 1 was not run here and 1 is "
+        "3 claims in 6 tests", "✓ holds", "✗ does not hold",
+        "2 of 6 tests hold, 1 does not hold and 1 is undecided; 1 was not run here and 1 is "
         "withdrawn.", "? undecided5 seeds in all would probably decide",
+        "✓ holdsbut for seed 3", "N(0, I) itself: 0.100",
         "⊘ withdrawn", "Withdrawn: wrong by accident", "– not run here",
         "no such figure", "Figure 1a the bound", "Digits 8×8", "fig9",
         "not drawn in this experiment", "2 parts, p = 0.250 (Holm)", "1 partpart",
@@ -354,11 +393,15 @@ def test_the_page_of_claims_takes_text_for_text_and_fetches_nothing(tmp_path, ex
     page = page_of(
         tmp_path,
         experiment,
-        [claim(statement=NASTY, part=NASTY, claim=NASTY, withdrawn=NASTY)],
-        [part(claim=NASTY, part=NASTY, where=NASTY)],
+        [
+            claim(
+                statement=NASTY, part=NASTY, claim=NASTY, withdrawn=NASTY, note=NASTY, beside=NASTY
+            )
+        ],
+        [part(claim=NASTY, part=NASTY, where=NASTY, test=NASTY)],
     )
     reader = Reader(page)
-    assert reader.text.count(NASTY) == 5
+    assert reader.text.count(NASTY) == 8
     tags = {tag for tag, _ in reader.tags}
     assert not tags & {"b", "script", "link", "img", "iframe", "a"}
     attributes = {name for _, of_tag in reader.tags for name in of_tag}
@@ -368,7 +411,7 @@ def test_the_page_of_claims_takes_text_for_text_and_fetches_nothing(tmp_path, ex
 
 
 def test_tables_of_two_judgings_are_an_error(tmp_path, experiment):
-    for parts in ([part("fig2a")], [part(), part("fig2a")], [part(measure="mic")]):
+    for parts in ([part(dataset="x")], [part(), part(latent_dim=2)], [part(measure="mic")]):
         with pytest.raises(UserError, match=r"claims\.csv and claim_parts\.csv differ"):
             page_of(tmp_path, experiment, [claim()], parts)
 
@@ -410,7 +453,7 @@ def test_the_caption_of_a_figure_is_taken_literally_and_verdicts_follow(tmp_path
     shown = " ".join(Reader(rendered("figure.rst", snakemake=snakemake)).text.split())
     assert shown.startswith(f"First {NASTY}. * Second, {{word}}. 2 tests: ")
     assert "2 tests: ? undecided: 1, ⊘ withdrawn: 1." in shown
-    measured = "per-sample bound (nats): HEBAE − VAE, z = 8: 1.50 (0.500 to 2.50), 3 seeds"
+    measured = "per-sample bound (nats): HEBAE − VAE, z = 8: 1.50 (0.500 to 2.50), 4 seeds"
     assert f"{NASTY} ? undecided · {measured} · 7 seeds in all would probably decide" in shown
     assert shown.endswith(f"WAE is lower. Withdrawn: a mistake, {NASTY}. ⊘ withdrawn · {measured}")
     assert "another" not in shown and "HEBAE is higher" not in shown
@@ -465,7 +508,7 @@ def test_the_first_page_has_claims_data_runs_and_origin(tmp_path, experiment):
     for said in (
         "HEBAE, redrawn: demo 1 of 2 tests holds and 1 does not hold. This report",
         "Digits 8×8 (1,000 training and 10 test images): VAE, HEBAE, HEBAE (diagonal) and WAE-MMD",
-        "3 seeds (0, 1 and 2)",
+        "6 seeds (0, 1, 2, 3, 4 and 5)",
         "5, with 2 h 30 min of training in total",
         f"{'a' * 40} (2); {'b' * 40} (1); {'c' * 40} with changes that are not committed (1); "
         "unknown: git is not installed here (1)",

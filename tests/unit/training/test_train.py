@@ -40,8 +40,9 @@ from hebae.models.objectives.vae import vae
 from hebae.training import finished, loop, record, train
 from hebae.training.checkpoint import Checkpoints
 from hebae.training.finished import Store, of_run
-from hebae.training.loop import Single, train_epoch
-from hebae.training.optimiser import Adam, learning_rate
+from hebae.training.loop import Single, is_widened, train_epoch
+from hebae.training.optimiser import Adam, learning_rate, resets
+from hebae.training.stack import Stack
 
 OBJECTIVES = {
     "vae": {"objective": "vae", "model": "VAE"},
@@ -87,7 +88,11 @@ def command(run: Run, data: Path, folder: Path, every: float = 0) -> list[str]:
 
 
 def rows(history: Path) -> list[dict]:
-    return list(csv.DictReader(history.open()))
+    """None before the first epoch, or while a training that continues writes its history anew."""
+    try:
+        return list(csv.DictReader(history.read_text().splitlines()))
+    except FileNotFoundError:
+        return []
 
 
 def without_time(table: list[dict]) -> list[dict]:
@@ -106,7 +111,7 @@ def test_a_killed_run_is_the_unkilled_run(objective, data, tmp_path):
     for after in (5, 9):
         process = subprocess.Popen(command(run, data, killed), stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 60
-        while (len(rows(history)) if history.exists() else 0) < reached + 2 * after:
+        while len(rows(history)) < reached + 2 * after:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
@@ -667,6 +672,58 @@ def test_the_schedule_reaches_the_optimiser(images, tmp_path, monkeypatch):
     assert used == [(rate, 0.5) for rate in rates for _ in range(steps)]
 
 
+STEPS = ((2, 2.0), (5, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("reset", "epochs"),
+    [("never", []), ("epoch", [0, 1, 2, 3, 4, 5, 6]), ("step", [2, 5])],
+)
+def test_adam_starts_anew_as_often_as_a_config_says(reset, epochs):
+    training = changed(reset_optimiser=reset, learning_rate_steps=STEPS).training
+    assert [epoch for epoch in range(7) if resets(epoch, training)] == epochs
+
+
+@pytest.mark.parametrize("trainee", ["single", "stack"])
+def test_a_reset_adam_is_a_new_adam(trainee, images):
+    """An epoch after a reset is the epoch of a new optimiser, at the same weights."""
+    few = images["train"][: 3 * 128]
+
+    def made(reset):
+        run = changed(reset_optimiser=reset)
+        if trainee == "single":
+            return Single(run, few.shape[1:], few.device)
+        return Stack([run, dataclasses.replace(run, seed=4)], few.shape[1:], few.device)
+
+    once, never = made("epoch"), made("never")
+    for own in (once, never):
+        train_epoch(own, few, 0, silent())
+    assert _state(once) == _state(never)
+    new = made("never")
+    new.load_state_dict({**never.state_dict(), "optimiser": new.optimiser.state_dict()})
+    for own in (once, never, new):
+        train_epoch(own, few, 1, silent())
+    assert _state(once) == _state(new) != _state(never)
+
+
+def _state(trainee) -> list[bytes]:
+    return [
+        tensor.detach().numpy().tobytes()
+        for model in trainee.models
+        for tensor in model.state_dict().values()
+    ]
+
+
+def test_keys_that_came_later_are_no_part_of_a_description_at_their_default():
+    """So a training that was finished before them keeps its key."""
+    assert "reset_optimiser" not in json.loads(RUN.to_json())["training"]
+    run = changed(reset_optimiser="step")
+    assert json.loads(run.to_json())["training"]["reset_optimiser"] == "step"
+    assert Run.from_json(run.to_json()) == run and Run.from_json(RUN.to_json()) == RUN
+    record = {"run": json.loads(RUN.to_json())}
+    assert Run.from_record(record) == RUN
+
+
 @pytest.mark.parametrize("beta1", [0.9, 0.5])
 def test_adam_is_torchs_adam_also_after_a_restart(beta1):
     generator = torch.Generator().manual_seed(0)
@@ -839,6 +896,99 @@ def test_both_bounds_are_what_they_say(images):
 def test_bounds_that_do_not_exist_are_empty():
     columns = Terms(10.0, 0.1, None).bounds(paper_bound=False, likelihood=True)
     assert columns["elbo_paper"] is None and columns["elbo"] is None
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_widened_bound_is_what_it_says(objective, images, monkeypatch):
+    """Beside torch.distributions, on other images than those that choose s."""
+    model = Autoencoder(changed(**OBJECTIVES[objective]), (8, 8, 1)).eval()
+    test, normal = images["test"], normal_stream(7, torch.device("cpu"))
+    with torch.inference_mode():
+        mean, log_sigma = model.encode_images(test)
+        latent = model.latent(mean, log_sigma, normal)
+    given = (test, mean, log_sigma, latent.mixing)
+    bound, width = model.widened_bound(*given, normal_stream(8, torch.device("cpu")))
+    sigma = torch.zeros_like(mean) if log_sigma is None else log_sigma.exp()
+    mixing = torch.eye(4) if latent.mixing is None else latent.mixing
+    factor = (sigma[:, :, None] * mixing).double()
+    covariance = factor @ factor.mT + width**2 * torch.eye(4)
+    prior = MultivariateNormal(torch.zeros(4).double(), torch.eye(4).double())
+    kl = kl_divergence(MultivariateNormal(mean.double(), covariance), prior)[50:].mean()
+    noise = normal_stream(8, torch.device("cpu"))(mean).double()
+    codes = mean + (torch.linalg.cholesky(covariance) @ noise[:, :, None])[:, :, 0]
+    with torch.inference_mode():
+        error = model.error(codes.float(), model.reconstruction.inputs(test))[50:].mean()
+    assert bound == pytest.approx(float(-error - kl), rel=1e-4)
+    # the pilot images alone choose s
+    changed_images = test.clone()
+    changed_images[50:] = 255 - changed_images[50:]
+    given = (changed_images, *given[1:])
+    other, same = model.widened_bound(*given, normal_stream(8, torch.device("cpu")))
+    assert same == width and other != bound
+    monkeypatch.setattr(Autoencoder, "chunk", 37)
+    chunked = model.widened_bound(*given, normal_stream(8, torch.device("cpu")))
+    assert chunked == (pytest.approx(other, rel=1e-5), width)
+
+
+def test_the_widened_bound_of_codes_that_are_no_use(images):
+    """Of a tiny σ it is that of σ = 0; where there is nothing to measure it is empty."""
+    model = Autoencoder(changed(latent_dim=2), (8, 8, 1)).eval()
+    test = images["test"]
+    mean, _ = model.encode_images(test)
+
+    def bound(sigma, mixing, some=test):
+        normal, n = normal_stream(8, torch.device("cpu")), len(some)
+        sigma = None if sigma is None else torch.full_like(mean[:n], sigma).log()
+        return model.widened_bound(some, mean[:n], sigma, mixing, normal)
+
+    exact = bound(None, None)
+    assert math.isfinite(exact[0]) and exact[1] > 0
+    for sigma in (0.0, 1e-18):
+        for mixing in (None, torch.eye(2)):
+            assert bound(sigma, mixing) == (pytest.approx(exact[0], rel=1e-6), exact[1])
+    assert bound(math.inf, None) == bound(math.nan, torch.eye(2)) == (None, None)
+    assert bound(None, None, test[:9]) == (None, None)
+    # the noise of an encoder that is as wide as the prior needs no widening
+    assert bound(1.0, None)[1] <= 0.12
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_measuring_changes_no_bit_of_the_training(objective, images, tmp_path, monkeypatch):
+    run = changed(**OBJECTIVES[objective], epochs=4)
+    whole = fit(run, images, tmp_path / "with")
+    monkeypatch.setattr(loop, "is_widened", lambda epoch, epochs: epoch == 2)
+    other = fit(run, images, tmp_path / "without")
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, other.model.state_dict()[name])
+    for row, found in zip(whole.rows, other.rows, strict=True):
+        measured = found["split"] == "test" and found["epoch"] == 3
+        assert (found["elbo_widened"] is not None) == measured
+        hidden = {"seconds", "elbo_widened"}
+        assert all(row[key] == found[key] for key in row.keys() - hidden)
+        if measured:  # its stream is that of its epoch
+            assert row["elbo_widened"] == found["elbo_widened"]
+
+
+def test_the_epochs_with_a_widened_bound():
+    at = [epoch + 1 for epoch in range(100) if is_widened(epoch, 100)]
+    assert at == [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 80, 90, 100]
+    for epochs in range(1, 300):
+        assert is_widened(0, epochs) and is_widened(epochs - 1, epochs)
+        late = [e for e in range(epochs) if is_widened(e, epochs) and e + 1 >= 0.8 * epochs]
+        assert len(late) >= min(3, epochs - math.ceil(0.8 * epochs) + 1)
+
+
+def test_the_noise_of_a_code(images, tmp_path):
+    """√(mean Var(z_j|x)), beside the deviation of many codes."""
+    model = Autoencoder(RUN, (8, 8, 1)).eval()
+    terms, latent = model.evaluate(images["test"], normal_stream(7, torch.device("cpu")))
+    mean, log_sigma = model.encode_images(images["test"])
+    noise = torch.randn(400, *mean.shape, generator=torch.Generator().manual_seed(0))
+    codes = mean + log_sigma.exp() * (noise @ latent.mixing.T)
+    expected = codes.var(dim=0).mean().sqrt().item()
+    assert terms.noise_deviation == pytest.approx(expected, rel=5e-3)
+    table = fit(changed(objective="wae_mmd", epochs=1), images, tmp_path).rows
+    assert [row["noise_deviation"] for row in table] == [None, 0.0]
 
 
 def test_damaged_and_malicious_weights_are_refused(tmp_path):

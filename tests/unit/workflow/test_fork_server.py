@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -38,8 +40,13 @@ def package(tmp_path) -> Path:
     (package / "__init__.py").touch()
     (package / "train.py").write_text(STEP)
     for name in fork_server.PRELOADED:
+        *parents, module = name.split(".")
+        folder = tmp_path.joinpath(*parents)
+        if parents:
+            folder.mkdir(exist_ok=True)
+            (folder / "__init__.py").touch()
         # as threadpoolctl does
-        (tmp_path / f"{name}.py").write_text("import os; os.environ['ADDED_BY_IMPORT'] = '1'")
+        (folder / f"{module}.py").write_text("import os; os.environ['ADDED_BY_IMPORT'] = '1'")
     return tmp_path
 
 
@@ -66,10 +73,15 @@ def start(
     )
 
 
-def serve(package: Path, sockets: Path, listener: socket.socket) -> subprocess.Popen:
+@contextmanager
+def serve(package: Path, sockets: Path, listener: socket.socket) -> Iterator[subprocess.Popen]:
     number = listener.fileno()
     arguments = ("hebae.workflow.fork_server", str(sockets), str(number))
-    return start(package, *arguments, descriptors=(number,))
+    with start(package, *arguments, descriptors=(number,)) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_until(condition) -> None:
@@ -81,11 +93,10 @@ def wait_until(condition) -> None:
 
 @pytest.fixture
 def server(package, sockets):
-    with fork_server.listen(sockets) as listener:
-        process = serve(package, sockets, listener)
-    with process:
+    with ExitStack() as stack:
+        with fork_server.listen(sockets) as listener:
+            process = stack.enter_context(serve(package, sockets, listener))
         yield process
-        process.kill()
 
 
 @pytest.fixture
@@ -126,7 +137,6 @@ def test_a_step_may_ask_before_the_process_is_there(package, sockets, step):
         assert asking.poll() is None
         with serve(package, sockets, listener) as process:
             assert asking.wait(20) == 7 and parent(asking) == process.pid
-            process.kill()
 
 
 def test_a_step_runs_by_itself_where_the_process_ends_before_it_answers(package, sockets, step):
@@ -231,7 +241,6 @@ def test_what_is_imported_beside_torch_may_be_missing(package, sockets, step):
     with listener, serve(package, sockets, listener) as server:
         done = step("pass")
         assert parent(done) == server.pid
-        server.kill()
 
 
 @pytest.mark.parametrize("other", [{"OMP_NUM_THREADS": "2"}, {"OPENBLAS_CORETYPE": "generic"}])
@@ -253,7 +262,6 @@ def test_a_process_whose_environment_lacks_pytorch_serves_without(package, socke
     (package / "torch.py").write_text("import time; time.sleep(.5); raise ImportError")
     with fork_server.listen(sockets) as listener, serve(package, sockets, listener) as server:
         assert parent(step("pass")) == server.pid
-        server.kill()
 
 
 def test_a_step_of_another_python_runs_by_itself(server, step, sockets):

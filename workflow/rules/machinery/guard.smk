@@ -50,10 +50,10 @@ def trainings():
             run = run_of(job.wildcards)
             decides = finished.of_run(run, settled(run.dataset).checksum, machine())
             yield planning.Asked(f"runs/{run.path}", decides)
-        elif job.rule.name == "classifier":
-            dataset = job.wildcards.dataset
-            decides = finished.of_classifier(settled(dataset).checksum, machine())
-            yield planning.Asked(f"features/{dataset}/classifier", decides)
+        elif job.rule.name in registry.TRAINED_FEATURES:
+            name, dataset = job.rule.name, job.wildcards.dataset
+            decides = finished.of_features(name, settled(dataset).checksum, machine())
+            yield planning.Asked(f"features/{dataset}/{name}", decides)
 
 
 def force_others():

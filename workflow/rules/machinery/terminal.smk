@@ -57,8 +57,8 @@ def job_to_tell(job, trained):
         run = run_of(job.wildcards)
         taken = f"runs/{run.path}" not in trained
         return job_of(job, workflow.dag.jobid(job), run.training.epochs, taken)
-    if job.rule.name == "classifier":
-        taken = f"features/{job.wildcards.dataset}/classifier" not in trained
+    if job.rule.name in registry.TRAINED_FEATURES:
+        taken = f"features/{job.wildcards.dataset}/{job.rule.name}" not in trained
         return job_of(job, workflow.dag.jobid(job), taken=taken)
     return job_of(job, workflow.dag.jobid(job))
 

@@ -128,23 +128,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepared, record = read_prepared(options.data), read_record(options.features)
     asked = options.protocol
     images, _ = load_prepared(options.data, asked.split)
-    if not 2 <= asked.count <= len(images):
+    count = min(asked.count, len(images)) if asked.at_most else asked.count
+    if not 2 <= count <= len(images):
         raise UserError(
-            f"fid.n_reference is {asked.count}; the {asked.split} split of {prepared.name} has "
+            f"fid.n_reference is {count}; the {asked.split} split of {prepared.name} has "
             f"{len(images)} images, and a covariance needs 2"
         )
     source = Source(
         dataset=prepared.name,
         dataset_checksum=prepared.checksum,
         split=asked.split,
-        count=asked.count,
+        count=count,
         weights_sha256=record.weights_sha256,
     )
     cached = cache_path(options.cache.expanduser(), source, record.features)
     reference = _recall(cached, source)
     if reference is None:
         net = open_features(options.features, device)
-        rows = choose(len(images), asked.count)
+        rows = choose(len(images), count)
         moments = compute(net, images, rows, f"{record.label}, {asked.split} split")
         reference = Reference(source, moments.mean, moments.covariance)
         reference.save(cached)

@@ -82,6 +82,9 @@ def mmd_squared(a: Tensor, b: Tensor, scales: Sequence[float], kernel: str = "im
     """
 
     def gram(x: Tensor, y: Tensor) -> Tensor:
+        # distances do not change, but keep their digits where the codes are far from 0
+        origin = y.detach().mean(dim=0)
+        x, y = x - origin, y - origin
         squared = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * (x @ y.T)
         squared = squared.clamp_min(0)
         # not `requires_grad` of this tensor, which is always False under vmap

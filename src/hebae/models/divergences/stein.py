@@ -12,11 +12,13 @@ from hebae.models.latent import Discrepancy, Normal
 
 
 def _squared_distances(codes: Tensor) -> Tensor:
-    """‖z_i − z_j‖², (n, n), exactly 0 on the diagonal."""
-    norms = codes.square().sum(1)
-    squared = (norms[:, None] + norms - 2 * (codes @ codes.T)).clamp_min(0)
-    diagonal = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
-    return squared.masked_fill(diagonal, 0)
+    """‖z_i − z_j‖², (n, n), from differences.
+
+    Multiplied out, ‖z_i‖² + ‖z_j‖² − 2 z_i·z_j would lose the digits of distances that are small
+    beside ‖z‖.
+    """
+    distances = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances.square()
 
 
 def median_squared(squared: Tensor) -> Tensor:
@@ -41,10 +43,20 @@ def stein_direction(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
     """
     squared = _squared_distances(codes)
     h = median_squared(squared) / math.log(len(codes)) if bandwidth is None else bandwidth
+    return _direction(codes, squared, h)
+
+
+def _direction(codes: Tensor, squared: Tensor, h: Tensor) -> Tensor:
     kernel = (squared / -h).exp()
-    attraction = kernel @ codes
+    mass = kernel.sum(1, keepdim=True)
+    # differences from the mean lose no digits, wherever the codes lie
+    mean = codes.mean(0)
+    centred = codes - mean
+    centred = centred - centred.mean(0)
+    pull = kernel @ centred
+    attraction = pull + mass * mean
     # Σ_j ∇_{z_j} k(z_j, z_i) = 2/h Σ_j (z_i − z_j) k(z_j, z_i)
-    repulsion = 2 / h * (kernel.sum(1, keepdim=True) * codes - attraction)
+    repulsion = 2 / h * (mass * centred - pull)
     return (repulsion - attraction) / codes.shape[0]
 
 
@@ -62,11 +74,15 @@ def stein_discrepancy(codes: Tensor, bandwidth: Tensor | None = None) -> Tensor:
         codes: z, shape (n, d), n ≥ 2.
         bandwidth: h; by default med², so that a batch and a whole split compare.
     """
-    n, d = codes.shape
     squared = _squared_distances(codes)
-    h = median_squared(squared) if bandwidth is None else bandwidth
-    bracket = codes @ codes.T - 2 * squared / h + 2 * d / h - 4 * squared / h**2
-    terms = (squared / -h).exp() * bracket
+    return _discrepancy(codes, squared, median_squared(squared) if bandwidth is None else bandwidth)
+
+
+def _discrepancy(codes: Tensor, squared: Tensor, h: Tensor) -> Tensor:
+    n, d = codes.shape
+    ratio = squared / h  # h² of codes that nearly coincide would be 0
+    bracket = codes @ codes.T - 2 * ratio + (2 * d - 4 * ratio) / h
+    terms = (-ratio).exp() * bracket
     return (terms.sum() - terms.diagonal().sum()) / (n * (n - 1))
 
 
@@ -79,8 +95,10 @@ def stein(codes: Tensor, normal: Normal) -> Discrepancy:
 
     def surrogate(z: Tensor) -> Tensor:
         with torch.no_grad():
-            direction = stein_direction(z)
-            value = stein_discrepancy(z)
+            squared = _squared_distances(z)
+            median = median_squared(squared)
+            direction = _direction(z, squared, median / math.log(len(z)))
+            value = _discrepancy(z, squared, median)
         descent = -(direction * z).sum(1).mean()
         return value + descent - descent.detach()
 

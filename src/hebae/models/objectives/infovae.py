@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from hebae.models.divergences.gaussian import posterior_kl
-from hebae.models.latent import Discrepancy, Latent, Normal, gaussian_codes
+from hebae.models.latent import Codes, Divergence, Latent, Normal, gaussian_codes
 
 
 def infovae(
@@ -16,7 +14,7 @@ def infovae(
     normal: Normal,
     *,
     lam: float,
-    divergence: Callable[[Tensor, Normal], Discrepancy],
+    divergence: Divergence,
     alpha: float = 1.0,
 ) -> Latent:
     """z = μ + σ∘ε; λ·R = (1 − α)·mean KL(q(z|x_i) ‖ p) + (α + λ − 1)·D(q(z) ‖ p).
@@ -29,11 +27,11 @@ def infovae(
         log_sigma: log σ, shape (n, d).
         normal: source of ε and of the prior's samples.
         lam: λ > 0.
-        divergence: D, of codes (n, d).
+        divergence: D.
         alpha: α ≤ 1, with α + λ − 1 ≥ 0.
     """
     z = gaussian_codes(mean, log_sigma, normal)
-    value, adversary_loss = divergence(z, normal)
+    value, adversary_loss = divergence(Codes(z, mean, log_sigma), normal)
     if alpha != 1:
         kl = posterior_kl(mean, log_sigma).mean()
         value = ((1 - alpha) * kl + max(0.0, alpha + lam - 1) * value) / lam

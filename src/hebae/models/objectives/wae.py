@@ -1,13 +1,16 @@
-"""Wasserstein autoencoders (Tolstikhin et al. 2017): the code is a function of the image."""
+"""The Wasserstein autoencoder (Tolstikhin et al. 2017): the code is a function of the image.
+
+The WAE-GAN is :func:`hebae.models.objectives.noise.no_noise` with the adversarial divergence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from hebae.models.divergences.mmd import SCALES, mmd
-from hebae.models.latent import Discrepancy, Latent, Normal
+from hebae.models.latent import Latent, Normal
 
 
 def wae_mmd(
@@ -30,22 +33,3 @@ def wae_mmd(
         scales: the factors s.
     """
     return Latent(mean, mmd(mean, normal, prior_variance=prior_variance, scales=scales).value)
-
-
-def wae_gan(
-    mean: Tensor,
-    log_sigma: None,
-    normal: Normal,
-    *,
-    divergence: Callable[[Tensor, Normal], Discrepancy],
-) -> Latent:
-    """z = μ; R = JS(q(z) ‖ N(0, I)) by a discriminator.
-
-    Args:
-        mean: μ, shape (n, d).
-        log_sigma: None.
-        normal: source of the prior's samples.
-        divergence: D, of codes (n, d).
-    """
-    value, adversary_loss = divergence(mean, normal)
-    return Latent(mean, value, adversary_loss=adversary_loss)

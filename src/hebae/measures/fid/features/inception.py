@@ -26,13 +26,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hebae.base import files
 from hebae.base.errors import UserError, command
+from hebae.config.registry import FEATURES
 from hebae.data.download import FetchError, attempt, unwritable
 from hebae.measures.fid.features.network import write_features
 
-NAME = "pt_inception-2015-12-05-6726825d.pth"
+NAME = FEATURES["inception"].weights
 # the name contains its beginning, by the convention of torch.hub
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-FOLDER = "inception"  # below `data_dir`; downloads go there
+FOLDER = FEATURES["inception"].folder  # below `data_dir`; downloads go there
 N_FEATURES = 2048  # of the last pooling, "pool3"
 
 TIMEOUT_SECONDS = 20
