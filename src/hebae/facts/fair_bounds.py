@@ -94,7 +94,9 @@ def measured(
     table = found[keys].assign(
         paper=found["elbo_paper"],
         per_sample=found["elbo"],
-        tightest=found["widened"] if apart else found[["bound", "widened"]].max(axis=1, skipna=False),
+        tightest=found["widened"]
+        if apart
+        else found[["bound", "widened"]].max(axis=1, skipna=False),
         left_out=(found["elbo_paper"] - found["elbo"]).mask(same, 0),
         information=found["nats"],
         width=found["width"],
