@@ -91,32 +91,41 @@ class Adam:
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        # A CPU has one parameter's gradient in its cache until that parameter has moved; on a GPU
+        # every group costs a launch.
+        count = len(self.parameters)
+        alone = count > 0 and self.parameters[0].device.type == "cpu"
+        self.groups = [slice(k, k + 1) for k in range(count)] if alone else [slice(0, count)]
 
     def minimise(self, loss: Tensor, learning_rate: float) -> None:
         """Move the parameters against the gradient of a loss, and clear the gradient."""
         loss.backward()
-        gradients = [w.grad.to(p.dtype) for p, w in zip(self.parameters, self.working, strict=True)]
         with torch.no_grad():
             torch._foreach_add_(self.steps, 1)
-            # the kernel that torch.optim.adam.adam(fused=True) calls
-            torch._fused_adam_(
-                self.parameters,
-                gradients,
-                self.means,
-                self.squares,
-                [],
-                self.steps,
-                lr=learning_rate,
-                beta1=self.beta1,
-                beta2=BETA2,
-                weight_decay=0.0,
-                eps=self.epsilon,
-                amsgrad=False,
-                maximize=False,
-            )
-        self.copy_to_working()
-        for working in self.working:
-            working.grad = None
+            for group in self.groups:
+                gradients = [
+                    w.grad.to(p.dtype)
+                    for p, w in zip(self.parameters[group], self.working[group], strict=True)
+                ]
+                for working in self.working[group]:
+                    working.grad = None
+                # the kernel that torch.optim.adam.adam(fused=True) calls
+                torch._fused_adam_(
+                    self.parameters[group],
+                    gradients,
+                    self.means[group],
+                    self.squares[group],
+                    [],
+                    self.steps[group],
+                    lr=learning_rate,
+                    beta1=self.beta1,
+                    beta2=BETA2,
+                    weight_decay=0.0,
+                    eps=self.epsilon,
+                    amsgrad=False,
+                    maximize=False,
+                )
+                self.copy_to_working(group)
 
     def reset(self) -> None:
         """Set the moments and the number of steps back to 0, as in a new optimiser."""
@@ -124,9 +133,9 @@ class Adam:
             tensor.zero_()
 
     @torch.no_grad()
-    def copy_to_working(self) -> None:
-        """Update the working copies, if there are any, from the parameters."""
-        for parameter, working in zip(self.parameters, self.working, strict=True):
+    def copy_to_working(self, group: slice = slice(None)) -> None:
+        """Update the working copies, if there are any, from the parameters (all by default)."""
+        for parameter, working in zip(self.parameters[group], self.working[group], strict=True):
             if working is not parameter:
                 working.copy_(parameter)
 
