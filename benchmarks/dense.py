@@ -6,12 +6,14 @@ The same networks, batch and optimiser on both sides (App. B.1: 784-784-800-z, z
 128 images, Adam), the same 60,000 images, and no evaluation. A value is run-epochs a second in the
 second epoch, an epoch like those that follow: of one run on one or two threads, and of a sweep, two
 runs side by side on a thread each. The floor is what the same machine takes for the matrix products
-of the three passes alone, each into memory that is there already. bfloat16 is measured where the
-processor has instructions for it.
+of the three passes alone, each into memory that is there already; and, as a second floor, for them
+and Adam, which moves seven times the parameters' bytes through memory. bfloat16 is measured where
+the processor has instructions for it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -33,6 +35,7 @@ MODES = {
     "one run, 2 threads": (1, 2),
     "two runs side by side": (2, 1),
 }
+FLOORS = ("matrix products", "products and Adam")
 OBJECTIVES = {
     "VAE": {"objective": "vae"},
     "WAE-MMD": {"objective": "wae_mmd"},
@@ -155,8 +158,11 @@ def pythae(objective: str, threads: int, images: Path | None) -> Callable[[int],
     return lambda count: trainer(count).train_step(1)
 
 
-def floor(precision: str, threads: int) -> Callable[[int], Any]:
-    """A function that computes the matrix products of so many steps."""
+def floor(precision: str, threads: int, adam: bool) -> Callable[[int], Any]:
+    """A function that computes the matrix products of so many steps, with Adam or without it.
+
+    Adam keeps parameters and moments in float32, and moves them by PyTorch's fused kernel.
+    """
     import torch
 
     from hebae.base.device import set_up
@@ -174,14 +180,30 @@ def floor(precision: str, threads: int) -> Callable[[int], Any]:
         )
     )
     results = [[torch.empty_like(tensor) for tensor in tensors] for tensors in (g, w, x)]
+    parameters = [tensor.float() for tensor in w]
+    means, squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+    taken = torch.ones(())
+
+    def move(k: int) -> None:
+        gradient = results[1][k].float()
+        moved = [parameters[k]], [gradient], [means[k]], [squares[k]], [], [taken]
+        torch._fused_adam_(
+            *moved, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-7, weight_decay=0.0, amsgrad=False,
+            maximize=False,
+        )  # fmt: skip
+        if dtype != torch.float32:
+            w[k].copy_(parameters[k])
 
     def steps(count: int) -> None:
         for _ in range(count):
             for k in range(len(shapes)):
                 torch.mm(x[k], w[k].T, out=results[0][k])
+            for k in reversed(range(len(shapes))):
                 torch.mm(g[k].T, x[k], out=results[1][k])
                 if k:  # nothing is upstream of the first layer
                     torch.mm(g[k], w[k], out=results[2][k])
+                if adam:
+                    move(k)
 
     return steps
 
@@ -199,8 +221,8 @@ def measure(side: str, objective: str, threads: int, steps: int, images: Path | 
     """Seconds that a side takes for so many steps; begun when the harness says so."""
     if side == "pythae":
         run = pythae(objective, threads, images)
-    elif side.startswith("matrix products"):
-        run = floor(side.rpartition(" ")[2], threads)
+    elif side.startswith(FLOORS):
+        run = floor(side.rpartition(" ")[2], threads, adam=side.startswith(FLOORS[1]))
     else:
         run, _ = ours(objective, side.rpartition(" ")[2], threads, images)
     run(steps)
@@ -244,7 +266,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for objective in OBJECTIVES if copies == 2 else ["VAE"]:
                 names = ["pythae", *(f"hebae {precision}" for precision in harness.precisions())]
                 if objective == "VAE":
-                    names += [f"matrix products {precision}" for precision in harness.precisions()]
+                    names += [
+                        f"{of} {precision}" for of in FLOORS for precision in harness.precisions()
+                    ]
                 sides = {
                     name: lambda name=name, objective=objective, copies=copies, threads=threads: (
                         throughput(name, objective, copies, threads)
@@ -260,12 +284,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             line = harness.ratios(table, case, f"hebae {precision}", "pythae")
             print(f"{case}: {precision} {harness.spread(line)} times pythae")
             if case.startswith("VAE"):
-                floor_side = f"matrix products {precision}"
-                line = harness.ratios(table, case, floor_side, f"hebae {precision}")
-                print(f"{case}: {precision} takes {harness.spread(line)} times its floor")
-                if precision == "float32":
-                    line = harness.ratios(table, case, floor_side, "pythae")
-                    print(f"{case}: pythae takes {harness.spread(line)} times that floor")
+                sides = [f"hebae {precision}", *(["pythae"] if precision == "float32" else [])]
+                for floor_side, side in itertools.product(FLOORS, sides):
+                    line = harness.ratios(table, case, f"{floor_side} {precision}", side)
+                    print(f"{case}: {side} takes {harness.spread(line)} times {floor_side}")
 
 
 if __name__ == "__main__":
