@@ -17,6 +17,7 @@ from hebae.publish import results
 from hebae.publish.results import read_experiment, shareable_figures
 from hebae.tables.collect import tables_of
 
+PUBLISHED = [path.parts[-3] for path in sorted(ROOT.glob("docs/results/*/tables/runs.csv"))]
 # each verifying draws every figure again
 FIGURES = {"fig1a": "digits", "fig2c": "digits", "appendix_c": "digits"}
 CONFIG = {**TINY, "figures": FIGURES}
@@ -181,6 +182,22 @@ def test_a_table_may_write_a_number_in_more_than_one_way():
         assert results._key(row, experiment) == results._key_of(run)
         keys.add(results._key_of(run))
     assert len(keys) == len(experiment.runs())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_a_precision_is_chosen_for_has_one_at_each_seed(name):
+    """``auto`` depends on the processor; a precision must not be mistaken for a model."""
+    folder = ROOT / "docs/results" / name
+    experiment = read_experiment(folder / "config.yaml")
+    runs = [run for run in experiment.runs() if run.training.precision == "auto"]
+    chosen = {results._key_of(run) for run in runs}
+    table = pd.read_csv(folder / "tables/runs.csv", dtype=str)
+    used: dict[tuple, set[str]] = {}
+    for row in table.to_dict("records"):
+        if results._key(row, experiment) in chosen:
+            group = row["dataset"], row["latent_dim"], row["seed"]
+            used.setdefault(group, set()).add(row["precision"])
+    assert {group: found for group, found in used.items() if len(found) > 1} == {}
 
 
 def test_no_face_is_published():
