@@ -5,9 +5,14 @@ import threading
 
 import pytest
 import torch
+from hypothesis import settings
 
 # the suite's tensors are small: one thread is faster than handing work to several
 torch.set_num_threads(1)
+
+# how long an example takes is no property of it: other processes may have the cores
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ def install(packages: Sequence[str]) -> None:
         for attempt in (install, ["apt-get", "update"], install):
             try:
                 done = subprocess.run(
-                    attempt, env=environment, capture_output=True, text=True, timeout=300
+                    attempt, env=environment, capture_output=True, text=True, timeout=900
                 )
             except subprocess.TimeoutExpired:
                 raise Unavailable(f"{' '.join(attempt)} takes too long") from None

@@ -68,6 +68,14 @@ def unactivated() -> dict[str, str]:
     return {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
+def text_of(path: Path) -> str:
+    """What a file says; nothing where it is not there, or has just been removed."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
 def heed_interrupts() -> None:
     """In a child process: what was started in the background ignores Ctrl-C, and so do its own."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -81,7 +89,7 @@ def snakemake(folder: Path, *arguments: str, config: str = "tiny.yaml", check: b
         encoding="utf-8",
         errors="replace",  # what is printed is in the locale
         env=unactivated(),
-        timeout=600,
+        timeout=1500,
     )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr

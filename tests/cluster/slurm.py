@@ -68,7 +68,7 @@ PartitionName=gpu Nodes={host} Default=NO MaxTime=1-00:00:00 State=UP
 """
 
 
-def command(*arguments: str, timeout: float = 30) -> str:
+def command(*arguments: str, timeout: float = 120) -> str:
     """What a command prints; it must succeed."""
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout)
     if done.returncode != 0:
@@ -76,7 +76,7 @@ def command(*arguments: str, timeout: float = 30) -> str:
     return done.stdout
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Repeat a check until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():

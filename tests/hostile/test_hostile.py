@@ -3,17 +3,18 @@
 ``make test-hostile``; what needs a small disk of its own is skipped where none can be mounted.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from tests.project import (
     heed_interrupts,
     plan,
     snakemake,
+    text_of,
 )
 
 EXPERIMENT = json.loads(json.dumps(TINY)) | {"seeds": [0], "figures": {"fig2a": "digits"}}
@@ -65,9 +67,12 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 
 
 def until(happened, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while not happened():
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        if process.poll() is not None or time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            pytest.fail(process.stdout.read())
         time.sleep(0.01)
 
 
@@ -100,7 +105,7 @@ def whole_weights(tmp_path_factory) -> bytes:
     return (folder / RUN / "weights.pt").read_bytes()
 
 
-@contextmanager
+@contextlib.contextmanager
 def small_disk(folder: Path, megabytes: float) -> Iterator[None]:
     """Mount a file system of this size at `folder`."""
     folder.mkdir()
@@ -137,7 +142,7 @@ def test_the_disk_is_full_in_mid_training(tmp_path, whole_weights):
         process = start(folder, f"{RUN}/run.json")
         until(lambda: list((folder / CHECKPOINTS).glob("[!.]*.pt")), process)
         filler = fill(folder / "results")
-        output = process.communicate(timeout=120)[0]
+        output = process.communicate(timeout=500)[0]
         line = only_line(output, process.returncode)
         assert "No space left on device" in line and "make room" in line
         assert not (folder / RUN / "run.json").exists()
@@ -231,13 +236,13 @@ def test_of_deleted_intermediates_only_what_is_needed_is_remade(finished):
     assert [
         name
         for name in before
-        if after.get(name) != before[name] and not name.startswith("results/tiny/benchmarks")
+        if after.get(name) != before[name] and not re.match("results/tiny/(benchmarks|logs)/", name)
     ] == []
 
 
 def test_two_at_once(tmp_path):
     """A second call for one experiment is refused; a call for another experiment is not."""
-    folder = new_project(tmp_path / "p", changed(epochs=5000))
+    folder = new_project(tmp_path / "p", changed(epochs=100_000))
     other = changed(epochs=1) | {"experiment": "other"}
     (folder / "other.yaml").write_text(yaml.safe_dump(other))
     first = start(folder, f"{RUN}/run.json")
@@ -251,7 +256,7 @@ def test_two_at_once(tmp_path):
     rows = (folder / RUN / "history.csv").read_text().count("\n")
     until(lambda: (folder / RUN / "history.csv").read_text().count("\n") > rows, first)
     os.killpg(first.pid, signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=300)
     snakemake(folder, "results/tiny/data/digits/dataset.json")
 
 
@@ -268,9 +273,9 @@ def test_killed_alone_its_jobs_live_and_are_not_doubled(tmp_path, whole_weights)
     second = start(folder, f"{RUN}/run.json")
     path = folder / "results/tiny/logs/digits/HEBAE/z3/w1/s0/train.log"
     waits = "digits/HEBAE/z3/w1/s0 is already being made by process"
-    until(lambda: path.exists() and waits in path.read_text(), second)
+    until(lambda: waits in text_of(path), second)
     os.kill(training, signal.SIGCONT)
-    assert second.wait(timeout=120) == 0, second.stdout.read()
+    assert second.wait(timeout=500) == 0, second.stdout.read()
     log = path.read_text()
     assert "was trained already" in log and "epoch 1/" not in log.partition("already being made")[2]
     assert (folder / RUN / "weights.pt").read_bytes() == whole_weights
@@ -283,7 +288,7 @@ def test_a_training_that_ended_unnoted_is_not_forgotten_by_another_target(tmp_pa
     until((folder / RUN / "history.csv").exists, first)
     first.kill()
     first.wait()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while not list((folder / "results/.trained").glob("[!.]*/run.json")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -323,7 +328,7 @@ def test_the_clock_is_set_back_in_mid_training(tmp_path, whole_weights):
     future = time.time() + 2 * 86400
     for path in (folder / "results/tiny/data").rglob("*"):
         os.utime(path, (future, future))
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=500)[0]
     assert process.returncode != 0 and "clock skew" in output
     assert not (folder / RUN / "run.json").exists()
     snakemake(folder, f"{RUN}/run.json")
@@ -382,7 +387,7 @@ def test_weights_that_are_a_malicious_pickle(recorded, finished, tmp_path):
 def test_a_checkpoint_that_is_a_malicious_pickle(tmp_path):
     folder = new_project(tmp_path / "p", changed(epochs=400), checkpoint_seconds=0)
     process = start(folder, f"{RUN}/run.json")
-    until(lambda: list((folder / CHECKPOINTS).glob("[!.]*.previous.pt")), process)
+    until(lambda: len(list((folder / CHECKPOINTS).glob("[!.]*.pt"))) == 2, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     harm = tmp_path / "harm"

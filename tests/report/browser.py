@@ -18,7 +18,7 @@ from tests.debian import install_missing
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 PROGRAMS = {"chromium": [CHROMIUM], "chromium-driver": [DRIVER]}
 WINDOW = 1600, 1000
-SECONDS = 20
+SECONDS = 120
 LOCAL = ("file:", "data:", "blob:", "about:", "chrome:")
 OPTIONS = (
     "--headless=new",

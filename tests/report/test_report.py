@@ -74,7 +74,7 @@ def report(folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]
     ]  # fmt: skip
     environment = unactivated() | nowhere | {"no_proxy": ""}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done

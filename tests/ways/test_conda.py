@@ -85,7 +85,7 @@ class Conda(NamedTuple):
                 "CONDA_STANDIN_LOG": str(self.log),
                 **environment,
             },
-            timeout=600,
+            timeout=1500,
         )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr

@@ -22,7 +22,7 @@ def archive(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "hebae.publish.archive", *arguments],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(folder / "src")},
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

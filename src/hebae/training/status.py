@@ -110,7 +110,9 @@ def read_state(folder: Path) -> State:
 
 
 def _trainings(folder: Path) -> Iterator[Underway]:
-    for path in sorted((folder / "checkpoints").rglob(NAME)):
+    # not rglob, which fails where a training that ends removes its folder meanwhile
+    walk = os.walk(folder / "checkpoints")
+    for path in sorted(Path(where, NAME) for where, _, names in walk if NAME in names):
         try:
             now = read_now(path)
             age = max(0.0, time.time() - path.stat().st_mtime)

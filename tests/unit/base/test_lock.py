@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
@@ -50,11 +48,18 @@ def test_a_lock_can_be_taken_again_when_it_is_given_back(tmp_path):
     lock.hold(tmp_path / "lock").close()
 
 
-def test_one_who_waits_says_for_whom_and_goes_on(holder, tmp_path, capsys):
-    threading.Timer(0.3, holder.kill).start()
-    started = time.monotonic()
+def test_one_who_waits_says_for_whom_and_goes_on(holder, tmp_path, capsys, monkeypatch):
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if pauses.count(0.02) == 3:
+            holder.kill()
+            holder.wait()
+
+    monkeypatch.setattr(lock.time, "sleep", sleep)
     lock.wait_for(tmp_path / "lock", "this run", poll=0.02).close()
-    assert time.monotonic() - started > 0.25
+    assert pauses.count(0.02) == 3
     assert (
         capsys.readouterr().err.count(f"this run is already being made by process {holder.pid}")
         == 1

@@ -239,15 +239,15 @@ def test_a_failed_run_of_a_pack_says_why_by_itself(data, tmp_path, capsys):
 
 
 def test_a_killed_pack_goes_on_from_its_checkpoint(data, tmp_path):
-    runs = sweep(epochs=30)
+    runs = sweep(epochs=100)
     write_plan(tmp_path / "plan.json", Plan((tuple(runs),)))
     begin = [sys.executable, "-m", "hebae.training.train", *command(runs[0], data, tmp_path)]
     log = (tmp_path / "log").open("w+")
     process = subprocess.Popen(begin, stderr=log)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list(tmp_path.glob("checkpoints/packs/*/*.pt")):
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     done = subprocess.run(begin, capture_output=True, text=True, check=True)

@@ -85,7 +85,7 @@ def serve(package: Path, sockets: Path, listener: socket.socket) -> Iterator[sub
 
 
 def wait_until(condition) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -124,7 +124,7 @@ def parent(process: subprocess.Popen) -> int:
 
 def test_a_step_is_a_child_of_the_process(server, step):
     done = step("sys.exit(7)", TMPDIR="/elsewhere")
-    out, err = done.communicate(timeout=20)
+    out, err = done.communicate(timeout=60)
     assert out == f"['sys.exit(7)', 'two words'] {server.pid} /elsewhere False False\n"
     assert err == "to stderr\n"
     assert done.returncode == 7
@@ -136,14 +136,14 @@ def test_a_step_may_ask_before_the_process_is_there(package, sockets, step):
         time.sleep(0.3)  # it waits
         assert asking.poll() is None
         with serve(package, sockets, listener) as process:
-            assert asking.wait(20) == 7 and parent(asking) == process.pid
+            assert asking.wait(60) == 7 and parent(asking) == process.pid
 
 
 def test_a_step_runs_by_itself_where_the_process_ends_before_it_answers(package, sockets, step):
     with fork_server.listen(sockets):
         asking = step("sys.exit(7)")
         time.sleep(0.3)
-    assert asking.wait(20) == 7 and parent(asking) == os.getpid()
+    assert asking.wait(60) == 7 and parent(asking) == os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -160,15 +160,23 @@ def test_a_step_runs_by_itself_where_the_process_ends_before_it_answers(package,
 )
 def test_it_ends_as_its_child(server, step, what, status, said):
     done = step(what)
-    _, err = done.communicate("a line of stdin\n", timeout=20)
+    _, err = done.communicate("a line of stdin\n", timeout=60)
     assert done.returncode == status
     assert err.removeprefix("to stderr\n").strip().endswith(said)
+
+
+def child_of(server: subprocess.Popen, sockets: Path, step: subprocess.Popen) -> int:
+    """The child that runs a step; it may print before the process has noted it, and said so."""
+    note = sockets / str(step.pid)
+    wait_until(lambda: note.exists() and note.read_text())
+    wait_until(lambda: psutil.Process(server.pid).status() == psutil.STATUS_SLEEPING)
+    return int(note.read_text())
 
 
 def test_steps_run_side_by_side(server, step):
     first, second = step("time.sleep(60)"), step("pass")
     assert parent(first) == server.pid
-    second.communicate(timeout=20)
+    second.communicate(timeout=60)
     assert first.poll() is None
 
 
@@ -176,10 +184,10 @@ def test_a_step_that_is_killed_takes_its_child_with_it(server, step, sockets):
     done = step("time.sleep(60)")
     assert parent(done) == server.pid
     note = sockets / str(done.pid)
-    child = psutil.Process(int(note.read_text()))
+    child = psutil.Process(child_of(server, sockets, done))
     assert child.ppid() == server.pid
     done.kill()
-    child.wait(20)
+    child.wait(60)
     wait_until(lambda: not note.exists())
     assert server.poll() is None
 
@@ -191,10 +199,10 @@ def test_ctrl_c_ends_the_child_in_order(server, step, sockets):
     )
     assert parent(done) == server.pid
     assert done.stdout.readline() == "ready\n"
-    child = int((sockets / str(done.pid)).read_text())
+    child = child_of(server, sockets, done)
     for process in (server.pid, done.pid, child):
         os.kill(process, signal.SIGINT)
-    out, _ = done.communicate(timeout=20)
+    out, _ = done.communicate(timeout=60)
     assert (out, done.returncode) == ("tidy\n", 130)
     assert server.poll() is None
 
@@ -202,37 +210,37 @@ def test_ctrl_c_ends_the_child_in_order(server, step, sockets):
 def test_children_do_not_outlive_the_process(server, step, sockets):
     done = step("time.sleep(60)")
     assert parent(done) == server.pid
-    child = psutil.Process(int((sockets / str(done.pid)).read_text()))
+    child = psutil.Process(child_of(server, sockets, done))
     server.kill()
-    child.wait(20)
-    _, err = done.communicate(timeout=20)
+    child.wait(60)
+    _, err = done.communicate(timeout=60)
     assert done.returncode == 1
     # unbuffered, the child may have written its own line while this one came
     assert any("was killed" in line for line in err.splitlines())
 
 
 def test_the_process_ends_with_who_started_it_and_after_its_last_child(server, step, sockets):
-    done = step("time.sleep(.5)")
+    done = step("input()")  # until it is told
     assert parent(done) == server.pid
     server.stdin.close()
     wait_until(lambda: not (sockets / "socket").exists())
     assert server.poll() is None
     late = step("pass")
     assert parent(late) == os.getpid()
-    late.communicate(timeout=20)
-    done.communicate(timeout=20)
+    late.communicate(timeout=60)
+    done.communicate("a line\n", timeout=60)
     assert (done.returncode, late.returncode) == (0, 0)
-    assert server.wait(20) == 0
+    assert server.wait(60) == 0
     assert not sockets.exists()
 
 
 def test_its_folder_may_be_taken_away(server, step, sockets):
-    done = step("time.sleep(.5); sys.exit(7)")
+    done = step("input(); sys.exit(7)")
     assert parent(done) == server.pid
     shutil.rmtree(sockets)
     server.stdin.close()
-    done.communicate(timeout=20)
-    assert (done.returncode, server.wait(20)) == (7, 0)
+    done.communicate("a line\n", timeout=60)
+    assert (done.returncode, server.wait(60)) == (7, 0)
 
 
 def test_what_is_imported_beside_torch_may_be_missing(package, sockets, step):
@@ -247,14 +255,14 @@ def test_what_is_imported_beside_torch_may_be_missing(package, sockets, step):
 def test_another_environment_is_not_served(server, step, other):
     done = step("pass", **other)
     assert parent(done) == os.getpid()
-    done.communicate(timeout=20)
+    done.communicate(timeout=60)
     assert done.returncode == 0
 
 
 def test_without_the_process_a_step_runs_by_itself(step):
     done = step("sys.exit(7)")
     assert parent(done) == os.getpid()
-    done.communicate(timeout=20)
+    done.communicate(timeout=60)
     assert done.returncode == 7
 
 

@@ -79,7 +79,8 @@ class Run:
 
 
 @pytest.fixture
-def run(capsys):
+def run(capsys, monkeypatch):
+    monkeypatch.setattr("hebae.workflow.screen.time", types.SimpleNamespace(monotonic=Clock()))
     run = Run(capsys)
     yield run
     run.screen.close()
