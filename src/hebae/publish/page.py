@@ -75,7 +75,7 @@ def page_of(experiment: Experiment, folder: Path) -> str:
         NOTE,
         f"# {experiment.name}",
         *_header(folder / "config.yaml"),
-        _what_was_run(experiment),
+        _what_was_run(experiment, folder),
         "## Figures",
         *(_figure(name, experiment, folder) for name in figures),
         *(_left_out(name, experiment) for name in experiment.figures if name not in figures),
@@ -97,13 +97,17 @@ def _is_comment(line: str) -> bool:
     return line.startswith("#")
 
 
-def _what_was_run(experiment: Experiment) -> str:
-    seeds = "; ".join(
+def _what_was_run(experiment: Experiment, folder: Path) -> str:
+    seeds = [
         f"{_seeds(data.seeds)} ({escaped(data.title)})" for data in experiment.datasets.values()
-    )
+    ]
+    asked, table = len(experiment.runs()), folder / "tables/runs.csv"
+    there = len(read_table(table)) if table.is_file() else 0
+    missing = f" {there} of {asked} runs are published so far." if there < asked else ""
     return (
-        f"Seeds: {seeds}. Here are the [config](config.yaml), the [tables](tables/) and the "
-        f"[checksums](SHA256SUMS). [Results](../{PAGE}) has all experiments."
+        f"Seeds: {'; '.join(dict.fromkeys(seeds))}.{missing} Here are the [config](config.yaml), "
+        f"the [tables](tables/) and the [checksums](SHA256SUMS). [Results](../{PAGE}) has all "
+        "experiments."
     )
 
 

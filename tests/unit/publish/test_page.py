@@ -78,6 +78,13 @@ def test_a_config_without_a_comment_has_a_page_too(celeba):
     )
 
 
+def test_results_in_parts_say_how_many_runs_there_are(celeba):
+    assert "so far" not in page(celeba)
+    runs = celeba / "tables/runs.csv"
+    runs.write_text("".join(runs.read_text().splitlines(keepends=True)[:-2]))
+    assert "Seeds: 0, 1 and 2 (CelebA). 7 of 9 runs are published so far. Here" in page(celeba)
+
+
 def test_verifying_needs_a_readable_table(celeba):
     claims = celeba / "tables/claims.csv"
     claims.write_text(claims.read_text().replace("undecided", "holds"))
