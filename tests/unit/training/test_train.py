@@ -752,6 +752,26 @@ def test_adam_is_torchs_adam_also_after_a_restart(beta1):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
+def test_parameters_move_one_after_another_as_they_move_together():
+    """As on a CPU and as on a GPU, bit for bit, with working copies in bfloat16."""
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(9, 5, generator=generator), torch.randn(5, generator=generator)]
+    moved = []
+    for together in (False, True):
+        kept = [tensor.clone().requires_grad_() for tensor in start]
+        working = [tensor.to(torch.bfloat16).requires_grad_() for tensor in start]
+        optimiser = Adam(kept, 1e-7, working=working)
+        assert len(optimiser.groups) == 2
+        if together:
+            optimiser.groups = [slice(0, 2)]
+        for k in range(5):
+            x = torch.randn(7, 9, generator=torch.Generator().manual_seed(k)).bfloat16()
+            optimiser.minimise((x @ working[0] + working[1]).float().square().sum(), 0.01)
+        assert all(map(torch.equal, working, [tensor.bfloat16() for tensor in kept]))
+        moved.append(kept)
+    assert all(map(torch.equal, *moved)) and not torch.equal(moved[0][1], start[1])
+
+
 def test_a_working_copy_follows_the_parameters_that_are_kept_in_float32():
     """Against the parameters alone, moved by the copy's gradient."""
     start = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
