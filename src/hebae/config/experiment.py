@@ -156,6 +156,12 @@ class Experiment:
                     for seed in data.seeds:
                         yield self.run(data.name, model, latent_dim, recipe.default, seed)
 
+    def default_runs_of(self, dataset: str) -> list[Run]:
+        """Every model of a dataset at its default weight and main latent dimension, each seed."""
+        latent_dim = self.datasets[dataset].main_latent_dim
+        runs = self.default_runs()
+        return [run for run in runs if (run.dataset, run.latent_dim) == (dataset, latent_dim)]
+
     def weight_runs(self) -> Iterator[Run]:
         """The runs on the grids of weights, including those at the default weight."""
         for data in self.datasets.values():

@@ -71,12 +71,7 @@ def measured(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset
     if not cells:
         raise UserError(f"config: figures.ablation: no model of {dataset!r} is compared")
     of_model = {model: cell for cell, model in cells.items()}
-    runs = [
-        run
-        for run in experiment.default_runs()
-        if (run.dataset, run.latent_dim) == (dataset, data.main_latent_dim)
-        and run.model in of_model
-    ]
+    runs = [run for run in experiment.default_runs_of(dataset) if run.model in of_model]
     runs.sort(key=lambda run: list(of_model).index(run.model))
     index = pd.MultiIndex.from_tuples([(run.model, run.seed) for run in runs])
     found: dict[str, pd.Series] = {}

@@ -40,11 +40,7 @@ def measured(
             "size"
         )
     place = {own: (model, size) for model, sizes in groups.items() for size, own in sizes.items()}
-    runs = [
-        run
-        for run in experiment.default_runs()
-        if (run.dataset, run.latent_dim) == (dataset, data.main_latent_dim) and run.model in place
-    ]
+    runs = [run for run in experiment.default_runs_of(dataset) if run.model in place]
 
     def each(run: Run) -> int:
         return 1

@@ -51,12 +51,7 @@ def measured(
 
     An identity that a table lacks is left out.
     """
-    data = experiment.datasets[dataset]
-    runs = [
-        run
-        for run in experiment.default_runs()
-        if run.dataset == dataset and run.latent_dim == data.main_latent_dim
-    ]
+    runs = experiment.default_runs_of(dataset)
     table = tables["identities"]
     for column in ("identity", "model"):
         if column not in table:

@@ -35,12 +35,7 @@ class Decoders(NamedTuple):
 
 def measured(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: str) -> Decoders:
     """Of the runs at the main latent dimension and the default weights."""
-    data = experiment.datasets[dataset]
-    runs = [
-        run
-        for run in experiment.default_runs()
-        if run.dataset == dataset and run.latent_dim == data.main_latent_dim
-    ]
+    runs = experiment.default_runs_of(dataset)
     name = "index_code_information"
     information = rows(tables, name, runs, ["nats", "log_n"], each=lambda run: 1)
     # empty where there is no bound, which may be so for all runs of a model

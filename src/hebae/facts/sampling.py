@@ -40,12 +40,7 @@ class Sampled(NamedTuple):
 
 def measured(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: str) -> Sampled:
     """The validated distances. A table without the column `sampling` is of the prior alone."""
-    data = experiment.datasets[dataset]
-    runs = [
-        run
-        for run in experiment.default_runs()
-        if run.dataset == dataset and run.latent_dim == data.main_latent_dim
-    ]
+    runs = experiment.default_runs_of(dataset)
     table = tables["fid"]
     file = table.attrs.get("file", "fid")
     if "sampling" not in table:

@@ -16,7 +16,7 @@ from hebae.config.registry import COMPARED, NOISES
 from hebae.facts.ablation import NATS, Ablation, measured
 from hebae.facts.fig1b import distance
 from hebae.facts.text import WIDTH, is_wide
-from hebae.figures.common import SMALL, complete, dots, fill, head, in_style
+from hebae.figures.common import ROW, SMALL, complete, dots, fill, head, in_style
 from hebae.figures.looks import LOOKS
 
 LIKE = {"moments": "HEBAE", "mmd": "WAE", "posterior_kl": "VAE"}
@@ -29,8 +29,6 @@ TITLES = {
 OPEN = {"distance": "codes", "fid": "mixture"}
 """By panel, the measure that has open marks."""
 OPENED = {"codes": "codes z", "mixture": "samples of a mixture"}
-ROW = 0.135
-"""The height of a row in inches, which a number of the smallest text fits."""
 
 
 @in_style

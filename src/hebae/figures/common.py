@@ -30,6 +30,8 @@ With as few seeds as there are, an interval of a distribution would claim more t
 
 SMALL = 7
 """The smallest text, in points."""
+ROW = 0.135
+"""The height of a row in inches, which a number of the smallest text fits."""
 
 in_style = matplotlib.style.context(Path(__file__).with_name("paper.mplstyle"), after_reset=True)
 """Decorates what draws or saves: our style on matplotlib's defaults, whatever a user has set."""

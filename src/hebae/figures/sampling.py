@@ -13,10 +13,17 @@ from hebae.config.experiment import Experiment
 from hebae.facts.fig1b import distance
 from hebae.facts.sampling import SAMPLINGS, measured
 from hebae.facts.text import WIDTH, is_wide, titles
-from hebae.figures.common import SMALL, complete, dots, fill, head, in_style, looks_of, plain_log
-
-ROW = 0.135
-"""The height of a row in inches, which a number of the smallest text fits."""
+from hebae.figures.common import (
+    ROW,
+    SMALL,
+    complete,
+    dots,
+    fill,
+    head,
+    in_style,
+    looks_of,
+    plain_log,
+)
 
 
 @in_style
