@@ -26,7 +26,7 @@ from hebae.claims.verdicts import (
 from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES, PAPER
 from hebae.publish.page import PAGE, escaped
-from hebae.publish.readme_table import of_the_paper
+from hebae.publish.readme_table import of_the_paper, scope
 from hebae.publish.results import CONFIG, all_published, read_experiment
 from hebae.report.record import read_record
 from hebae.tables.collect import every_run
@@ -284,9 +284,7 @@ class PaperFacts:
 
     def claims_table(self, *experiments: str) -> str:
         """A row a claim of the paper: its verdicts, and the effect where it was run first."""
-        titles = [
-            (f"{self.title(name)}, {counted(self.seeds(name), 'seed')}", 15) for name in experiments
-        ]
+        titles = [(f"{self.title(name)}, {scope(*self._of(name))}", 15) for name in experiments]
         rows = []
         for index, claim in enumerate(self._claims, 1):
             found = [self._about(name, claim.id) for name in experiments]

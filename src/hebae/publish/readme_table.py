@@ -17,9 +17,10 @@ from pathlib import Path
 
 from hebae.base import files
 from hebae.base.errors import UserError, command
-from hebae.base.text import counted
+from hebae.base.text import counted, listed
 from hebae.claims.read import Claim, Claims
 from hebae.claims.verdicts import Finding, Verdict, across, counts, read_findings
+from hebae.config.experiment import Experiment
 from hebae.publish.page import PAGE, escaped, markdown_table, measure_text
 from hebae.publish.results import (
     CONFIG,
@@ -146,7 +147,7 @@ def _about(claim: Claim, findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _titles(published: Published, document: Path) -> list[str]:
-    """What heads the columns: a name with a link to the page, and the seeds."""
+    """What heads the columns: a name with a link to the page, and what the verdicts rest on."""
     return [_title(folder, findings, document) for folder, findings in published.items()]
 
 
@@ -158,8 +159,21 @@ def _title(folder: Path, findings: Sequence[Finding], document: Path) -> str:
     )
     name = next(iter(datasets)) if len(datasets) == 1 else experiment.name
     page = Path(os.path.relpath(folder / PAGE, document.parent)).as_posix()
-    seeds = counted(max((finding.n_seeds for finding in findings), default=0), "seed")
-    return f"[{escaped(name)}]({page}), {seeds}"
+    return f"[{escaped(name)}]({page}), {scope(experiment, findings)}"
+
+
+def scope(experiment: Experiment, findings: Sequence[Finding]) -> str:
+    """What the verdicts rest on: "z = 10, 6 seeds".
+
+    The latent dimensions are left out where all that the judged datasets have were judged.
+    """
+    judged = [finding for finding in findings if finding.n_seeds]
+    seeds = counted(max((finding.n_seeds for finding in judged), default=0), "seed")
+    dims = {finding.latent_dim for finding in judged}
+    datasets = {finding.dataset for finding in judged}
+    if dims == {dim for name in datasets for dim in experiment.datasets[name].latent_dims}:
+        return seeds
+    return f"z = {listed(sorted(filter(None, dims)))}, {seeds}"
 
 
 def experiments_in(text: str) -> list[str]:

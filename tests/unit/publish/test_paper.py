@@ -225,6 +225,16 @@ def test_an_experiment_may_be_run_in_part(published):
     assert first.split(" | ")[2] == "–" and "HEBAE − VAE, z = 8" in first  # the digits' effect
 
 
+def test_a_column_names_the_latent_dimensions_that_were_judged_so_far(published):
+    heads = [
+        facts(published).claims_table(name).partition("\n")[0] for name in ("digits", "mnist-cpu")
+    ]
+    assert "z = " not in "".join(heads)
+    change(published, "mnist-cpu", "latent_dim != '10'", n_seeds="0")
+    head = facts(published).claims_table("digits", "mnist-cpu").partition("\n")[0]
+    assert "Digits 8×8, 10 seeds | MNIST, z = 10, 3 seeds" in head
+
+
 def test_why_a_test_is_undecided(published):
     change(published, "digits", "verdict == 'undecided'", verdict="holds", seeds_needed="")
     assert facts(published).why_undecided("digits") == ""

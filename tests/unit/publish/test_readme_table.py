@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 from pathlib import Path
@@ -132,10 +133,30 @@ def test_in_short_a_row_a_claim_of_the_paper_and_words_alone(tmp_path):
     assert not NUMBER.search("".join(lines))
 
 
+def test_a_head_names_the_latent_dimensions_that_were_judged_if_others_were_not(tmp_path):
+    row_at = functools.partial(
+        row, "bound-above-vae", "elbo", "p", 1.5, 1.25, 1.75, verdict="holds"
+    )
+    every = yaml.safe_load((ROOT / "config/demo.yaml").read_text())["datasets"]["digits"][
+        "latent_dims"
+    ]
+    for name, dims, said in (
+        ("all", every, "4 seeds"),
+        ("one", every[:1], f"z = {every[0]}, 4 seeds"),
+        ("none", [], "0 seeds"),
+    ):
+        folder = published(tmp_path / name, *(row_at(latent_dim=dim) for dim in dims))
+        of = readme_table.read_published([folder])
+        head = readme_table.by_measure(CLAIMS, of, tmp_path / "README.md").partition("\n")[0]
+        assert head.endswith(f"/README.md), {said} |") and head.count("z = ") == said.count("z = ")
+
+
 def test_names_are_taken_literally(tmp_path):
     numbers = (1.5, 1.25, 1.75)
     one = published(
-        tmp_path / "one", row("mic-order", "mic", "a | b <i>", *numbers, verdict="holds")
+        tmp_path / "one",
+        row("mic-order", "mic", "a | b <i>", *numbers, verdict="holds"),
+        row("mic-order", "mic", "a | b <i>", *numbers, verdict="holds", latent_dim=2),
     )
     title = "a | b](evil/README.md) <img src=x>"
     config = yaml.safe_load((one / "config.yaml").read_text())
