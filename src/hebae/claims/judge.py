@@ -57,6 +57,15 @@ class RunKey(NamedTuple):
     seed: int
 
 
+class Asked(NamedTuple):
+    """What the config asks for of a test, and what is missing."""
+
+    n_seeds: int
+    """Of each model; 0 where the config does not ask for the test."""
+    missing: str
+    """How many runs it waits for; empty if all that the config asks for are there."""
+
+
 class NotRun(Exception):
     """Why a claim was not run in an experiment."""
 
@@ -85,7 +94,7 @@ class Test:
     beside: str
     """Numbers to read beside the verdict; empty if there are none."""
     missing: str = ""
-    """How many runs it waits for; empty if all that the config asks for are there."""
+    """:attr:`Asked.missing`"""
 
     def is_judged(self, claim: Claim) -> bool:
         """Whether it has the seeds that the claim asks for, and all the runs of the config.
@@ -105,9 +114,10 @@ def judge_claims(
 ) -> tuple[list[Row], list[Row]]:
     """Rows of ``claims.csv`` and of ``claim_parts.csv``, in the order of the claims.
 
-    All tests with enough seeds, of which all runs are there, form one family, in which each reading
-    of a claim counts separately. The other tests cannot be decided, whatever their values are, so
-    they are not in the family.
+    All tests for which the config asks for enough seeds form one family, in which each reading of a
+    claim counts separately. Those with missing runs are undecided, but count, so that no verdict
+    changes when these runs are there. Tests that have too few seeds cannot be decided, whatever
+    their values are, so they are not in the family.
 
     Raises:
         UserError: for a claim of the experiment that does not exist.
@@ -117,14 +127,16 @@ def judge_claims(
     parts: list[Row] = []
     found: dict[Key, Test] = {}
     not_run: dict[tuple[str, str], str] = {}
+    waiting = 0
     runs_of = _runs_of(experiment, tables)
     for claim in claims.claims:
         for name in claim.measures:
-            tests, reason = _tests(claim, name, experiment, tables, runs_of)
+            tests, n_waiting, reason = _tests(claim, name, experiment, tables, runs_of)
             found |= tests
+            waiting += n_waiting
             if not tests:
                 not_run[claim.id, name] = reason
-    judged = _judged(found, claims)
+    judged = _judged(found, claims, waiting)
     for claim in claims.claims:
         for name in claim.measures:
             if reason := not_run.get((claim.id, name)):
@@ -149,14 +161,19 @@ def _row(claim: Claim, name: str) -> Row:
     )
 
 
-def _judged(found: Mapping[Key, Test], claims: Claims) -> dict[Key, statistics.Judged]:
-    """Judge the tests that can be decided as a family, and each other test separately."""
+def _judged(
+    found: Mapping[Key, Test], claims: Claims, waiting: int
+) -> dict[Key, statistics.Judged]:
+    """Judge the tests that can be decided as a family, and each other test separately.
+
+    ``waiting`` tests of the family have missing runs.
+    """
     asked = {claim.id: claim for claim in claims.claims}
     parts_of = {key: [one.part for one in test.quantities] for key, test in found.items()}
     family = {
         key: parts for key, parts in parts_of.items() if found[key].is_judged(asked[key.claim])
     }
-    judged = statistics.judge(family, claims.level) if family else {}
+    judged = statistics.judge(family, claims.level, waiting) if family else {}
     for key in parts_of.keys() - family.keys():
         judged |= statistics.judge({key: parts_of[key]}, claims.level)
     return judged
@@ -168,38 +185,47 @@ def _tests(
     experiment: Experiment,
     tables: Mapping[str, pd.DataFrame],
     runs_of: Mapping[str, tuple[set[RunKey], set[RunKey]]],
-) -> tuple[dict[Key, Test], str]:
-    """A claim's tests by one measure; if there are none, the reason."""
+) -> tuple[dict[Key, Test], int, str]:
+    """A claim's tests by one measure, how many wait for runs, and, if there are none, the reason.
+
+    A test waits if the config asks for enough seeds of it and some of its runs are missing, be it
+    that it has no values at all.
+    """
     if experiment.claims and claim.id not in experiment.claims:
-        return {}, f"{experiment.name} is made for other claims"
-    found, reasons, seen = {}, [], set()
+        return {}, 0, f"{experiment.name} is made for other claims"
+    found: dict[Key, Test] = {}
+    reasons, seen, waiting = [], set(), set()
     drawn = [experiment.figures[figure] for figure in claim.figures if figure in experiment.figures]
     if claim.drawn and not drawn:
-        return {}, f"{experiment.name} draws none of {listed(claim.figures)}"
+        return {}, 0, f"{experiment.name} draws none of {listed(claim.figures)}"
+    measure = MEASURES[name]
     # the datasets of the claim's own figures first, whose reasons say most
     for dataset in dict.fromkeys((*drawn, *(() if claim.drawn else experiment.datasets))):
         data = experiment.datasets[dataset]
-        try:
-            values = _values(claim, name, data, tables)
-        except NotRun as reason:
-            reasons.append(str(reason))
+        if lacks := _lacks(claim, measure, data):
+            reasons.append(lacks)
             continue
+        values = _values(measure, data, tables)
         for latent_dim in data.latent_dims:
             # a dataset may stand under several labels, with other models beside the same runs
             runs = _same_runs(claim, experiment, data, latent_dim)
             if runs in seen:
                 continue
+            asked = _asked(claim, measure, data, latent_dim, runs_of)
+            if asked.missing and asked.n_seeds >= claim.seeds:
+                waiting.add(runs)
             try:
-                test = _test(claim, name, data, latent_dim, values, tables)
-                missing = _missing(claim, MEASURES[name], data, latent_dim, runs_of)
-                test = replace(test, missing=missing)
-                found[Key(claim.id, dataset, name, latent_dim)] = test
-                seen.add(runs)
+                test = _test(claim, measure, data, latent_dim, values, tables)
             except NotRun as reason:
                 reasons.append(str(reason))
+                continue
+            found[Key(claim.id, dataset, name, latent_dim)] = replace(test, missing=asked.missing)
+            seen.add(runs)
+            if not asked.missing:
+                waiting.discard(runs)
     order = list(experiment.datasets)
     found = dict(sorted(found.items(), key=lambda item: order.index(item[0].dataset)))
-    return found, reasons[0] if reasons else ""
+    return found, len(waiting), reasons[0] if reasons else ""
 
 
 def _same_runs(
@@ -213,22 +239,26 @@ def _same_runs(
     return data.source, *(replace(run, dataset="").to_json() for run in runs)
 
 
-def _values(
-    claim: Claim, name: str, data: Dataset, tables: Mapping[str, pd.DataFrame]
-) -> pd.Series:
-    """The measure of every run of a dataset."""
-    measure = MEASURES[name]
+def _lacks(claim: Claim, measure: Measure, data: Dataset) -> str:
+    """Why a claim is not tested by a measure on a dataset, whatever was run; empty if it is."""
     if claim.sources and data.source not in claim.sources:
-        raise NotRun(f"made for {listed(claim.sources)}, not for {data.source}")
+        return f"made for {listed(claim.sources)}, not for {data.source}"
     for model in claim.models:
         if model not in data.models:
-            raise NotRun(f"no model {model} on {data.name}")
+            return f"no model {model} on {data.name}"
         if lacks := measure.lacks(data.models[model]):
-            raise NotRun(f"{model} on {data.name}: {lacks}")
+            return f"{model} on {data.name}: {lacks}"
+    return ""
+
+
+def _values(
+    measure: Measure, data: Dataset, tables: Mapping[str, pd.DataFrame]
+) -> pd.Series | NotRun:
+    """The measure of every run of a dataset, or why there is none."""
     for table in measure.tables:
         rows = tables.get(table)
         if rows is None or not (rows["dataset"] == data.name).any():
-            raise NotRun(f"no table {table} of {data.name}")
+            return NotRun(f"no table {table} of {data.name}")
     return measure.values(data, _of_dataset(measure.tables, data, tables)).sort_index()
 
 
@@ -240,14 +270,15 @@ def _of_dataset(
 
 def _test(
     claim: Claim,
-    name: str,
+    measure: Measure,
     data: Dataset,
     latent_dim: int,
-    values: pd.Series,
+    values: pd.Series | NotRun,
     tables: Mapping[str, pd.DataFrame],
 ) -> Test:
     """A claim's test at one latent dimension."""
-    measure = MEASURES[name]
+    if isinstance(values, NotRun):
+        raise values
     by_model, notes = {}, []
     for model in claim.models:
         by_model[model], without = _by_seed(values, model, latent_dim, measure.log)
@@ -269,27 +300,34 @@ def _runs_of(
 ) -> dict[str, tuple[set[RunKey], set[RunKey]]]:
     """By table, the runs that the config asks for, and those that have rows."""
     columns = ["dataset", "model", "latent_dim", "weight", "seed"]
+    none = pd.DataFrame(columns=columns)
     return {
         name: (
             {
                 RunKey(run.dataset, run.model, run.latent_dim, run.lam, run.seed)
-                for run in collect.TABLES[name].runs(experiment)
+                for run in table.runs(experiment)
             },
-            set(map(RunKey._make, table[columns].drop_duplicates().itertuples(index=False))),
+            {
+                RunKey._make(row)
+                for row in tables.get(name, none)[columns].drop_duplicates().itertuples(index=False)
+            },
         )
-        for name, table in tables.items()
-        if name in collect.TABLES
+        for name, table in collect.TABLES.items()
     }
 
 
-def _missing(
+def _asked(
     claim: Claim,
     measure: Measure,
     data: Dataset,
     latent_dim: int,
     runs: Mapping[str, tuple[set[RunKey], set[RunKey]]],
-) -> str:
-    """How many of a test's runs are in each table of its measure; empty if all are."""
+) -> Asked:
+    """What the config asks for of a test, in every table of its measure."""
+    n_seeds = len(data.weight_seeds if measure.over_grid else data.seeds)
+    if measure.over_grid and latent_dim not in data.weight_latent_dims:
+        n_seeds = 0
+    missing = ""
     for table in measure.tables:
         wanted, there = (
             {
@@ -301,9 +339,11 @@ def _missing(
             }
             for keys in runs[table]
         )
-        if lacking := len(wanted - there):
-            return f"waits for {lacking} of {len(wanted)} runs"
-    return ""
+        if {run.model for run in wanted} != set(claim.models):
+            n_seeds = 0
+        if not missing and (lacking := len(wanted - there)):
+            missing = f"waits for {lacking} of {len(wanted)} runs"
+    return Asked(n_seeds, missing)
 
 
 def _beside(

@@ -372,13 +372,17 @@ def _seeds_needed(parts: Sequence[Examined], level: float) -> float:
 # --- claims
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p adjusted by Holm (1979), in the order given."""
+def holm(p: Sequence[float], waiting: int = 0) -> list[float]:
+    """p adjusted by Holm (1979), in the order given.
+
+    ``waiting`` tests more belong to the family and have no p yet; they count as p = 1. Whatever
+    their p will be, no adjusted p rises, because Holm's procedure is monotone in every p.
+    """
     # own code because scipy (1.17) corrects for the false discovery rate only
     p = np.asarray(p, dtype=np.float64)
     order = np.argsort(p)
     adjusted = np.empty_like(p)
-    steps = p[order] * np.arange(len(p), 0, -1)
+    steps = p[order] * (waiting + np.arange(len(p), 0, -1))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
     return adjusted.tolist()
 
@@ -394,11 +398,14 @@ def _ends(parts: Sequence[Examined]) -> tuple[float, float]:
     return p_holds, p_fails
 
 
-def judge(family: Mapping[Key, Sequence[Part]], level: float = 0.05) -> dict[Key, Judged]:
+def judge(
+    family: Mapping[Key, Sequence[Part]], level: float = 0.05, waiting: int = 0
+) -> dict[Key, Judged]:
     """Verdict on every claim (name: its parts) of a family, at this level for them together.
 
-    Claims whose values decide nothing belong to the family. They are undecided, and ``reason`` says
-    why. Raises ValueError for a claim without parts and for a part without samples.
+    ``waiting`` claims more belong to the family and have no values yet (:func:`holm`). Claims whose
+    values decide nothing belong to it too. They are undecided, and ``reason`` says why. Raises
+    ValueError for a claim without parts and for a part without samples.
     """
     for name, parts in family.items():
         if not parts or not all(part.samples for part in parts):
@@ -408,7 +415,7 @@ def judge(family: Mapping[Key, Sequence[Part]], level: float = 0.05) -> dict[Key
     p = [min(1.0, 2 * min(pair)) for pair in ends]
     judged = {}
     for name, examined_why, (p_holds, p_fails), own, corrected in zip(
-        family, found, ends, p, holm(p), strict=True
+        family, found, ends, p, holm(p, waiting), strict=True
     ):
         parts = tuple(examined for examined, _ in examined_why)
         verdict = Verdict.HOLDS if p_holds < p_fails else Verdict.FAILS
@@ -422,7 +429,7 @@ def judge(family: Mapping[Key, Sequence[Part]], level: float = 0.05) -> dict[Key
         if verdict is Verdict.UNDECIDED:
             # Bonferroni's share of the level, because Holm's depends on the seeds of the other
             # claims
-            needed = _seeds_needed(parts, level / (2 * len(family)))
+            needed = _seeds_needed(parts, level / (2 * (len(family) + waiting)))
         reason = "; ".join(f"{one.part.name}: {why}" for one, why in examined_why if why)
         judged[name] = Judged(verdict, own, corrected, needed, parts, weakest, reason)
     return judged

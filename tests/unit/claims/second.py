@@ -27,6 +27,7 @@ FEWEST, MOST = 4, 200  # seeds that decide anything, and that are asked for
 TRAINING = {"batch_size": 128, "learning_rate": 0.001, "learning_rate_decay": 0.995}
 TRAINING |= {"learning_rate_steps": [], "adam_beta1": 0.9, "precision": "float32"}
 TRAINING |= {"reset_optimiser": "never"}
+NO_ROWS = pd.DataFrame(columns=["dataset", "model", "latent_dim", "weight", "seed"])
 NOTHING = pd.Series(index=pd.MultiIndex.from_arrays([[], [], []], names=RUN), dtype=float)
 
 
@@ -391,12 +392,11 @@ def seeds_for(made: dict, level: float, more_than: int) -> float:
 def judge(claims: dict, config: dict, tables: dict[str, pd.DataFrame]) -> list[dict]:
     """A row for each test, with its parts; in the order of claims, datasets, measures and z."""
     known: dict[tuple[str, str], pd.Series] = {}
-    tests = [
-        test
-        for claim in claims["claims"]
-        if claim["id"] in (config.get("claims") or [claim["id"]])
-        for test in tests_of({"seeds": claims["seeds"]} | claim, config, tables, known)
-    ]
+    tests, waiting = [], 0
+    for claim in claims["claims"]:
+        if claim["id"] in (config.get("claims") or [claim["id"]]):
+            made, n_waiting = tests_of({"seeds": claims["seeds"]} | claim, config, tables, known)
+            tests, waiting = tests + made, waiting + n_waiting
     # Claim, Family
     family = [test for test in tests if test["enough"]]
     for test in family:
@@ -404,14 +404,14 @@ def judge(claims: dict, config: dict, tables: dict[str, pd.DataFrame]) -> list[d
         fails = min(1.0, len(test["parts"]) * min(of["p_below"] for of in test["parts"]))
         test["side"] = "holds" if holds < fails else "does not hold"
         test["p"] = min(1.0, 2 * min(holds, fails))
-    before = 0.0
+    before, m = 0.0, len(family) + waiting
     for k, test in enumerate(sorted(family, key=lambda test: test["p"])):
-        before = test["p_holm"] = max(before, min(1.0, (len(family) - k) * test["p"]))
+        before = test["p_holm"] = max(before, min(1.0, (m - k) * test["p"]))
         if before <= claims["level"]:
             test |= {"verdict": test["side"], "seeds_needed": None}
     for test in family:
         if test["verdict"] == "undecided":
-            test["seeds_needed"] = needed(test, claims["level"] / (2 * len(family)))
+            test["seeds_needed"] = needed(test, claims["level"] / (2 * m))
     for test in tests:
         fails = test["verdict"] == "does not hold"
         decides = (min, "p_below") if fails else (max, "p_above")
@@ -432,13 +432,14 @@ def needed(test: dict, level: float) -> float:
     return max(seeds_for(of, level, n) for of in tested)
 
 
-def tests_of(claim: dict, config: dict, tables: dict, known: dict) -> list[dict]:
-    """The tests of a claim before they are judged as a family."""
-    tests, models = [], models_of(claim)
+def tests_of(claim: dict, config: dict, tables: dict, known: dict) -> tuple[list[dict], int]:
+    """The tests of a claim before they are judged as a family, and how many wait for runs."""
+    tests, models, n_waiting = [], models_of(claim), 0
     drawn = [config["figures"][name] for name in claim["figures"] if name in config["figures"]]
     labels = dict.fromkeys(drawn + ([] if claim.get("drawn") else list(config["datasets"])))
     for measure in claim["measures"]:
         seen: list[list] = []
+        waiting: list[list] = []
         for label in labels:
             data = config["datasets"][label]
             source = data.get("source", label)
@@ -455,43 +456,78 @@ def tests_of(claim: dict, config: dict, tables: dict, known: dict) -> list[dict]
                 runs = [dim, source, *(resolved(data, config, model) for model in models)]
                 at = found[found.index.get_level_values("latent_dim") == dim]
                 of_models = {model: of.droplevel([0, 1]) for model, of in at.groupby("model")}
-                if runs in seen or not set(models) <= set(of_models):
+                if runs in seen:
+                    continue
+                wanted, n_wanted = wanted_runs(measure, label, models, dim, config)
+                whole = wanted <= there(measure, label, dim, tables)
+                if not whole and n_wanted >= claim["seeds"] and runs not in waiting:
+                    waiting.append(runs)
+                if not set(models) <= set(of_models):
                     continue
                 seen.append(runs)
+                if whole and runs in waiting:
+                    waiting.remove(runs)
                 ratio, epochs = measure in RATIO, measure.endswith("_epochs")
                 parts = parts_of(claim, measure, of_models)
                 judged = [judge_part(of, of_models, ratio=ratio, epochs=epochs) for of in parts]
                 n, fewest = min(len(of_models[model]) for model in models), claim["seeds"]
-                whole = is_whole(measure, label, models, dim, config, tables)
                 enough = n >= fewest and whole
                 test = {"claim": claim["id"], "dataset": label, "latent_dim": dim}
                 test |= {"measure": measure, "parts": judged, "n_seeds": n, "enough": enough}
                 asked = fewest if n < fewest else None
                 test |= {"verdict": "undecided", "seeds_needed": asked, "p_holm": None}
                 tests.append(test | {"withdrawn": withdrawn(measure, label, tables)})
+        n_waiting += len(waiting)
     order = [*claim["measures"]], [*config["datasets"]]
-    return sorted(
-        tests, key=lambda of: (order[0].index(of["measure"]), order[1].index(of["dataset"]))
-    )
+    tests.sort(key=lambda of: (order[0].index(of["measure"]), order[1].index(of["dataset"])))
+    return tests, n_waiting
 
 
-def is_whole(
-    measure: str, label: str, models: list[str], dim: int, config: dict, tables: dict
-) -> bool:
-    """Whether all runs of a test have rows."""
-    data, table = config["datasets"][label], table_of(measure)
-    rows = tables[table][(tables[table]["dataset"] == label) & (tables[table]["latent_dim"] == dim)]
-    there = set(zip(rows["model"], rows["weight"].astype(float), rows["seed"], strict=True))
+def wanted_runs(
+    measure: str, label: str, models: list[str], dim: int, config: dict
+) -> tuple[set[tuple], int]:
+    """The runs of a test that the config asks for, and its seeds; 0 if it does not ask for it."""
+    data = config["datasets"][label]
     seeds = data.get("seeds", config["seeds"])
-    wanted = set()
+    grid_dims, grid_seeds = (
+        data.get(f"weight_{name}", of)
+        for name, of in (("latent_dims", data["latent_dims"]), ("seeds", seeds))
+    )
+    over_grid = measure.endswith(("_spread", "_lost")) or measure in OVER_GRID
+    n_seeds, wanted = len(grid_seeds if over_grid else seeds), set()
+    if over_grid and dim not in grid_dims:
+        n_seeds = 0
     for model in models:
         of = data["models"][model]
+        if dim not in of.get("latent_dims", data["latent_dims"]) or not has_rows(
+            table_of(measure), resolved(data, config, model), data, dim
+        ):
+            n_seeds = 0
+            continue
         wanted |= {(model, float(of["weight"]), seed) for seed in seeds}
-        over_grid = measure.endswith(("_spread", "_lost")) or measure in OVER_GRID
-        if over_grid and dim in data.get("weight_latent_dims", data["latent_dims"]):
-            grid = itertools.product(of.get("weights") or [], data.get("weight_seeds", seeds))
+        if over_grid and dim in grid_dims:
+            grid = itertools.product(of.get("weights") or [], grid_seeds)
             wanted |= {(model, float(weight), seed) for weight, seed in grid}
-    return wanted <= there
+    return wanted, n_seeds
+
+
+def has_rows(table: str, run: dict, data: dict, dim: int) -> bool:
+    """Whether the config asks for rows of a run in a table."""
+    if table == "bounds":
+        return run["reconstruction"]["name"] != "squared_error"
+    if table == "smoothness":
+        return run["network"]["name"] != "pixelcnn"
+    if table == "stability":
+        main = data.get("main_latent_dim", data["latent_dims"][-1])
+        return data.get("stability") is not None and dim == main
+    return table not in ("fid", "diagnostics") or data.get(table) is not None
+
+
+def there(measure: str, label: str, dim: int, tables: dict) -> set[tuple]:
+    """The runs of a dataset and latent dimension that have rows."""
+    rows = tables.get(table_of(measure), NO_ROWS)
+    rows = rows[(rows["dataset"] == label) & (rows["latent_dim"] == dim)]
+    return set(zip(rows["model"], rows["weight"].astype(float), rows["seed"], strict=True))
 
 
 def not_comparable(measure: str, data: dict, models: list[str]) -> bool:

@@ -119,6 +119,32 @@ def test_results_in_parts():
     assert {"fid_range", "fid_best"} <= waiting and waiting.isdisjoint({"elbo", "fid_prior"})
 
 
+def family_size(tests: list[dict]) -> float:
+    """By which number Holm's procedure multiplied the smallest p that is not 0."""
+    judged = sorted((test["p"], test["p_holm"]) for test in tests if test["p_holm"] is not None)
+    before, (p, p_holm) = next((k, pair) for k, pair in enumerate(judged) if pair[0])
+    return p_holm / p + before
+
+
+@pytest.mark.parametrize("lost", ["fid", "bounds", "elbo_by_weight"])
+def test_what_waits_counts_in_the_family_so_no_verdict_changes_when_it_comes(lost):
+    config, tables = published("digits")
+    whole = agree(DOCUMENT, config, tables)
+    one_seed = tables[lost]["seed"] != 4
+    for rest in (
+        {name: table for name, table in tables.items() if name != lost},
+        tables | {lost: tables[lost][one_seed & (tables[lost]["model"] == "VAE")]},
+        tables | {lost: tables[lost][one_seed]},
+    ):
+        part = agree(DOCUMENT, config, rest)
+        judged = [test for test in part if test["p_holm"] is not None]
+        assert family_size(part) == pytest.approx(family_size(whole)) and len(judged) < len(whole)
+        after = {keyed(test): test for test in whole}
+        for test in judged:
+            assert test["p_holm"] >= after[keyed(test)]["p_holm"]
+            assert test["verdict"] in ("undecided", after[keyed(test)]["verdict"])
+
+
 def test_a_planted_world():
     tests = agree(DOCUMENT, CONFIG, world(experiment(), noise=0.1))
     # all of its claims but those of other data and models

@@ -457,6 +457,12 @@ def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p):
     assert holm(p[::-1]) == adjusted[::-1]
 
 
+def test_tests_that_wait_count_as_p_of_one():
+    p = [0.01, 0.04, 0.03, 0.005]
+    assert_allclose(holm(p, 2), holm([*p, 1, 1])[:4], rtol=1e-12)
+    assert_allclose(holm([0.01], 4), [0.05], rtol=1e-12)
+
+
 def test_a_family_is_adjusted_by_holm():
     """Of p = .012, .03, .04: with three claims none, by itself each."""
     families = {}
