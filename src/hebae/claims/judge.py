@@ -27,7 +27,7 @@ from hebae.claims import statistics
 from hebae.claims.measures import MEASURES, TABLES, Measure
 from hebae.claims.read import CLAIMS, CLAIMS_SCHEMA, Claim, Claims, read_claims
 from hebae.claims.statistics import Part, Sample
-from hebae.claims.verdicts import COLUMNS, PART_COLUMNS, Verdict
+from hebae.claims.verdicts import COLUMNS, PART_COLUMNS, WAITS, Verdict
 from hebae.config.experiment import Dataset, Experiment
 from hebae.tables import collect
 from hebae.tables.collect import tables_of
@@ -114,10 +114,9 @@ def judge_claims(
 ) -> tuple[list[Row], list[Row]]:
     """Rows of ``claims.csv`` and of ``claim_parts.csv``, in the order of the claims.
 
-    All tests for which the config asks for enough seeds form one family, in which each reading of a
-    claim counts separately. Those with missing runs are undecided, but count, so that no verdict
-    changes when these runs are there. Tests that have too few seeds cannot be decided, whatever
-    their values are, so they are not in the family.
+    All tests with enough seeds form one family, in which each reading of a claim counts separately.
+    Those that wait for runs are undecided, but count, so that no verdict changes when these runs
+    are there. Other tests cannot be decided, whatever their values are, and are not in the family.
 
     Raises:
         UserError: for a claim of the experiment that does not exist.
@@ -188,44 +187,42 @@ def _tests(
 ) -> tuple[dict[Key, Test], int, str]:
     """A claim's tests by one measure, how many wait for runs, and, if there are none, the reason.
 
-    A test waits if the config asks for enough seeds of it and some of its runs are missing, be it
-    that it has no values at all.
+    A test waits if the config asks for enough seeds of it and some of its runs are missing. It may
+    have no value yet.
     """
     if experiment.claims and claim.id not in experiment.claims:
         return {}, 0, f"{experiment.name} is made for other claims"
-    found: dict[Key, Test] = {}
-    reasons, seen, waiting = [], set(), set()
     drawn = [experiment.figures[figure] for figure in claim.figures if figure in experiment.figures]
     if claim.drawn and not drawn:
         return {}, 0, f"{experiment.name} draws none of {listed(claim.figures)}"
     measure = MEASURES[name]
+    # a dataset may stand under several labels, with other models beside the same runs
+    labels: dict[tuple[str, ...], list[tuple[Dataset, int, Asked]]] = {}
     # the datasets of the claim's own figures first, whose reasons say most
-    for dataset in dict.fromkeys((*drawn, *(() if claim.drawn else experiment.datasets))):
-        data = experiment.datasets[dataset]
-        if lacks := _lacks(claim, measure, data):
-            reasons.append(lacks)
-            continue
-        values = _values(measure, data, tables)
+    order = dict.fromkeys((*drawn, *(() if claim.drawn else experiment.datasets)))
+    reasons = {dataset: _lacks(claim, measure, experiment.datasets[dataset]) for dataset in order}
+    for data in (experiment.datasets[dataset] for dataset in order if not reasons[dataset]):
         for latent_dim in data.latent_dims:
-            # a dataset may stand under several labels, with other models beside the same runs
             runs = _same_runs(claim, experiment, data, latent_dim)
-            if runs in seen:
-                continue
             asked = _asked(claim, measure, data, latent_dim, runs_of)
-            if asked.missing and asked.n_seeds >= claim.seeds:
-                waiting.add(runs)
-            try:
-                test = _test(claim, measure, data, latent_dim, values, tables)
-            except NotRun as reason:
-                reasons.append(str(reason))
-                continue
-            found[Key(claim.id, dataset, name, latent_dim)] = replace(test, missing=asked.missing)
-            seen.add(runs)
-            if not asked.missing:
-                waiting.discard(runs)
-    order = list(experiment.datasets)
-    found = dict(sorted(found.items(), key=lambda item: order.index(item[0].dataset)))
-    return found, len(waiting), reasons[0] if reasons else ""
+            labels.setdefault(runs, []).append((data, latent_dim, asked))
+    found, waiting, values = {}, [], {}
+    for of_runs in labels.values():
+        # the config decides which label counts, and not what is there already
+        data, latent_dim, asked = max(of_runs, key=lambda one: min(one[2].n_seeds, claim.seeds))
+        if asked.missing and asked.n_seeds >= claim.seeds:
+            waiting.append(asked.missing)
+        try:
+            if data.name not in values:
+                values[data.name] = _values(measure, data, tables)
+            test = _test(claim, measure, data, latent_dim, values[data.name], tables)
+        except NotRun as reason:
+            reasons[data.name] = reasons[data.name] or str(reason)
+            continue
+        found[Key(claim.id, data.name, name, latent_dim)] = replace(test, missing=asked.missing)
+    datasets = list(experiment.datasets)
+    found = dict(sorted(found.items(), key=lambda item: datasets.index(item[0].dataset)))
+    return found, len(waiting), next(filter(None, (*waiting, *reasons.values())), "")
 
 
 def _same_runs(
@@ -251,14 +248,12 @@ def _lacks(claim: Claim, measure: Measure, data: Dataset) -> str:
     return ""
 
 
-def _values(
-    measure: Measure, data: Dataset, tables: Mapping[str, pd.DataFrame]
-) -> pd.Series | NotRun:
-    """The measure of every run of a dataset, or why there is none."""
+def _values(measure: Measure, data: Dataset, tables: Mapping[str, pd.DataFrame]) -> pd.Series:
+    """The measure of every run of a dataset."""
     for table in measure.tables:
         rows = tables.get(table)
         if rows is None or not (rows["dataset"] == data.name).any():
-            return NotRun(f"no table {table} of {data.name}")
+            raise NotRun(f"no table {table} of {data.name}")
     return measure.values(data, _of_dataset(measure.tables, data, tables)).sort_index()
 
 
@@ -273,12 +268,10 @@ def _test(
     measure: Measure,
     data: Dataset,
     latent_dim: int,
-    values: pd.Series | NotRun,
+    values: pd.Series,
     tables: Mapping[str, pd.DataFrame],
 ) -> Test:
     """A claim's test at one latent dimension."""
-    if isinstance(values, NotRun):
-        raise values
     by_model, notes = {}, []
     for model in claim.models:
         by_model[model], without = _by_seed(values, model, latent_dim, measure.log)
@@ -298,22 +291,34 @@ def _test(
 def _runs_of(
     experiment: Experiment, tables: Mapping[str, pd.DataFrame]
 ) -> dict[str, tuple[set[RunKey], set[RunKey]]]:
-    """By table, the runs that the config asks for, and those that have rows."""
-    columns = ["dataset", "model", "latent_dim", "weight", "seed"]
-    none = pd.DataFrame(columns=columns)
+    """By table, the runs that the config asks for, and those that have rows.
+
+    Runs on smaller training sets are left out, as no claim is about them.
+    """
     return {
         name: (
             {
                 RunKey(run.dataset, run.model, run.latent_dim, run.lam, run.seed)
                 for run in table.runs(experiment)
+                if run.n_train is None
             },
-            {
-                RunKey._make(row)
-                for row in tables.get(name, none)[columns].drop_duplicates().itertuples(index=False)
-            },
+            _runs_in(tables[name], experiment) if name in tables else set(),
         )
         for name, table in collect.TABLES.items()
     }
+
+
+def _runs_in(table: pd.DataFrame, experiment: Experiment) -> set[RunKey]:
+    if "n_train" in table:
+        smaller = {
+            (data.name, size)
+            for data in experiment.datasets.values()
+            for size in data.training_sizes
+        }
+        rows = zip(table["dataset"], table["n_train"], strict=True)
+        table = table[[row not in smaller for row in rows]]
+    columns = ["dataset", "model", "latent_dim", "weight", "seed"]
+    return set(map(RunKey._make, table[columns].drop_duplicates().itertuples(index=False)))
 
 
 def _asked(
@@ -321,29 +326,32 @@ def _asked(
     measure: Measure,
     data: Dataset,
     latent_dim: int,
-    runs: Mapping[str, tuple[set[RunKey], set[RunKey]]],
+    runs_of: Mapping[str, tuple[set[RunKey], set[RunKey]]],
 ) -> Asked:
-    """What the config asks for of a test, in every table of its measure."""
-    n_seeds = len(data.weight_seeds if measure.over_grid else data.seeds)
-    if measure.over_grid and latent_dim not in data.weight_latent_dims:
-        n_seeds = 0
-    missing = ""
+    """What the config asks for of a test, in the tables of its measure."""
+    n_seeds, missing = [], ""
     for table in measure.tables:
-        wanted, there = (
-            {
-                run
-                for run in keys
-                if (run.dataset, run.latent_dim) == (data.name, latent_dim)
-                and run.model in claim.models
-                and (measure.over_grid or run.weight == data.models[run.model].default)
-            }
-            for keys in runs[table]
-        )
-        if {run.model for run in wanted} != set(claim.models):
-            n_seeds = 0
+        wanted, there = runs_of[table]
+        wanted = {
+            run
+            for run in wanted
+            if (run.dataset, run.latent_dim) == (data.name, latent_dim)
+            and run.model in claim.models
+            and _counts(measure, data, run)
+        }
+        n_seeds += [len({run.seed for run in wanted if run.model == one}) for one in claim.models]
         if not missing and (lacking := len(wanted - there)):
-            missing = f"waits for {lacking} of {len(wanted)} runs"
-    return Asked(n_seeds, missing)
+            missing = f"{WAITS} {lacking} of {len(wanted)} runs"
+    return Asked(min(n_seeds), missing)
+
+
+def _counts(measure: Measure, data: Dataset, run: RunKey) -> bool:
+    """Whether a measure is taken from a run: on the grid of λ, or at the default λ."""
+    recipe = data.models[run.model]
+    if measure.over_grid:
+        on_grid = run.latent_dim in data.weight_latent_dims and run.seed in data.weight_seeds
+        return on_grid and run.weight in recipe.grid
+    return run.weight == recipe.default
 
 
 def _beside(

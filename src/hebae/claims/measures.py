@@ -334,9 +334,8 @@ def failed_share(data: Dataset, tables: Tables) -> pd.Series:
 def distance_to_prior(data: Dataset, tables: Tables, column: str) -> pd.Series:
     """The absolute value of a diagnostic of all training images."""
     table = _default(tables["diagnostics"], data)
-    table = table[table["split"] == "train"]
-    whole = table["n_train"] == table["n_train"].max()
-    return table[whole].set_index(RUN)[column].abs()
+    whole = ~table["n_train"].isin(data.training_sizes)
+    return table[whole & (table["split"] == "train")].set_index(RUN)[column].abs()
 
 
 def identity_residual(data: Dataset, tables: Tables) -> pd.Series:

@@ -376,7 +376,7 @@ def holm(p: Sequence[float], waiting: int = 0) -> list[float]:
     """p adjusted by Holm (1979), in the order given.
 
     ``waiting`` tests more belong to the family and have no p yet; they count as p = 1. Whatever
-    their p will be, no adjusted p rises, because Holm's procedure is monotone in every p.
+    p they get, or if they leave, no adjusted p rises: Holm's procedure is monotone in every p.
     """
     # own code because scipy (1.17) corrects for the false discovery rate only
     p = np.asarray(p, dtype=np.float64)

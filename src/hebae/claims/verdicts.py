@@ -57,6 +57,8 @@ FEWEST = 4
 """The fewest seeds that can decide a claim, as ``seeds:`` in config/claims.yaml asks."""
 MOST = 200
 """The most seeds that are asked for; where more are needed, their number is infinite."""
+WAITS = "waits for"
+"""How the note of a test begins of which runs are missing."""
 Row = dict[str, str]
 
 
@@ -143,6 +145,11 @@ class Finding:
     def too_few(self) -> bool:
         """Whether so few seeds were run that no values of theirs could decide the claim."""
         return self.n_seeds < FEWEST
+
+    @property
+    def waits(self) -> bool:
+        """Whether runs are missing, so that it was not judged yet."""
+        return self.note.startswith(WAITS)
 
     @property
     def remark(self) -> str:

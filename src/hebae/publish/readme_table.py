@@ -167,13 +167,14 @@ def scope(experiment: Experiment, findings: Sequence[Finding]) -> str:
 
     The latent dimensions are left out where all that the judged datasets have were judged.
     """
-    judged = [finding for finding in findings if finding.n_seeds]
+    run = [finding for finding in findings if finding.n_seeds]
+    judged = [finding for finding in run if not finding.waits] or run
     seeds = counted(max((finding.n_seeds for finding in judged), default=0), "seed")
-    dims = {finding.latent_dim for finding in judged}
-    datasets = {finding.dataset for finding in judged}
-    if dims == {dim for name in datasets for dim in experiment.datasets[name].latent_dims}:
+    places = {(finding.dataset, finding.latent_dim) for finding in judged}
+    asked = {(name, dim) for name, _ in places for dim in experiment.datasets[name].latent_dims}
+    if places == asked:
         return seeds
-    return f"z = {listed(sorted(filter(None, dims)))}, {seeds}"
+    return f"z = {listed(sorted({dim for _, dim in places if dim is not None}))}, {seeds}"
 
 
 def experiments_in(text: str) -> list[str]:

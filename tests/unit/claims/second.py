@@ -144,8 +144,7 @@ def of_table(measure: str, table: pd.DataFrame, data: dict) -> pd.Series:
     if measure == "failed_share":
         return one(table.assign(failed=table["outcome"] != "trained"), "failed", "mean")
     assert measure in ("prior_mmd", "prior_log_det")
-    table = table[table["split"] == "train"]
-    table = table[table["n_train"] == table["n_train"].max()]
+    table = on_all_images(table[table["split"] == "train"], data)
     return one(table, measure.removeprefix("prior_")).abs()
 
 
@@ -438,8 +437,7 @@ def tests_of(claim: dict, config: dict, tables: dict, known: dict) -> tuple[list
     drawn = [config["figures"][name] for name in claim["figures"] if name in config["figures"]]
     labels = dict.fromkeys(drawn + ([] if claim.get("drawn") else list(config["datasets"])))
     for measure in claim["measures"]:
-        seen: list[list] = []
-        waiting: list[list] = []
+        places: list[tuple] = []  # label, latent dimension, runs, what is wanted
         for label in labels:
             data = config["datasets"][label]
             source = data.get("source", label)
@@ -449,66 +447,63 @@ def tests_of(claim: dict, config: dict, tables: dict, known: dict) -> tuple[list
                 continue
             if not_comparable(measure, data, models):
                 continue
+            for dim in data["latent_dims"]:
+                runs = [dim, source, *(resolved(data, config, model) for model in models)]
+                wanted = wanted_runs(measure, label, models, dim, config)
+                places.append((label, dim, runs, wanted))
+        for place in places:
+            label, dim, runs, wanted = place
+            alike = [other for other in places if other[2] == runs]
+            n_wanted = [min(claim["seeds"], seeds_of(other[3], models)) for other in alike]
+            if place is not alike[n_wanted.index(max(n_wanted))]:
+                continue
+            data = config["datasets"][label]
+            whole = wanted <= there(measure, label, dim, data, tables)
+            n_waiting += not whole and seeds_of(wanted, models) >= claim["seeds"]
             if (measure, label) not in known:
                 known[measure, label] = values(measure, label, data, tables)
             found = known[measure, label]
-            for dim in data["latent_dims"]:
-                runs = [dim, source, *(resolved(data, config, model) for model in models)]
-                at = found[found.index.get_level_values("latent_dim") == dim]
-                of_models = {model: of.droplevel([0, 1]) for model, of in at.groupby("model")}
-                if runs in seen:
-                    continue
-                wanted, n_wanted = wanted_runs(measure, label, models, dim, config)
-                whole = wanted <= there(measure, label, dim, tables)
-                if not whole and n_wanted >= claim["seeds"] and runs not in waiting:
-                    waiting.append(runs)
-                if not set(models) <= set(of_models):
-                    continue
-                seen.append(runs)
-                if whole and runs in waiting:
-                    waiting.remove(runs)
-                ratio, epochs = measure in RATIO, measure.endswith("_epochs")
-                parts = parts_of(claim, measure, of_models)
-                judged = [judge_part(of, of_models, ratio=ratio, epochs=epochs) for of in parts]
-                n, fewest = min(len(of_models[model]) for model in models), claim["seeds"]
-                enough = n >= fewest and whole
-                test = {"claim": claim["id"], "dataset": label, "latent_dim": dim}
-                test |= {"measure": measure, "parts": judged, "n_seeds": n, "enough": enough}
-                asked = fewest if n < fewest else None
-                test |= {"verdict": "undecided", "seeds_needed": asked, "p_holm": None}
-                tests.append(test | {"withdrawn": withdrawn(measure, label, tables)})
-        n_waiting += len(waiting)
+            at = found[found.index.get_level_values("latent_dim") == dim]
+            of_models = {model: of.droplevel([0, 1]) for model, of in at.groupby("model")}
+            if not set(models) <= set(of_models):
+                continue
+            ratio, epochs = measure in RATIO, measure.endswith("_epochs")
+            parts = parts_of(claim, measure, of_models)
+            judged = [judge_part(of, of_models, ratio=ratio, epochs=epochs) for of in parts]
+            n, fewest = min(len(of_models[model]) for model in models), claim["seeds"]
+            enough = n >= fewest and whole
+            test = {"claim": claim["id"], "dataset": label, "latent_dim": dim}
+            test |= {"measure": measure, "parts": judged, "n_seeds": n, "enough": enough}
+            asked = fewest if n < fewest else None
+            test |= {"verdict": "undecided", "seeds_needed": asked, "p_holm": None}
+            tests.append(test | {"withdrawn": withdrawn(measure, label, tables)})
     order = [*claim["measures"]], [*config["datasets"]]
     tests.sort(key=lambda of: (order[0].index(of["measure"]), order[1].index(of["dataset"])))
     return tests, n_waiting
 
 
-def wanted_runs(
-    measure: str, label: str, models: list[str], dim: int, config: dict
-) -> tuple[set[tuple], int]:
-    """The runs of a test that the config asks for, and its seeds; 0 if it does not ask for it."""
+def wanted_runs(measure: str, label: str, models: list[str], dim: int, config: dict) -> set[tuple]:
+    """The runs of a test that the config asks for: model, λ, seed."""
     data = config["datasets"][label]
     seeds = data.get("seeds", config["seeds"])
-    grid_dims, grid_seeds = (
-        data.get(f"weight_{name}", of)
-        for name, of in (("latent_dims", data["latent_dims"]), ("seeds", seeds))
-    )
     over_grid = measure.endswith(("_spread", "_lost")) or measure in OVER_GRID
-    n_seeds, wanted = len(grid_seeds if over_grid else seeds), set()
-    if over_grid and dim not in grid_dims:
-        n_seeds = 0
+    if over_grid:
+        seeds = data.get("weight_seeds", seeds)
+        if dim not in data.get("weight_latent_dims", data["latent_dims"]):
+            return set()
+    wanted = set()
     for model in models:
         of = data["models"][model]
-        if dim not in of.get("latent_dims", data["latent_dims"]) or not has_rows(
-            table_of(measure), resolved(data, config, model), data, dim
-        ):
-            n_seeds = 0
-            continue
-        wanted |= {(model, float(of["weight"]), seed) for seed in seeds}
-        if over_grid and dim in grid_dims:
-            grid = itertools.product(of.get("weights") or [], grid_seeds)
-            wanted |= {(model, float(weight), seed) for weight, seed in grid}
-    return wanted, n_seeds
+        trained = dim in of.get("latent_dims", data["latent_dims"])
+        if trained and has_rows(table_of(measure), resolved(data, config, model), data, dim):
+            weights = of["weights"] if over_grid else [of["weight"]]
+            wanted |= {(model, float(of), seed) for of in weights for seed in seeds}
+    return wanted
+
+
+def seeds_of(wanted: set[tuple], models: list[str]) -> int:
+    """The fewest seeds that are wanted of a model."""
+    return min(len({seed for of, _, seed in wanted if of == model}) for model in models)
 
 
 def has_rows(table: str, run: dict, data: dict, dim: int) -> bool:
@@ -523,9 +518,9 @@ def has_rows(table: str, run: dict, data: dict, dim: int) -> bool:
     return table not in ("fid", "diagnostics") or data.get(table) is not None
 
 
-def there(measure: str, label: str, dim: int, tables: dict) -> set[tuple]:
+def there(measure: str, label: str, dim: int, data: dict, tables: dict) -> set[tuple]:
     """The runs of a dataset and latent dimension that have rows."""
-    rows = tables.get(table_of(measure), NO_ROWS)
+    rows = on_all_images(tables.get(table_of(measure), NO_ROWS), data)
     rows = rows[(rows["dataset"] == label) & (rows["latent_dim"] == dim)]
     return set(zip(rows["model"], rows["weight"].astype(float), rows["seed"], strict=True))
 
@@ -543,6 +538,12 @@ def not_comparable(measure: str, data: dict, models: list[str]) -> bool:
         if measure == "fid_near_zero" and min(grid) > 0.01 * default * (1 + 1e-9):
             return True
     return False
+
+
+def on_all_images(rows: pd.DataFrame, data: dict) -> pd.DataFrame:
+    """Without the rows of runs on smaller training sets."""
+    smaller = (data.get("diagnostics") or {}).get("training_sizes", [])
+    return rows[~rows["n_train"].isin(smaller)] if "n_train" in rows else rows
 
 
 def withdrawn(measure: str, label: str, tables: dict) -> bool:

@@ -551,8 +551,11 @@ def test_measures_of_codes():
     assert measured("mic", made, {"mutual_information": information}).to_list() == pytest.approx(
         [0.3]
     )
-    distances = frame(split=["train", "test", "train"], n_train=[90, 90, 9], log_det=[-2.0, 7, 7])
-    assert measured("prior_log_det", made, {"diagnostics": distances}).to_list() == [2.0]
+    distances = frame(
+        split=["train", "test", "train"], n_train=[900, 900, 99], log_det=[-2.0, 7, 7]
+    )
+    smaller = experiment(diagnostics={"training_sizes": [99]})  # no claim is about those runs
+    assert measured("prior_log_det", smaller, {"diagnostics": distances}).to_list() == [2.0]
     both = frame(kind=["identity"] * 2 + ["batch"], residual=[0.01, -0.03, 9.0], identity="surgery")
     assert measured("identity_residual", made, {"identities": both}).to_list() == [0.03]
     both.loc[0, "residual"] = np.nan  # an identity that has no value is none that holds
@@ -1202,12 +1205,26 @@ def test_moments_have_the_floor_of_as_many_codes_from_the_prior():
     ],
 )
 def test_what_was_not_run_says_why(claim, reason):
-    made = experiment()
+    made = experiment(seeds=[0, 1])  # too few to decide, so it waits for nothing
     tables = planted(made, {"VAE": [1.0, 2], "HEBAE": [1.0, 3], "WAE": [np.nan, np.nan]})
     rows, parts = judge_claims(one(**({"order": [["VAE", "HEBAE"]]} | claim)), made, tables)
     assert [row["verdict"] for row in rows] == ["not run here"]
     assert rows[0]["estimate"] is None and rows[0]["n_seeds"] == 0
     assert rows[0]["note"] == reason and parts == []
+
+
+def test_what_was_not_run_yet_says_how_many_runs_it_waits_for():
+    made = experiment()
+    tables = planted(made, {"VAE": [1.0, 2], "HEBAE": [1.0, 3]})
+    notes = [
+        judge_claims(one(order=[["VAE", "HEBAE"]], measures=[measure]), made, tables)[0][0]["note"]
+        for measure in ("mic", "elbo_spread")
+    ]
+    n_weights = sum(len(made.datasets["digits"].models[name].grid) for name in ("VAE", "HEBAE"))
+    assert notes == [
+        "waits for 14 of 14 runs",
+        f"waits for {7 * n_weights} of {7 * n_weights} runs",
+    ]
 
 
 def test_an_experiment_made_for_one_claim_answers_no_other():
