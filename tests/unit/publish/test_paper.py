@@ -340,3 +340,13 @@ def test_a_pdf_has_its_title_table_and_images(tmp_path):
     page.write_text("# A title\n\n![an image](missing.png)\n")
     with pytest.raises(UserError, match=r"Typst: .*missing\.png"):
         pdf.pdf_of(pdf.typst_of(page, ROOT / pdf.LOOK), tmp_path)
+
+
+def test_the_report_has_the_four_pages_that_readme_says():
+    """With what ``make paper`` installs."""
+    pytest.importorskip("pypandoc")
+    typst = pytest.importorskip("typst")
+    text = pdf.typst_of(ROOT / paper.OUTPUT, ROOT / pdf.LOOK).encode()
+    pages = typst.compile(text, root=str(ROOT / "docs"), ignore_system_fonts=True, format="svg")
+    assert "in four pages" in " ".join((ROOT / "README.md").read_text().split())
+    assert len(pages) == 4
