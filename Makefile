@@ -10,6 +10,7 @@
 #   make test-hostile   full disks, clocks set back, two at once, malicious files
 #   make test-cluster   profiles/slurm on a private SLURM of one node: needs root and Debian
 #   make test-report    the report of a small experiment in a real browser: Debian's Chromium
+#   make test-paper     the report's PDF and its four pages, with pandoc and Typst
 #   make soak           the workflow killed KILLS times at random moments, against an undisturbed one
 #   make paper          reproduction.pdf, of docs/reproduction.md, which it writes from docs/results
 #   make verify         docs/results: checksums, pages, the claims judged and the figures drawn again
@@ -25,7 +26,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := figures
-.PHONY: figures plan report status doctor test test-ways test-hostile test-cluster test-report soak verify paper publish export import trained prune lint format env lock clean
+.PHONY: figures plan report status doctor test test-ways test-hostile test-cluster test-report test-paper soak verify paper publish export import trained prune lint format env lock clean
 
 figures: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -72,6 +73,9 @@ paper: env
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r envs/paper.lock
 	$(BIN)/python -m hebae.publish.paper
 	$(BIN)/python -m hebae.publish.pdf
+
+test-paper: paper
+	$(BIN)/python -m pytest tests/unit/publish/test_paper.py
 
 verify: env
 	$(BIN)/python -m hebae.publish.results verify
