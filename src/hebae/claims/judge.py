@@ -29,6 +29,7 @@ from hebae.claims.read import CLAIMS, CLAIMS_SCHEMA, Claim, Claims, read_claims
 from hebae.claims.statistics import Part, Sample
 from hebae.claims.verdicts import COLUMNS, PART_COLUMNS, WAITS, Verdict
 from hebae.config.experiment import Dataset, Experiment
+from hebae.config.registry import RECONSTRUCTIONS
 from hebae.tables import collect
 from hebae.tables.collect import tables_of
 from hebae.tables.read import read_table
@@ -243,7 +244,10 @@ def _lacks(claim: Claim, measure: Measure, data: Dataset) -> str:
     for model in claim.models:
         if model not in data.models:
             return f"no model {model} on {data.name}"
-        if lacks := measure.lacks(data.models[model]):
+        recipe = data.models[model]
+        if measure.of_likelihood and not RECONSTRUCTIONS[recipe.reconstruction].likelihood:
+            return f"{model} on {data.name}: its reconstruction error is no likelihood's"
+        if lacks := measure.lacks(recipe):
             return f"{model} on {data.name}: {lacks}"
     return ""
 

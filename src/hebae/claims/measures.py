@@ -396,6 +396,8 @@ class Measure:
     """Whether values compare by their ratio, as they are above 0 and spread in proportion."""
     resolution: float = 0.0
     """The step in which values are counted: 1 for epochs, 0 for values that are not counted."""
+    of_likelihood: bool = False
+    """Whether it bounds log p(x), so that the reconstruction error must be a likelihood's."""
     lacks: Callable[[Recipe], str | None] = lambda recipe: None
     """Why a model trained in this way has no value; None if it has one."""
     flaw: Flaw | None = None
@@ -417,6 +419,7 @@ def _change(column: str, text: str, reading: str) -> Measure:
         ("elbo_by_epoch",),
         f"change of the {text} over the last fifth of the epochs (nats)",
         reading,
+        of_likelihood=True,
     )
 
 
@@ -424,13 +427,20 @@ def _bound(column: str, text: str, reading: str) -> dict[str, Measure]:
     """The measures of what the paper says about bounds, for one of the bounds."""
     by_weight = ("elbo_by_weight",)
     return {
-        column: Measure(partial(final, column=column), by_weight, f"{text} (nats)", reading),
+        column: Measure(
+            partial(final, column=column),
+            by_weight,
+            f"{text} (nats)",
+            reading,
+            of_likelihood=True,
+        ),
         f"{column}_epochs": Measure(
             partial(epochs_to_level, column=column),
             ("elbo_by_epoch",),
             f"epochs until the {text} reaches the level that all runs reach",
             reading,
             resolution=1,
+            of_likelihood=True,
         ),
         f"{column}_change": _change(column, text, reading),
         f"{column}_spread": Measure(
@@ -438,6 +448,7 @@ def _bound(column: str, text: str, reading: str) -> dict[str, Measure]:
             by_weight,
             f"highest less lowest {text} over the weights λ (nats)",
             reading,
+            of_likelihood=True,
             lacks=lacks_grid,
         ),
         f"{column}_lost": Measure(
@@ -445,6 +456,7 @@ def _bound(column: str, text: str, reading: str) -> dict[str, Measure]:
             by_weight,
             f"{text} at the default λ less that at the largest (nats)",
             reading,
+            of_likelihood=True,
             lacks=lacks_larger,
         ),
     }
@@ -501,12 +513,14 @@ MEASURES = {
         ("bounds",),
         "importance-weighted bound of most codes (nats)",
         "fair",
+        of_likelihood=True,
     ),
     "importance_weighted_widened": Measure(
         partial(importance_weighted, column="widened"),
         ("bounds",),
         "importance-weighted bound of most codes, q widened (nats)",
         "fair",
+        of_likelihood=True,
     ),
     "reconstruction": Measure(
         partial(final, column="reconstruction"), ("elbo_by_weight",), "reconstruction error"

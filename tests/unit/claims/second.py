@@ -526,9 +526,12 @@ def there(measure: str, label: str, dim: int, data: dict, tables: dict) -> set[t
 
 
 def not_comparable(measure: str, data: dict, models: list[str]) -> bool:
-    """Whether a model has no grid, or one that does not go as far as the measure asks."""
+    """Whether a model has no bound, no grid, or one that does not go as far as is asked."""
     on_grid = measure.endswith(("_spread", "_lost"))
     on_grid |= measure.startswith(("fid_range", "fid_best", "fid_near_zero"))
+    for model in models if measure.startswith(("elbo", "importance_")) else []:
+        if resolved_reconstruction(data, model)["name"] == "squared_error":
+            return True
     for model in models if on_grid else []:
         grid, default = data["models"][model].get("weights") or [], data["models"][model]["weight"]
         if len(grid) < 2:
@@ -553,16 +556,20 @@ def withdrawn(measure: str, label: str, tables: dict) -> bool:
     return "ties" not in table or table[table["dataset"] == label]["ties"].isna().any()
 
 
+def resolved_reconstruction(data: dict, model: str) -> dict:
+    default = data.get("reconstruction", {"name": "bernoulli"})
+    return data["models"][model].get("reconstruction", default)
+
+
 def resolved(data: dict, config: dict, model: str) -> dict:
     """What a run of the model is trained as, but for the images."""
     own = data["models"][model]
     training = TRAINING | data["training"] | own.get("training", {})
     objective = config["models"][model] | own.get("parameters", {})
-    reconstruction = data.get("reconstruction", {"name": "bernoulli"})
     return {
         "objective": {key: value for key, value in objective.items() if key != "title"},
         "weight": own["weight"],
         "network": own.get("network", data["network"]),
-        "reconstruction": own.get("reconstruction", reconstruction),
+        "reconstruction": resolved_reconstruction(data, model),
         "training": training,
     }
