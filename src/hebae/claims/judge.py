@@ -58,7 +58,7 @@ class RunKey(NamedTuple):
     seed: int
 
 
-class Asked(NamedTuple):
+class Planned(NamedTuple):
     """What the config asks for of a test, and what is missing."""
 
     n_seeds: int
@@ -95,7 +95,7 @@ class Test:
     beside: str
     """Numbers to read beside the verdict; empty if there are none."""
     missing: str = ""
-    """:attr:`Asked.missing`"""
+    """:attr:`Planned.missing`"""
 
     def is_judged(self, claim: Claim) -> bool:
         """Whether it has the seeds that the claim asks for, and all the runs of the config.
@@ -198,7 +198,7 @@ def _tests(
         return {}, 0, f"{experiment.name} draws none of {listed(claim.figures)}"
     measure = MEASURES[name]
     # a dataset may stand under several labels, with other models beside the same runs
-    labels: dict[tuple[str, ...], list[tuple[Dataset, int, Asked]]] = {}
+    labels: dict[tuple[str, ...], list[tuple[Dataset, int, Planned]]] = {}
     # the datasets of the claim's own figures first, whose reasons say most
     order = dict.fromkeys((*drawn, *(() if claim.drawn else experiment.datasets)))
     reasons = {dataset: _lacks(claim, measure, experiment.datasets[dataset]) for dataset in order}
@@ -331,7 +331,7 @@ def _asked(
     data: Dataset,
     latent_dim: int,
     runs_of: Mapping[str, tuple[set[RunKey], set[RunKey]]],
-) -> Asked:
+) -> Planned:
     """What the config asks for of a test, in the tables of its measure."""
     n_seeds, missing = [], ""
     for table in measure.tables:
@@ -346,7 +346,7 @@ def _asked(
         n_seeds += [len({run.seed for run in wanted if run.model == one}) for one in claim.models]
         if not missing and (lacking := len(wanted - there)):
             missing = f"{WAITS} {lacking} of {len(wanted)} runs"
-    return Asked(min(n_seeds), missing)
+    return Planned(min(n_seeds), missing)
 
 
 def _counts(measure: Measure, data: Dataset, run: RunKey) -> bool:
