@@ -242,13 +242,15 @@ def _answer(found: Ablation) -> list[str]:
     apart = table["divergence"] - table["noise"]
     unclear = apart.abs() <= table["chance"]
     said = {
-        "The divergence moves these models further than the noise does": (apart > 0) & ~unclear,
-        "The noise moves these models further than the divergence does": (apart < 0) & ~unclear,
-        "The divergence and the noise move them as far, or so nearly that seeds explain the "
+        "the divergence moves these models further than the noise does": (apart > 0) & ~unclear,
+        "the noise moves these models further than the divergence does": (apart < 0) & ~unclear,
+        "the divergence and the noise move them as far, or so nearly that seeds explain the "
         "difference": unclear,
     }
     texts = [
-        f"{what}, by {_by(table.index[here], found)}." for what, here in said.items() if any(here)
+        f"On average {what}, by {_by(table.index[here], found)}."
+        for what, here in said.items()
+        if any(here)
     ]
     for word, pick in (("least", min), ("most", max)):
         extreme: dict[Hashable, list[str]] = {}

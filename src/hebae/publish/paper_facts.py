@@ -230,15 +230,6 @@ class PaperFacts:
         estimate, low, high = rows[0]
         return estimate, low, high
 
-    def said(self, experiment: str, claim: str, measure: str) -> str:
-        """All of a claim on an experiment that may yet be run further, as a clause."""
-        found = [one for one in self._about(experiment, claim, measure) if one.value]
-        if not found:
-            return f"{self.title(experiment)}: not run"
-        main = self.experiment(experiment).datasets[found[0].dataset].main_latent_dim
-        one = next((one for one in found if one.latent_dim == main), found[-1])
-        return f"{self.title(experiment)}, {one.place}: {one.part} = {one.value}, {one.shown}"
-
     def claims_with(self, verdict: str, experiment: str, reading: str) -> str:
         """The paper's claims that have this verdict at every latent dimension, or "none".
 
