@@ -84,6 +84,7 @@ publish: env
 	$(BIN)/python -m hebae.publish.results write --config "$(CONFIG)"
 	$(BIN)/python -m hebae.publish.readme_table --into README.md
 	$(BIN)/python -m hebae.publish.readme_table --into docs/results/README.md
+	$(BIN)/python -m hebae.publish.readme_table --into docs/infovae.md
 	$(BIN)/python -m hebae.publish.paper
 
 export: env

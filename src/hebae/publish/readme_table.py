@@ -1,10 +1,11 @@
 """Tables of verdicts in documents: ``python -m hebae.publish.readme_table --help``.
 
-Both are made of ``docs/results/*/tables/claims.csv``, and leave out what was run nowhere. README
+All are made of ``docs/results/*/tables/claims.csv``, and leave out what was run nowhere. README
 has each of the paper's claims with its verdicts in short (:func:`by_claim`).
-``docs/results/README.md`` has every claim by each measure, with the estimate that the verdict rests
-on (:func:`by_measure`). A document marks the place of a table by two comments, and ``--into``
-replaces what stands between them.
+``docs/results/README.md`` has claims by each measure, with the estimate that the verdict rests on
+(:func:`by_measure`), and ``docs/infovae.md`` has those of InfoVAE's paper (:func:`on_infovae`). A
+document marks the place of a table by two comments, and ``--into`` replaces what stands between
+them.
 """
 
 from __future__ import annotations
@@ -42,11 +43,7 @@ def read_published(folders: Sequence[Path]) -> Published:
 def by_claim(claims: Claims, published: Published, document: Path) -> str:
     """A row a claim of the paper that any of the experiments has judged: the verdicts alone."""
     shown = [claim for claim in claims.claims if of_the_paper(claim)]
-    names = {claim.id for claim in shown}
-    of = {
-        folder: [one for one in findings if one.claim in names]
-        for folder, findings in published.items()
-    }
+    of = _on(shown, published)
     rows = []
     for claim in shown:
         cells = [short_cell(_about(claim, findings)) for findings in of.values()]
@@ -56,31 +53,52 @@ def by_claim(claims: Claims, published: Published, document: Path) -> str:
 
 
 def by_measure(claims: Claims, published: Published, document: Path) -> str:
-    """A row a claim and measure that any of the experiments has judged, a column an experiment."""
+    """A row a claim and measure, a column an experiment; :func:`on_infovae` has InfoVAE's."""
+    shown = [claim for claim in claims.claims if not of_infovae(claim)]
+    return _by_measure(shown, published, document)
+
+
+def on_infovae(claims: Claims, published: Published, document: Path) -> str:
+    """A row a claim of InfoVAE's paper and measure, a column an experiment."""
+    return _by_measure([one for one in claims.claims if of_infovae(one)], published, document)
+
+
+def _by_measure(shown: Sequence[Claim], published: Published, document: Path) -> str:
+    of = _on(shown, published)
     rows = []
-    for claim in claims.claims:
+    for claim in shown:
         said = f"{claim.statement} <sub>{claim.where}</sub>"
         for name in claim.measures:
             cells = [
                 long_cell([one for one in _about(claim, findings) if one.measure == name])
-                for findings in published.values()
+                for findings in of.values()
             ]
             if _any_run(cells):
                 rows.append([said, measure_text(name), *cells])
                 said = ""  # said once
-    table = markdown_table(["claim", "measure", *_titles(published, document)], rows)
+    table = markdown_table(["claim", "measure", *_titles(of, document)], rows)
     reasons = dict.fromkeys(
         f"⊘ Withdrawn: {escaped(one.withdrawn)}."
-        for findings in published.values()
+        for findings in of.values()
         for one in findings
         if one.withdrawn
     )
     return "\n\n".join((table, *reasons))
 
 
+def _on(shown: Sequence[Claim], published: Published) -> Published:
+    """What was found on these claims."""
+    names = {claim.id for claim in shown}
+    return {
+        folder: [one for one in findings if one.claim in names]
+        for folder, findings in published.items()
+    }
+
+
 TABLES: dict[str, Callable[[Claims, Published, Path], str]] = {
     "verdicts": by_claim,
     "verdicts by measure": by_measure,
+    "verdicts on InfoVAE": on_infovae,
 }
 """By the name in the comment that marks a table's place."""
 PLACE = re.compile(
@@ -97,6 +115,11 @@ def _any_run(cells: Sequence[str]) -> bool:
 def of_the_paper(claim: Claim) -> bool:
     """Whether the HEBAE paper makes a claim: not InfoVAE's, not the released code, not we."""
     return claim.where.startswith("paper")
+
+
+def of_infovae(claim: Claim) -> bool:
+    """Whether InfoVAE's paper makes a claim."""
+    return claim.where.startswith("info")
 
 
 def short_cell(findings: Sequence[Finding]) -> str:

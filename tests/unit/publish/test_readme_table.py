@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +24,7 @@ from hebae.publish import readme_table
 ROOT = Path(__file__).resolve().parents[3]
 CLAIMS = read_claims(ROOT / "config/claims.yaml", ROOT / "workflow/schemas/claims.schema.yaml")
 README, RESULTS = ROOT / "README.md", ROOT / "docs/results/README.md"
+INFOVAE = ROOT / "docs/infovae.md"
 NUMBER = re.compile(r"−?\d[\d,]*\.\d+")
 VALUES = ["estimate", "ci_low", "ci_high"]
 
@@ -90,6 +94,24 @@ def test_a_row_a_claim_and_measure_a_column_an_experiment(tmp_path):
     assert fair[3] == "✗ does not hold<br><sub>HEBAE − VAE, z = 2: −80.0 (−81.0 to −79.0)</sub>"
     assert tic[3] == "⊘ withdrawn<br><sub>p, z = 8: 0.500 (0.400 to 0.600)</sub>"
     assert reason == "⊘ Withdrawn: ties."
+
+
+def test_infovaes_claims_have_a_table_of_their_own(tmp_path):
+    """Columns are headed by what they show: four seeds of InfoVAE's claim are not the others'."""
+    numbers = (1.5, 1.25, 1.75)
+    shown = row("mic-order", "mic", "p", *numbers, verdict="holds", why="ties")
+    info = row("mmd-best", "prior_mmd", "q", *numbers, verdict="holds", latent_dim=2)
+    more = list(info)
+    more[COLUMNS.index("n_seeds")] = 7
+    one = published(tmp_path / "one", shown, tuple(more))
+    of = readme_table.read_published([one])
+    others, on_infovae = (
+        table(CLAIMS, of, tmp_path / "README.md").splitlines()
+        for table in (readme_table.by_measure, readme_table.on_infovae)
+    )
+    assert "z = 8, 4 seeds" in others[0] and "z = 2, 7 seeds" in on_infovae[0]
+    assert len(others) == 5 and others[2].startswith("| MIC is") and "ties" in others[4]
+    assert len(on_infovae) == 3 and on_infovae[2].startswith("| Of InfoVAE's three")
 
 
 def test_in_short_a_row_a_claim_of_the_paper_and_words_alone(tmp_path):
@@ -205,7 +227,12 @@ def test_a_document_without_a_place_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("document", "table"), [(README, "verdicts"), (RESULTS, "verdicts by measure")]
+    ("document", "table"),
+    [
+        (README, "verdicts"),
+        (RESULTS, "verdicts by measure"),
+        (INFOVAE, "verdicts on InfoVAE"),
+    ],
 )
 def test_the_documents_say_what_is_published(document, table):
     """Not by hand, and not of results that have been replaced since."""
@@ -221,15 +248,20 @@ def test_the_documents_say_what_is_published(document, table):
 def test_reasons_quote_the_tables(document, begin, end, quotes):
     """No number in them that neither the table nor the parts of its claims have."""
     ((_, _, table, _),) = readme_table.PLACE.findall(RESULTS.read_text())
+    reasons = document.read_text().partition(begin)[2].partition(end)[0]
+    quoted = {text.lstrip("−") for text in NUMBER.findall(reasons)}
+    assert reasons and bool(quoted) == quotes
+    known = {*NUMBER.findall(table), *_parts_of(table)}
+    assert quoted <= {text.lstrip("−") for text in known}
+
+
+def _parts_of(table: str) -> set[str]:
+    """The numbers of all parts of the claims of a table's experiments."""
     parts = [
         pd.read_csv(RESULTS.parent / name / "tables/claim_parts.csv")[VALUES].stack().map(number)
         for name in readme_table.experiments_in(table)
     ]
-    reasons = document.read_text().partition(begin)[2].partition(end)[0]
-    quoted = {text.lstrip("−") for text in NUMBER.findall(reasons)}
-    assert reasons and bool(quoted) == quotes
-    known = {*NUMBER.findall(table), *pd.concat(parts)}
-    assert quoted <= {text.lstrip("−") for text in known}
+    return set(pd.concat(parts))
 
 
 def test_what_is_said_of_bfloat16_quotes_its_table():
@@ -238,3 +270,24 @@ def test_what_is_said_of_bfloat16_quotes_its_table():
     parts = parts[parts["claim"] == "bfloat16-is-float32"]
     numbers = parts[VALUES].stack().map(number)
     assert said and said <= {*numbers, *NUMBER.findall(" ".join(parts["part"]))}
+
+
+def test_what_is_said_of_infovae_is_printed_beside_it():
+    """By the command of the page, or in the table of verdicts and the parts of its claims."""
+    page = INFOVAE.read_text().partition("## What came out\n")[2]
+    ((_, _, verdicts, _),) = readme_table.PLACE.findall(page)
+    (command,) = re.findall(r"```\n(python .*?)```", page, re.DOTALL)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    printed = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env={**os.environ, "PATH": path}, check=True,
+        capture_output=True, text=True,
+    ).stdout  # fmt: skip
+
+    def numbers(text: str) -> set[float]:
+        return {float(found) for found in re.findall(r"\d*\.\d+", text)}
+
+    said = numbers(page.replace(verdicts, "").replace(command, ""))
+    parts = " ".join(_parts_of(verdicts))
+    given = {0.001, 0.01}  # the variances of pixels
+    assert len(said) > 50
+    assert said - given <= numbers(" ".join((printed, verdicts, parts)))
