@@ -37,7 +37,7 @@ def faces(tmp_path_factory) -> Path:
     arrays = Arrays(drawn.train_images[:FACES], none[0], drawn.test_images, none[1], ())
     write_prepared("celeba", arrays, folder / "data")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(supervised, "EXAMPLES", 4 * FACES)
+        patch.setattr(supervised, "EXAMPLES", 16 * FACES)
         call(rotation, "--data", folder / "data", "--output", folder / "features")
     add_reference(folder)
     return folder
