@@ -1,10 +1,11 @@
 """How often claims get a verdict where there is nothing to find: ``python -m benchmarks.verdicts``.
 
-The family has the shape of the digits': 39 claims. Every quantity is exactly 0, so each verdict is
-false. Models are alike in orders and contrasts, thresholds are the mean, and equivalences have one
-difference at the edge of the tolerance. A column is the share of families with a false verdict
-among the claims of that kind, Holm's correction being for all 39. ``one noisy`` are orders and
-contrasts in which one model alone has the noise, and the others have normal noise of its deviation.
+The family has the shape that the digits' had at first: 39 tests. Every quantity is exactly 0, so
+each verdict is false. Models are alike in orders and contrasts, thresholds are the mean, and
+equivalences have one difference at the edge of the tolerance. A column is the share of families
+with a false verdict among the claims of that kind, Holm's correction being for all 39. ``one
+noisy`` are orders and contrasts in which one model alone has the noise, and the others have normal
+noise of its deviation.
 
 A second table is the chance of a false verdict on orders, under normal noise, if seeds are added to
 those there are: each time as many as the claim that asks for the fewest asks for, up to four times.

@@ -255,13 +255,13 @@ def test_reasons_quote_the_tables(document, begin, end, quotes):
     assert quoted <= {text.lstrip("−") for text in known}
 
 
-def _parts_of(table: str) -> set[str]:
-    """The numbers of all parts of the claims of a table's experiments."""
-    parts = [
-        pd.read_csv(RESULTS.parent / name / "tables/claim_parts.csv")[VALUES].stack().map(number)
+def _parts_of(table: str, where: str = "") -> set[str]:
+    """The numbers of all parts of a table's experiments, of the claims made there."""
+    parts = pd.concat(
+        pd.read_csv(RESULTS.parent / name / "tables/claim_parts.csv")
         for name in readme_table.experiments_in(table)
-    ]
-    return set(pd.concat(parts))
+    )
+    return set(parts[parts["where"].str.startswith(where)][VALUES].stack().map(number))
 
 
 def test_what_is_said_of_bfloat16_quotes_its_table():
@@ -283,11 +283,20 @@ def test_what_is_said_of_infovae_is_printed_beside_it():
         capture_output=True, text=True,
     ).stdout  # fmt: skip
 
-    def numbers(text: str) -> set[float]:
-        return {float(found) for found in re.findall(r"\d*\.\d+", text)}
+    one = r"(-?\d*\.\d+)"
+    mean = rf"{one} \({one}, {one}\)"  # with the lowest and the highest
 
-    said = numbers(page.replace(verdicts, "").replace(command, ""))
-    parts = " ".join(_parts_of(verdicts))
+    def numbers(text: str) -> set[float]:
+        return {float(found) for found in re.findall(one, text)}
+
+    def means(text: str) -> set[tuple[float, ...]]:
+        return {tuple(map(float, found)) for found in re.findall(mean, text)}
+
+    text = page.replace(verdicts, "").replace(command, "").replace("−", "-")
+    rows = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    assert len(means(rows)) > 50 and means(rows) <= means(printed)
+    assert not numbers(re.sub(mean, "", rows))
+    known = numbers(" ".join((printed, verdicts, *_parts_of(verdicts, "info"))))
     given = {0.001, 0.01}  # the variances of pixels
-    assert len(said) > 50
-    assert said - given <= numbers(" ".join((printed, verdicts, parts)))
+    said = {abs(number) for number in numbers(text)}  # "1.77 nats below"
+    assert said - given <= {abs(number) for number in known}
