@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 import pytest
 from benchmarks import verdicts as simulation
 from hypothesis import given, settings
@@ -556,6 +557,26 @@ def test_equivalence_of_planted_differences(difference, verdict):
 
 
 # --- rates of false verdicts
+
+
+def test_the_simulated_family_is_the_published_one():
+    parts = pd.read_csv(simulation.TABLES / "claim_parts.csv")
+    claims = pd.read_csv(simulation.TABLES / "claims.csv")
+    assert simulation.size() == (claims["n_seeds"] >= FEWEST).sum() > 100
+    simulated = {kind: sum(numbers) for kind, numbers in simulation.family().items()}
+    n_parts = sum(simulated.values()) + simulated["equivalences"]  # of which each has two
+    assert n_parts == (parts["n_seeds"] >= FEWEST).sum()
+    # a threshold may come with an order, as in vae-over-regularises
+    thresholds = parts["part"].str.fullmatch(r"[\w-]+ [<>] [\d.]+")
+    assert simulated["thresholds"] >= thresholds.sum() > 40
+
+
+def test_the_skewness_is_that_of_the_published_values():
+    rows = pd.read_csv(next(simulation.TABLES.glob("identities.csv*")))
+    rows = rows.query("identity == 'gaussian_aggregate' and model == 'HEBAE' and latent_dim == 4")
+    assert len(rows) == 10
+    found = simulation.skewness_of_thresholds()
+    assert np.isclose(found, stats.skew(rows["residual"]), atol=1e-12).sum() == 1
 
 
 @pytest.mark.parametrize("name", simulation.NOISES)

@@ -255,12 +255,35 @@ def test_reasons_quote_the_tables(document, begin, end, quotes):
     assert quoted <= {text.lstrip("−") for text in known}
 
 
-def _parts_of(table: str, where: str = "") -> set[str]:
-    """The numbers of all parts of a table's experiments, of the claims made there."""
-    parts = pd.concat(
+@pytest.mark.parametrize("section", ["Why", "Noise or divergence", "Corrections"])
+def test_an_interval_stands_behind_its_own_estimate(section):
+    """An estimate and the interval after it are of one part, on either side of 0."""
+    text = RESULTS.read_text()
+    ((_, _, table, _),) = readme_table.PLACE.findall(text)
+    reasons = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    quoted = []
+    for found in re.finditer(r"\(([^ ()]+) to ([^ ,()]+)", reasons):
+        estimate = NUMBER.findall(reasons[: found.start()])[-1]
+        quoted.append(tuple(end.lstrip("−") for end in (estimate, *found.groups())))
+    known = set()
+    for part in _all_parts_of(table)[VALUES].itertuples(index=False):
+        estimate, *ends = (number(abs(value)) for value in part)
+        known |= {(estimate, *ends), (estimate, *reversed(ends))}
+    assert set(quoted) <= known
+    assert quoted or section == "Noise or divergence"
+
+
+def _all_parts_of(table: str) -> pd.DataFrame:
+    """All parts of the claims of a table's experiments."""
+    return pd.concat(
         pd.read_csv(RESULTS.parent / name / "tables/claim_parts.csv")
         for name in readme_table.experiments_in(table)
     )
+
+
+def _parts_of(table: str, where: str = "") -> set[str]:
+    """The numbers of all parts of a table's experiments, of the claims made there."""
+    parts = _all_parts_of(table)
     return set(parts[parts["where"].str.startswith(where)][VALUES].stack().map(number))
 
 
