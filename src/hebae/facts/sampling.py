@@ -34,6 +34,8 @@ class Sampled(NamedTuple):
     """Columns model, seed, sampling, n_generated and `fid`, which is NaN where it is not finite."""
     real: float | None
     """The mean distance of real images of the other split; None where it was not measured."""
+    n_real: int
+    """The number of these real images; 0 without any."""
     protocol: Mapping[str, Any]
     """What all rows have in common, by column."""
 
@@ -63,10 +65,11 @@ def measured(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset
     for column in ("n_reference", "reference", "features"):
         if found[column].nunique(dropna=False) > 1:
             raise UserError(f"{file}: rows with different {column} do not compare")
-    real = found.loc[found["sampling"] == "real", "fid"].mean()
+    real = found[found["sampling"] == "real"]
     return Sampled(
         found[found["sampling"] != "real"],
-        None if np.isnan(real) else float(real),
+        None if real["fid"].isna().all() else float(real["fid"].mean()),
+        0 if real.empty else int(real["n_generated"].iloc[0]),
         found.iloc[0][list(PROTOCOL)].to_dict(),
     )
 
@@ -87,6 +90,7 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
     table, protocol = found.table, found.protocol
     means = table.groupby(["sampling", "model"], sort=False)["fid"].mean().unstack("sampling")
     counts = sorted({f"{count:,.0f}" for count in table["n_generated"]})
+    other = "training" if protocol["reference"] == "test" else "test"
 
     def of_models(values: Mapping[str, float]) -> str:
         return listed(
@@ -120,17 +124,21 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         if costs
         else "",
         *(f"{cost[:1].upper()}{cost[1:]}." for cost in costs),
-        "What the decoder costs: reconstructions, at a distance of "
+        f"What the decoder costs: reconstructions of {other} images, at a distance of "
         f"{of_models(means['reconstruction'].dropna())}."
         if "reconstruction" in means
         else "",
-        "Images between two codes are decoded from the midpoint of the codes of two images, which "
-        "is nearer to 0 than the codes are."
+        f"Images between two codes are decoded from the midpoint of the codes of two {other} "
+        "images, which is nearer to 0 than the codes are."
         if "midpoints" in means
         else "",
-        f"Grey line: real images of the other split, at {number(found.real)}. Samples of a perfect "
-        "model would be there, not at 0, because the distance of few images is too large."
+        f"Grey line: {found.n_real:,} real {other} images, at {number(found.real)}. As many "
+        "samples of a perfect model would be there, not at 0, because the distance of few images "
+        "is too large."
         if found.real is not None
+        else "",
+        "Kinds with different numbers of images do not compare with each other."
+        if table["n_generated"].nunique() > 1
         else "",
         features_text(protocol),
         spread_text(table["seed"].unique(), "marks and numbers"),

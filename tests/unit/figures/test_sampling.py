@@ -86,16 +86,36 @@ def test_the_caption_tells_the_prior_from_the_decoder():
         numbers = f"{number(more['VAE'])} for VAE, {number(more['HEBAE'])} for HEBAE, "
         assert f"ess that of samples of a {what}, {numbers}" in text.partition("What a mismatch")[2]
     of_vae = table[(table["sampling"] == "reconstruction") & (table["model"] == "VAE")]["fid"]
-    assert f"reconstructions, at a distance of {number(of_vae.mean())} for VAE" in text
+    told = f"reconstructions of training images, at a distance of {number(of_vae.mean())} for VAE"
+    assert told in text
     for part in (
         "The Fréchet distance between 1,000 decoded images and 800 real images of the test split",
         "Toy faces, latent dimension 16, after 3 epochs.",
-        "Grey line: real images of the other split, at 9",
+        "the codes of two training images",
+        "Grey line: 1,000 real training images, at 9",
         "mean test accuracy 0.914",
         "Marks and numbers: mean over 2 seeds",
     ):
         assert part in text
     assert "Only samples" not in text and "No mean" not in text
+    assert "different numbers of images" not in text
+
+
+def test_the_other_split_and_how_many_images_it_has():
+    def few(table):
+        table["reference"] = "train"
+        table.loc[table["sampling"].isin(["real", "reconstruction"]), "n_generated"] = 200
+        return table
+
+    text = said(*planted(few))
+    for part in (
+        "between 1,000 and 200 decoded images and 800 real images of the train split",
+        "reconstructions of test images, at",
+        "the codes of two test images",
+        "Grey line: 200 real test images, at 9",
+        "Kinds with different numbers of images do not compare with each other.",
+    ):
+        assert part in text
 
 
 def test_other_weights_and_dimensions_change_nothing():

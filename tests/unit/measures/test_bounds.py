@@ -30,6 +30,7 @@ from hebae.data import digits
 from hebae.data.prepare import write_prepared
 from hebae.measures import bounds
 from hebae.measures.bounds import importance_bounds, log_weights, weights_of_images
+from hebae.measures.identities import gaussian_kl
 from hebae.models.autoencoder import Autoencoder
 from hebae.models.divergences.gaussian import posterior_kl, widened_factors
 from hebae.models.reconstruction import Reconstruction
@@ -511,6 +512,18 @@ def test_one_code_is_the_per_sample_bound(runs, data, tmp_path, run, capsys):
     (width,) = {float(row["width"]) for row in rows}
     wider = f"bounds of digits/{run.model}/z3/w1/s3, widened by {width:g}: 450/450 images"
     assert (wider in said) == (width > 0)  # the encoder's own q is measured once
+
+
+def test_what_the_papers_bound_leaves_out_is_a_sum_over_the_noise():
+    """mean KL − R = ½ mean Σ_j (σ_ij² Σ̂_jj − 2 log σ_ij), as docs/bounds.md derives."""
+    rng = np.random.default_rng(0)
+    mean = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 3)) + 1
+    sigma = np.exp(rng.normal(size=(60, 3)) - 1)
+    covariance = np.cov(mean.T, bias=True)
+    mixing = np.linalg.cholesky(covariance)
+    full = posterior_kl(*map(torch.from_numpy, (mean, np.log(sigma), mixing))).mean().item()
+    left_out = (sigma**2 * covariance.diagonal() - 2 * np.log(sigma)).sum(axis=1).mean() / 2
+    assert full - gaussian_kl(mean.mean(axis=0), covariance) == pytest.approx(left_out)
 
 
 def test_a_deterministic_encoder_has_the_bound_with_q_widened_alone(runs, data, tmp_path):

@@ -7,7 +7,8 @@ Images are compared with real ones, the reference. Column ``sampling`` says whic
   that the run was trained on (:mod:`hebae.measures.fid.samplings`);
 * ``reconstruction``: decoded codes of images;
 * ``midpoints``: decoded midpoints between codes of two different images;
-* ``real``: real images of the other split. A perfect model's samples would be at this distance.
+* ``real``: real images of the other split. As many samples of a perfect model would be at this
+  distance.
 
 A code is z ~ q(z|x). Those of ``reconstruction`` and ``midpoints`` belong to images of the other
 split too. The distance of a finite sample to itself is 0, and to another sample it is not, so what
