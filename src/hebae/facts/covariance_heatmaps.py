@@ -9,7 +9,7 @@ import pandas as pd
 
 from hebae.base.text import counted, interval, listed, number
 from hebae.config.experiment import Experiment
-from hebae.facts.text import titles, where_text
+from hebae.facts.text import has_hebae, titles, where_text
 from hebae.measures.active_units import ACTIVE
 from hebae.measures.sampling_floor import Floor, floors
 from hebae.tables.rows import rows
@@ -149,9 +149,10 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         else "",
         _inactive_text(inactive(tables, experiment, dataset), names),
         "The paper shows, on MNIST and on CelebA, variances that fall to 0 for the VAE, none that "
-        "do for HEBAE and the WAE, and the matrices closest to I for HEBAE.",
-        "Sampled codes can match the prior where means have no variance, so they are judged as "
-        "well.",
+        "do for HEBAE and the WAE, and the matrices closest to I for HEBAE."
+        if has_hebae(experiment, dataset)
+        else "",
+        "Sampled codes can match the prior where means have no variance; the table has both.",
         f"Colours follow the square root of a value’s magnitude and end at ±{LIMIT} in every "
         "experiment" + f" ({counted(beyond, 'value')} beyond)" * (beyond > 0) + ".",
         "Grey cells are not finite: a latent variable is constant or the run diverged."

@@ -81,7 +81,8 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         f"Over {table['n'].max():,.0f} codes and as many directions.",
         "A linear decoder has the same rate at every h. Where the image jumps, the rate grows as "
         "h^(−1/2) for small h.",
-        f"The rate at the smallest h is {of_models(at_prior.dropna().to_dict())}.",
+        "At samples of the prior, the rate at the smallest h is "
+        f"{of_models(at_prior.dropna().to_dict())}.",
         f"That is {of_models(found)} times the rate at the largest h.",
         "The paper argues that point estimates lead to a discontinuous latent space (Sec. 2.4); "
         "it shows no measure of it.",

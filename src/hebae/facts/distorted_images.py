@@ -58,7 +58,8 @@ def caption(table: pd.DataFrame, experiment: Experiment, dataset: str) -> list[s
         f"{counts['blur']:,} images are compared with {row['n_reference']:,} of the "
         f"{row['reference']} split, which has none of them; without a distortion they are at "
         f"{number(whole)}.",
-        "Modes are 8 clusters of the images by k-means. The largest is left out last; of the "
-        f"others, the largest first. {counts['modes']:,} images of those left are compared.",
+        "Modes are 8 clusters of the images by k-means, left out from the second largest down, the "
+        f"largest last. {counts['modes']:,} images of those left are compared, so that panel "
+        "starts further from 0.",
         features_text(row.to_dict()),
     ]

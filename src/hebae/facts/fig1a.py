@@ -106,7 +106,10 @@ def _range_text(table: pd.DataFrame) -> str:
     if ends.isna().all():
         return ""
     widest = number(float(ends.max()))
-    return f"After the last epoch, the seeds of a model differ by at most {widest} nats."
+    return (
+        "At the default λ, after the last epoch, the seeds of a model differ by at most "
+        f"{widest} nats."
+    )
 
 
 def _cut_text(table: pd.DataFrame, where: str) -> str:

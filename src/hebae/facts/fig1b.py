@@ -109,6 +109,11 @@ def features_text(protocol: Mapping[str, Any]) -> str:
     )
 
 
+def other_split(reference: str) -> str:
+    """What images of the split are called that a reference is not from."""
+    return "training" if reference == "test" else "test"
+
+
 def distance(features: str) -> str:
     """What the distance is called. Only in Inception's features is it a FID."""
     return "FID" if features == "inception" else "Fréchet distance"
@@ -134,6 +139,7 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
     ]
     reconstructed, real = (f"{table['n_generated'].max():,.0f}" for table in found[1:3])
     places = found.reconstruction.dropna(subset=["fid"]).groupby("model")["weight"].nunique()
+    other = other_split(protocol["reference"])
     small = "Thin dashed lines" if (places > 1).any() else "Small marks at the default λ"
     return [
         f"The {distance(protocol['features'])} between {protocol['n_generated']:,.0f} generated "
@@ -149,9 +155,9 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         *_loss_sentences(prior, squared, prod(DATASETS[data.source].image_shape)),
         "Filled marks: the default λ.",
         spread_text(prior["seed"].unique()),
-        f"{small}: {reconstructed} reconstructions in place of generated images."
+        f"{small}: {reconstructed} reconstructions of {other} images in place of generated ones."
         * (not places.empty),
-        f"Grey line: {real} real images of the other split in place of generated ones."
+        f"Grey line: {real} real {other} images in place of generated ones."
         * (not found.real.empty),
         f"Left out, without a grid of λ: {listed(left_out)}." * bool(left_out),
         gaps_text(lost, "a seed has no finite distance"),

@@ -13,7 +13,7 @@ from hebae.config.experiment import Experiment
 from hebae.facts.text import gaps_text, spread_text, titles, weights_text, where_text
 from hebae.tables.rows import rows
 
-ROUNDING = 1e-11
+ROUNDING = 1e-9
 """Residuals below this many nats are rounding."""
 EXACT, APPROXIMATE, BATCH = "Identities", "Approximations", "Batches, and the mean"
 PANELS = {
@@ -110,7 +110,7 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         "the codes of the test split, and the size of their difference.",
         _exact_text(found, names),
         said("gaussian_aggregate", "q(z) is further from p than the Gaussian of Eq. 9: {} nats."),
-        said("means_for_codes", "R of the means is above that of the codes by {} nats."),
+        said("means_for_codes", "R of the means less R of the codes is {} nats."),
         said("full_information", "I(n; z) less log N is {} nats."),
         _batch_text(of("batch_regulariser"), of("batch_bias", "right"), sizes),
         said(
@@ -168,4 +168,4 @@ def _gaps(found: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
 
 def _range(values: pd.Series) -> str:
     low, high = float(values.min()), float(values.max())
-    return number(low) if np.isclose(low, high, rtol=5e-3) else interval(low, high)
+    return number(low) if np.isclose(low, high, rtol=5e-3, atol=0) else interval(low, high)

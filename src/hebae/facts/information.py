@@ -12,6 +12,7 @@ from hebae.config.experiment import Experiment
 from hebae.config.registry import OBJECTIVES
 from hebae.facts.text import (
     epochs_text,
+    has_hebae,
     protocol_text,
     spread_text,
     titles,
@@ -75,9 +76,11 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         if tied
         else "",
         "The paper reports, on MNIST and on CelebA, that both are far lowest for the VAE, highest "
-        "for the WAE and in between for HEBAE. It does not state its protocol.",
+        "for the WAE and in between for HEBAE. It does not state its protocol."
+        if has_hebae(experiment, dataset)
+        else "",
         "MIC depends on the number of draws: with one an image, it would be the same for any "
-        "encoder. The index-code information I(n; z) needs no such choice and is judged as well."
+        "encoder. The index-code information I(n; z) needs no such choice; it has a table."
         if draws
         else "",
         spread_text(data.seeds, "marks and numbers"),

@@ -11,7 +11,7 @@ import pandas as pd
 from hebae.base.errors import UserError
 from hebae.base.text import listed, number
 from hebae.config.experiment import Experiment
-from hebae.facts.fig1b import distance, features_text
+from hebae.facts.fig1b import distance, features_text, other_split
 from hebae.facts.text import gaps_text, spread_text, titles, weights_text, where_text
 from hebae.tables.rows import rows
 
@@ -90,7 +90,7 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
     table, protocol = found.table, found.protocol
     means = table.groupby(["sampling", "model"], sort=False)["fid"].mean().unstack("sampling")
     counts = sorted({f"{count:,.0f}" for count in table["n_generated"]})
-    other = "training" if protocol["reference"] == "test" else "test"
+    other = other_split(protocol["reference"])
 
     def of_models(values: Mapping[str, float]) -> str:
         return listed(
@@ -102,7 +102,7 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         for above in ("gaussian", "mixture")
         if above in means
     }
-    costs = [f"less that of {SAMPLINGS[above]}, {text}" for above, text in said.items() if text]
+    costs = [f"less that of {SAMPLINGS[above]}: {text}" for above, text in said.items() if text]
     lost = [
         f"{names[model]}, {SAMPLINGS[sampling]}"
         for sampling, model in table.loc[table["fid"].isna(), ["sampling", "model"]]
@@ -120,10 +120,9 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         "training images. A prior that matches the codes does as well as they do."
         if costs
         else "",
-        "What a mismatch of the prior costs is the distance of its samples less another’s."
+        f"What a mismatch of the prior costs is the distance of its samples {'; '.join(costs)}."
         if costs
         else "",
-        *(f"{cost[:1].upper()}{cost[1:]}." for cost in costs),
         f"What the decoder costs: reconstructions of {other} images, at a distance of "
         f"{of_models(means['reconstruction'].dropna())}."
         if "reconstruction" in means

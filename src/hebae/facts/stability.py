@@ -70,6 +70,21 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
+def _of_norms(found: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """The shares of each batch normalisation, which those of the models are means of."""
+    if found[NORM].nunique() < 2:
+        return ""
+    texts = []
+    for norm, own in found.groupby(NORM, sort=False):
+        of_models = own.groupby("model", sort=False)["fails"].mean()
+        of = listed(f"{percent(share)} for {names[model]}" for model, share in of_models.items())
+        texts.append(f"{norm}, {of}")
+    return (
+        "These shares are over two batch normalisations: trained, as in the text, or frozen, as in "
+        f"the released code. By kind: {'; '.join(texts)}."
+    )
+
+
 def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset: str) -> list[str]:
     """What has to be said of the figure, sentence by sentence."""
     data, names = experiment.datasets[dataset], titles(experiment, dataset)
@@ -109,9 +124,7 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         "image.",
         f"Numbers: in how many of {counted(len(data.seeds), 'seed')} training fails; none where it "
         "never does.",
-        "Batch normalisation: trained, as in the text, or frozen, as in the released code."
-        if found[NORM].nunique() > 1
-        else "",
+        _of_norms(found, names),
         "The paper calls HEBAE computationally stable, easier to train than other approaches and "
         "more robust to initial hyperparameters than the VAE; it shows no such experiment.",
     ]

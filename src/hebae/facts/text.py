@@ -24,6 +24,12 @@ def titles(experiment: Experiment, dataset: str) -> dict[str, str]:
     return {model: experiment.models[model].title for model in experiment.datasets[dataset].models}
 
 
+def has_hebae(experiment: Experiment, dataset: str) -> bool:
+    """Whether the dataset has the paper's own model."""
+    models = experiment.datasets[dataset].models
+    return any(experiment.models[model].objective == "hebae" for model in models)
+
+
 def is_wide(width: float) -> bool:
     """Whether a figure is as wide as a page rather than a column."""
     return width > 5

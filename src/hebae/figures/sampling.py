@@ -47,7 +47,10 @@ def draw(
     ax.set(xlabel=distance(found.protocol["features"]), ylabel="", ylim=(len(order) - 0.5, -0.5))
     middles = [n * k + (n - 1) / 2 for k in range(len(samplings))]
     label = max(1.05, 0.2 * width)
-    ax.set_yticks(middles, [fill(SAMPLINGS[one], label) for one in samplings])
+    counts = found.table.groupby("sampling")["n_generated"].max()
+    alike = counts.nunique() == 1
+    labels = [SAMPLINGS[one] + f" ({counts[one]:,.0f})" * (not alike) for one in samplings]
+    ax.set_yticks(middles, [fill(text, label) for text in labels])
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
     for k in range(1, len(samplings)):
@@ -68,7 +71,8 @@ def draw(
         for model in models
     ]
     if found.real is not None:
-        handles.append(Line2D([], [], label="real images", color="0.45", linewidth=0.8))
+        real = "real images" + f" ({found.n_real:,})" * (not alike)
+        handles.append(Line2D([], [], label=real, color="0.45", linewidth=0.8))
     head(
         figure,
         f"{data.title}, latent dimension {data.main_latent_dim}: distance of decoded from real "

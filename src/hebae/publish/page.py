@@ -172,7 +172,9 @@ def _verdicts(findings: Sequence[Finding], experiment: Experiment) -> str:
         (
             "[How claims are judged](../../claims.md). Each verdict rests on one part of the "
             "claim, given with its estimate and 95 % interval. A *(fair)* measure means the same "
-            "for all models. Claims that were not run here are left out.",
+            "for all models. Verdicts are corrected for the number of tests and intervals are not, "
+            "so an interval without 0 may be undecided. Claims that were not run here are left "
+            "out.",
             f"Verdicts: {', '.join(totals)}.",
             markdown_table(["claim", "measure", "where", "verdict", "rests on"], rows),
             *(f"⊘ Withdrawn: {escaped(reason)}." for reason in reasons),

@@ -78,7 +78,7 @@ def test_a_seed_that_diverged_leaves_a_gap():
 def test_a_decoder_that_is_constant_has_no_ratio():
     given = planted(lambda t: t.assign(change=t["change"].where(t["model"] != "VAE", 0.0)))
     text = said(*given)
-    assert "The rate at the smallest h is 0 for VAE" in text
+    assert "At samples of the prior, the rate at the smallest h is 0 for VAE" in text
     assert "VAE" not in text.partition("That is ")[2].partition(" times")[0].partition("for")[0]
     assert "inf" not in text and "nan" not in text
 

@@ -320,8 +320,8 @@ def test_reconstructions_and_real_images(named, tmp_path):
     (legend,) = figure.legends
     assert "reconstructions" in [text.get_text() for text in legend.get_texts()]
     text = said(*given)
-    assert "Thin dashed lines: 700 reconstructions in place of generated images." in text
-    assert "Grey line: 4,000 real images of the other split in place of generated ones." in text
+    assert "lines: 700 reconstructions of training images in place of generated ones." in text
+    assert "Grey line: 4,000 real training images in place of generated ones." in text
     assert text.startswith("The Fréchet distance between 1,000 generated images")
 
 
@@ -342,7 +342,7 @@ def test_other_samplings_at_the_default_weight_alone():
                 at[0][0] = DEFAULTS[model]
             np.testing.assert_allclose(line.get_xydata(), at)
     text = said(*given)
-    assert "Small marks at the default λ: 1,000 reconstructions in place of generated" in text
+    assert "Small marks at the default λ: 1,000 reconstructions of training images in" in text
     assert "dashed" not in text
 
 

@@ -84,7 +84,7 @@ def test_the_caption_tells_the_prior_from_the_decoder():
     for below, what in (("gaussian", "Gaussian"), ("mixture", "mixture")):
         more = means["prior"] - means[below]
         numbers = f"{number(more['VAE'])} for VAE, {number(more['HEBAE'])} for HEBAE, "
-        assert f"ess that of samples of a {what}, {numbers}" in text.partition("What a mismatch")[2]
+        assert f"less that of samples of a {what}: {numbers}" in text.partition("a mismatch")[2]
     of_vae = table[(table["sampling"] == "reconstruction") & (table["model"] == "VAE")]["fid"]
     told = f"reconstructions of training images, at a distance of {number(of_vae.mean())} for VAE"
     assert told in text
@@ -151,7 +151,7 @@ def test_a_seed_without_a_distance():
     text = said(*given)
     assert "No mean is shown of VAE, samples of a mixture: a seed has no finite value." in text
     assert "inf" not in text and "nan" not in text
-    costs = text.partition("that of samples of a mixture, ")[2]
+    costs = text.partition("that of samples of a mixture: ")[2]
     assert costs.partition(" for ")[2].startswith("HEBAE")  # as the VAE's is unknown
 
 

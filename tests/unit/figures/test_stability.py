@@ -67,7 +67,11 @@ def test_both_batch_norms_have_a_panel(tmp_path, width):
         "VAE, trained", "VAE, frozen", "HEBAE, trained",
     ]  # fmt: skip
     said = caption("stability", made, tmp_path)
-    assert "Batch normalisation: trained, as in the text, or frozen" in said
+    assert "over two batch normalisations: trained, as in the text, or frozen" in said
+    shares = dict(title.split(": ") for title in shown)
+    for norm in ("trained", "frozen"):
+        of_norm = f"{norm}, {shares[f'VAE, {norm}']} for VAE, "
+        assert of_norm + f"{shares[f'HEBAE, {norm}']} for HEBAE" in said
     assert "nats" not in figure.axes[-1].get_ylabel()  # of a squared error
 
 
