@@ -13,7 +13,7 @@ from hebae.config.experiment import Experiment
 from hebae.facts.text import gaps_text, spread_text, titles, weights_text, where_text
 from hebae.tables.rows import rows
 
-ROUNDING = 1e-9
+ROUNDING = 1e-10
 """Residuals below this many nats are rounding."""
 EXACT, APPROXIMATE, BATCH = "Identities", "Approximations", "Batches, and the mean"
 PANELS = {

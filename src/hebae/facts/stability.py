@@ -119,12 +119,12 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         f"constant image, whose error is {error}, or if it diverges: a value is not finite or the "
         "covariance of a batch singular.",
         *failed,
+        _of_norms(found, names),
         "Colours: reconstruction error of the training images in the last epoch, mean over "
         f"{counted(len(data.seeds), 'seed')}; a training that fails counts as the best constant "
         "image.",
         f"Numbers: in how many of {counted(len(data.seeds), 'seed')} training fails; none where it "
         "never does.",
-        _of_norms(found, names),
         "The paper calls HEBAE computationally stable, easier to train than other approaches and "
         "more robust to initial hyperparameters than the VAE; it shows no such experiment.",
     ]
