@@ -49,6 +49,7 @@ from hebae.figures.images import IMAGES
 from hebae.publish.page import PAGE, page_of
 from hebae.report.record import read_record
 from hebae.tables.collect import Row, Table, tables_of
+from hebae.training import RUN_FILES
 
 PUBLISHED = Path("docs/results")
 CONFIG, SUMS = "config.yaml", "SHA256SUMS"
@@ -132,7 +133,9 @@ def _rows(table: Table, experiment: Experiment, runs: Path, kept: dict) -> Itera
     """The rows of every run that there are any of, in the order of the experiment."""
     for run in table.runs(experiment):
         path = runs / run.path / table.source
-        if path.is_file():
+        # a training that is under way has a history too, and gets its record at the end
+        finished = table.source not in RUN_FILES or path.with_name("run.json").is_file()
+        if path.is_file() and finished:
             yield from table.rows(table.read(path.read_text(encoding="utf-8")))
         else:
             yield from kept.get(_key_of(run), [])

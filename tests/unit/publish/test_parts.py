@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from hebae.claims.verdicts import Verdict, read_findings
-from hebae.publish.results import verify, write
+from hebae.publish.results import read_experiment, verify, write
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,3 +35,25 @@ def test_a_seed_more_leaves_out_what_needs_it_and_decides_nothing(tmp_path):
     waiting = [one for one in found if one.dataset == "digits"]  # faces have seeds of their own
     assert waiting and all(one.note.startswith("waits for ") for one in waiting)
     assert verify(folder) == ([], len(drawn))
+
+
+def test_a_training_that_is_under_way_is_not_published(tmp_path):
+    """It has a history of some epochs, and no record yet."""
+    folder, config = tmp_path / "digits", tmp_path / "digits.yaml"
+    document = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    digits = document["datasets"]["digits"] | {"models": {"VAE": {"weight": 1}}}
+    digits |= {"latent_dims": [8], "weight_latent_dims": [8]}
+    small = {"seeds": [0, 1], "datasets": {"digits": digits}, "figures": {"fig2a": "digits"}}
+    config.write_text(yaml.safe_dump(document | small))
+    experiment = read_experiment(config)
+    for run in experiment.runs():
+        of_run = tmp_path / "results" / experiment.name / "runs" / run.path
+        of_run.mkdir(parents=True)
+        row = ",".join(map(str, (*run.identity.values(), 1, "test", -9.5)))
+        text = f"dataset,model,latent_dim,weight,seed,epoch,split,elbo_paper\n{row}\n"
+        (of_run / "history.csv").write_text(text)
+    (of_run / "run.json").write_text(json.dumps({"run": asdict(run), "versions": {}}))
+    left_out = write(config, tmp_path / "results", folder)
+    assert "table elbo_by_epoch: 1 of 2 runs" in left_out
+    for name in ("elbo_by_epoch", "elbo_by_weight"):
+        assert list(pd.read_csv(folder / f"tables/{name}.csv")["seed"]) == [run.seed]
