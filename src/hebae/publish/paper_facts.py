@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from hebae.claims.verdicts import (
 from hebae.config.experiment import Experiment
 from hebae.config.registry import FIGURES, PAPER
 from hebae.publish.page import PAGE, escaped
-from hebae.publish.readme_table import of_the_paper, scope
+from hebae.publish.readme_table import latent_dims_of, of_the_paper, only_at, scope
 from hebae.publish.results import CONFIG, all_published, read_experiment
 from hebae.report.record import read_record
 from hebae.tables.collect import every_run
@@ -276,11 +276,14 @@ class PaperFacts:
     def claims_table(self, *experiments: str) -> str:
         """A row a claim of the paper: its verdicts, and the effect where it was run first."""
         titles = [(f"{self.title(name)}, {scope(*self._of(name))}", 15) for name in experiments]
+        ids = {claim.id for claim in self._claims}
+        of = {name: [one for one in self._of(name)[1] if one.claim in ids] for name in experiments}
         rows = []
         for index, claim in enumerate(self._claims, 1):
-            found = [self._about(name, claim.id) for name in experiments]
-            effect = next(filter(None, map(_effect, found)), "")
-            rows.append([f"C{index}", escaped(claim.statement), *map(_signs, found), effect])
+            found = {name: self._about(name, claim.id) for name in experiments}
+            signs = [_signs(own, latent_dims_of(of[name])) for name, own in found.items()]
+            effect = next(filter(None, map(_effect, found.values())), "")
+            rows.append([f"C{index}", escaped(claim.statement), *signs, effect])
         return _table(("", 4), ("claim of the paper", 36), *titles, ("effect", 26), rows=rows)
 
     def _about(self, experiment: str, claim: str, measure: str = "") -> list[Finding]:
@@ -362,8 +365,11 @@ def _table(*columns: tuple[str, int], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
 
 
-def _signs(findings: Sequence[Finding]) -> str:
-    """The signs of a claim's verdicts, by the paper's measures and by fair ones."""
+def _signs(findings: Sequence[Finding], latent_dims: Collection[int]) -> str:
+    """The signs of a claim's verdicts, by the paper's measures and by fair ones.
+
+    ``latent_dims`` are those of the column, which need no mention.
+    """
     texts = []
     for reading, name in ("paper", ""), ("fair", "*fair:* "):
         found = [one for one in findings if one.reading == reading and one.dataset]
@@ -371,11 +377,13 @@ def _signs(findings: Sequence[Finding]) -> str:
             words = across(found)
             for word in ("holds", "does not hold", "undecided", "withdrawn", "not "):
                 words = words.replace(f" {word}", " " * (word == "not "))
-            texts.append(name + words)
+            where = "" if " at z = " in words else only_at(found, latent_dims)
+            texts.append(name + words + where)
         elif found:
             each = [(verdict.sign, n) for verdict, n in counts(found).items() if n]
             of = ", ".join(f"{sign}{NBSP}{n}" for sign, n in each) + f" of {len(found)}"
-            texts.append(name + (each[0][0] if len(each) == 1 else of))
+            where = only_at(found, latent_dims)
+            texts.append(name + (each[0][0] + where if len(each) == 1 else of))
     return "; ".join(texts).replace(" = ", f"{NBSP}={NBSP}") or Verdict.NOT_RUN.sign
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from hebae.base import files
@@ -46,7 +46,10 @@ def by_claim(claims: Claims, published: Published, document: Path) -> str:
     of = _on(shown, published)
     rows = []
     for claim in shown:
-        cells = [short_cell(_about(claim, findings)) for findings in of.values()]
+        cells = [
+            short_cell(_about(claim, findings), latent_dims_of(findings))
+            for findings in of.values()
+        ]
         if _any_run(cells):
             rows.append([claim.statement, *cells])
     return markdown_table(["claim of the paper", *_titles(of, document)], rows)
@@ -122,10 +125,28 @@ def of_infovae(claim: Claim) -> bool:
     return claim.where.startswith("info")
 
 
-def short_cell(findings: Sequence[Finding]) -> str:
-    """A claim's verdicts in words: by the paper's measures, and by fair ones where they differ."""
+def latent_dims_of(findings: Sequence[Finding]) -> set[int]:
+    """The latent dimensions at which anything was judged."""
+    return {
+        one.latent_dim
+        for one in findings
+        if one.n_seeds and not one.waits and one.latent_dim is not None
+    }
+
+
+def only_at(findings: Sequence[Finding], latent_dims: Collection[int]) -> str:
+    """ " at z = 10", where a column has verdicts at more latent dimensions than these."""
+    own = latent_dims_of(findings)
+    return f" at z = {listed(sorted(own))}" if own and own < set(latent_dims) else ""
+
+
+def short_cell(findings: Sequence[Finding], latent_dims: Collection[int] = ()) -> str:
+    """A claim's verdicts in words: by the paper's measures, and by fair ones where they differ.
+
+    ``latent_dims`` are those of the column, which need no mention.
+    """
     paper, fair = (
-        _said([one for one in findings if one.value and one.reading == reading])
+        _said([one for one in findings if one.value and one.reading == reading], latent_dims)
         for reading in ("paper", "fair")
     )
     if not paper and not fair:
@@ -133,11 +154,12 @@ def short_cell(findings: Sequence[Finding]) -> str:
     return paper if fair in ("", paper) else f"{paper}, *fair:* {fair}".removeprefix(", ")
 
 
-def _said(findings: Sequence[Finding]) -> str:
+def _said(findings: Sequence[Finding], latent_dims: Collection[int]) -> str:
     """Where the verdicts hold; how many there are of each where measures or datasets differ."""
     texts = {across(group) for group in _by_test(findings)}
     if len(texts) < 2:
-        return "".join(texts)
+        text = "".join(texts)
+        return text if " at z = " in text else text + only_at(findings, latent_dims)
     return ", ".join(
         f"{verdict.sign} {verdict} ({n} of {len(findings)})"
         for verdict, n in counts(findings).items()

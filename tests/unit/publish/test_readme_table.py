@@ -173,6 +173,22 @@ def test_a_head_names_the_latent_dimensions_that_were_judged_if_others_were_not(
         assert head.endswith(f"/README.md), {said} |") and head.count("z = ") == said.count("z = ")
 
 
+def test_a_cell_says_where_it_was_judged_if_another_was_judged_elsewhere_too(tmp_path):
+    numbers = (1.5, 1.25, 1.75)
+    folder = published(
+        tmp_path / "one",
+        row("bound-above-vae", "elbo_paper", "p", *numbers, verdict="holds", latent_dim=2),
+        row("bound-above-vae", "elbo_paper", "p", *numbers, verdict="holds", latent_dim=8),
+        row("mic-order", "mic", "p", *numbers, verdict="does not hold", latent_dim=8),
+    )
+    of = readme_table.read_published([folder])
+    lines = readme_table.by_claim(CLAIMS, of, tmp_path / "README.md").splitlines()
+    cells = {line.split(" | ")[0]: line.split(" | ")[1] for line in lines}
+    said = {claim.id: cells.get(f"| {claim.statement}", "") for claim in CLAIMS.claims}
+    assert said["bound-above-vae"].removesuffix(" |") == "✓ holds"
+    assert said["mic-order"].removesuffix(" |") == "✗ does not hold at z = 8"
+
+
 def test_names_are_taken_literally(tmp_path):
     numbers = (1.5, 1.25, 1.75)
     one = published(
