@@ -120,9 +120,10 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
         "training images. A prior that matches the codes does as well as they do."
         if costs
         else "",
-        f"What a mismatch of the prior costs is the distance of its samples {'; '.join(costs)}."
+        "What a mismatch of the prior costs is the distance of its samples less another’s."
         if costs
         else "",
+        *(f"{cost[:1].upper()}{cost[1:]}." for cost in costs),
         f"What the decoder costs: reconstructions of {other} images, at a distance of "
         f"{of_models(means['reconstruction'].dropna())}."
         if "reconstruction" in means

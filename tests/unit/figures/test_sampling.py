@@ -84,7 +84,7 @@ def test_the_caption_tells_the_prior_from_the_decoder():
     for below, what in (("gaussian", "Gaussian"), ("mixture", "mixture")):
         more = means["prior"] - means[below]
         numbers = f"{number(more['VAE'])} for VAE, {number(more['HEBAE'])} for HEBAE, "
-        assert f"less that of samples of a {what}: {numbers}" in text.partition("a mismatch")[2]
+        assert f"Less that of samples of a {what}: {numbers}" in text.partition("a mismatch")[2]
     of_vae = table[(table["sampling"] == "reconstruction") & (table["model"] == "VAE")]["fid"]
     told = f"reconstructions of training images, at a distance of {number(of_vae.mean())} for VAE"
     assert told in text
