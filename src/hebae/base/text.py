@@ -43,7 +43,7 @@ def interval(low: float, high: float) -> str:
 def with_interval(estimate: float, low: float, high: float) -> str:
     """1.46 (0.964 to 2.21). An estimate that differs from 0 by rounding only is written 0."""
     width = high - low
-    if width <= 1e-9 * abs(estimate) < 1e-21:
+    if abs(estimate) < 1e-12 and width <= 1e-9 * abs(estimate):  # equal values that are rounding
         return "0 (0 to 0)"
     nothing = math.isfinite(width) and abs(estimate) < 1e-9 * width
     return f"{number(0 if nothing else estimate)} ({interval(low, high)})"

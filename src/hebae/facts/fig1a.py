@@ -10,7 +10,7 @@ import pandas as pd
 from hebae.base.errors import UserError
 from hebae.base.text import number
 from hebae.config.experiment import Experiment
-from hebae.facts.text import epochs_text, gaps_text, spread_text, titles, zero_text
+from hebae.facts.text import epochs_text, gaps_text, has_hebae, spread_text, titles, zero_text
 from hebae.tables.rows import rows
 
 CUT = 5
@@ -51,7 +51,7 @@ def caption(tables: Mapping[str, pd.DataFrame], experiment: Experiment, dataset:
     """What has to be said of the figure, sentence by sentence."""
     data, found = experiment.datasets[dataset], measured(tables, experiment, dataset)
     names = titles(experiment, dataset)
-    hebae = any(experiment.models[model].objective == "hebae" for model in found.models)
+    hebae = has_hebae(experiment, dataset)
     bottom = not found.by_weight.empty
     return [
         "The bound that the paper plots, −(reconstruction + regulariser) on the test split, with "

@@ -276,12 +276,10 @@ class PaperFacts:
     def claims_table(self, *experiments: str) -> str:
         """A row a claim of the paper: its verdicts, and the effect where it was run first."""
         titles = [(f"{self.title(name)}, {scope(*self._of(name))}", 15) for name in experiments]
-        ids = {claim.id for claim in self._claims}
-        of = {name: [one for one in self._of(name)[1] if one.claim in ids] for name in experiments}
         rows = []
         for index, claim in enumerate(self._claims, 1):
             found = {name: self._about(name, claim.id) for name in experiments}
-            signs = [_signs(own, latent_dims_of(of[name])) for name, own in found.items()]
+            signs = [_signs(own, latent_dims_of(self._of(name)[1])) for name, own in found.items()]
             effect = next(filter(None, map(_effect, found.values())), "")
             rows.append([f"C{index}", escaped(claim.statement), *signs, effect])
         return _table(("", 4), ("claim of the paper", 36), *titles, ("effect", 26), rows=rows)

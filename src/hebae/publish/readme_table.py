@@ -140,7 +140,7 @@ def only_at(findings: Sequence[Finding], latent_dims: Collection[int]) -> str:
     return f" at z = {listed(sorted(own))}" if own and own < set(latent_dims) else ""
 
 
-def short_cell(findings: Sequence[Finding], latent_dims: Collection[int] = ()) -> str:
+def short_cell(findings: Sequence[Finding], latent_dims: Collection[int]) -> str:
     """A claim's verdicts in words: by the paper's measures, and by fair ones where they differ.
 
     ``latent_dims`` are those of the column, which need no mention.

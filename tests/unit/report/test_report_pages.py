@@ -130,6 +130,8 @@ def test_a_number_has_three_digits(value, written):
 def test_an_estimate_that_only_rounding_tells_from_0_is_0():
     assert text.with_interval(1.2e-15, -0.5, 0.5) == "0 (−0.500 to 0.500)"
     assert text.with_interval(1.2e-15, 0.9e-15, 1.5e-15).startswith("1.20e−15")
+    assert text.with_interval(-8e-15, -8e-15, -8e-15) == "0 (0 to 0)"
+    assert text.with_interval(8e-6, 8e-6, 8e-6).startswith("0.00000800 (")
     assert text.with_interval(2.0, -math.inf, math.inf) == "2.00 (−∞ to ∞)"
 
 
